@@ -1,0 +1,66 @@
+"""The command line: `python -m bench arch=segnet dataset=camvid`, with -m for sweeps.
+
+It imports no torch, so that a typo is answered in half a second.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from bench import records
+from bench.config import resolve
+from bench.launch import launch
+
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
+
+ended: list[dict[str, Any]] = []
+
+
+@hydra.main(config_path="../conf", config_name="config", version_base="1.3")
+def task(cfg: DictConfig) -> None:
+    """Executes one job of a sweep, or the only one: a run in its own process."""
+    if interrupted():
+        return
+    hydra_config = HydraConfig.get()
+    with open_dict(cfg):
+        cfg.arch.setdefault("name", hydra_config.runtime.choices["arch"])
+        cfg.command = " ".join(["python -m bench", *hydra_config.overrides.task])
+    for source in hydra_config.runtime.config_sources:
+        if source.provider == "command-line":  # a user's network may lie beside their YAML
+            sys.path.append(str(Path(source.path).absolute()))
+    try:
+        end = launch(resolve(cfg))
+    except ValueError as error:
+        end = {"state": records.FAILED, "reason": str(error), "folder": None}
+    if end["state"] != records.FINISHED:
+        print(f"{cfg.arch.name} {end['state']}: {end['reason']}", file=sys.stderr)
+    ended.append(end)
+
+
+def interrupted() -> bool:
+    """Says whether a signal stopped a run; the rest of the sweep is then left for later."""
+    return any(end["state"] == records.INTERRUPTED for end in ended)
+
+
+def main() -> None:
+    """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
+    task()
+    folders = [Path(end["folder"]) for end in ended if end["folder"]]
+    if any((folder / "evaluations").exists() for folder in folders):
+        from reports.tables import print_tables  # noqa: PLC0415 - pandas is slow to import
+
+        print_tables(folders)
+        print(f"\nwritten to {folders[0].parent}{os.sep}")
+    failed = [end for end in ended if end["state"] != records.FINISHED]
+    if len(ended) > 1 and failed:
+        print(f"{len(failed)} of {len(ended)} runs did not finish", file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED if interrupted() else EXIT_FAILED if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

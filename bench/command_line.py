@@ -1,0 +1,43 @@
+"""What the small command-line tools share: user errors as one sentence, and configuration flags."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+import bench.config
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+@contextlib.contextmanager
+def user_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Ends the program with exit code 2 and one sentence when a ValueError passes."""
+    try:
+        yield
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: stopped; what was written is complete\n")
+
+
+def compose_config(overrides: list[str], config_dir: Path | None = None) -> dict[str, Any]:
+    """Composes a configuration as `python -m bench` would, from overrides such as arch=segnet.
+
+    Raises:
+        ValueError: an override is wrong, or the configuration cannot work.
+    """
+    search = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.absolute()}]"]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF.absolute()), version_base="1.3"):
+            cfg = compose("config", [*overrides, *search])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return bench.config.resolve(cfg)

@@ -1,0 +1,293 @@
+"""The schema of a run: every key that is ours, its type and its meaning.
+
+Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejected when the
+configuration is composed. What types cannot say, `check` says. This file imports no torch.
+
+Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
+`arch` and `seed` complete a run's identity. Every other key says where and how far to run.
+"""
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class Normalisation(Enum):
+    """How 8-bit RGB images become network input; see bench/data/normalisation.py."""
+
+    none = "none"
+    imagenet = "imagenet"
+    lcn = "lcn"
+    lrn = "lrn"
+
+
+class LossNormaliser(Enum):
+    """What the summed cross-entropy of a batch is divided by."""
+
+    labelled_pixels = "labelled_pixels"
+    weight_sum = "weight_sum"
+
+
+class BatchNormStatistics(Enum):
+    """How batch-norm statistics of many batches become one; see bench/batch_norm.py."""
+
+    paper = "paper"
+    exact = "exact"
+
+
+class Precision(Enum):
+    """Arithmetic of the convolutions."""
+
+    fp32 = "fp32"
+    tf32 = "tf32"
+    bf16 = "bf16"
+
+
+class Criterion(Enum):
+    """The validation score that selects the best iteration."""
+
+    G = "G"
+    C = "C"
+    mIoU = "mIoU"  # noqa: N815 - the paper's name
+
+
+class WandbMode(Enum):
+    """Where wandb sends a run."""
+
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+@dataclass
+class BatchNormConfig:
+    """The pass over the training set that sets batch-norm statistics before each evaluation."""
+
+    eps: float = MISSING
+    statistics: BatchNormStatistics = MISSING
+    images: int | None = MISSING  # how many training images; null: all of them
+
+
+@dataclass
+class ValidationConfig:
+    """Selecting the best iteration on a validation split, and stopping early."""
+
+    split: str = MISSING
+    every: int | None = MISSING  # iterations between validations; null: no validation
+    criterion: Criterion = MISSING
+    patience: int | None = MISSING  # stop after so many validations without a gain; null: never
+
+
+@dataclass
+class ProtocolConfig:
+    """What is identical for every contestant of a comparison."""
+
+    name: str = MISSING
+    train_split: str = MISSING
+    image_size: list[int] = MISSING  # height, width of the network's input
+    normalisation: Normalisation = MISSING
+    mirror: bool = MISSING
+    batch_size: int = MISSING
+    lr: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    bias_lr_factor: float = MISSING  # biases of convolutions, not of batch norm
+    bias_decay_factor: float = MISSING  # all biases and batch-norm shifts
+    class_weights: Any = MISSING  # see bench/data/class_weights.py
+    loss_normaliser: LossNormaliser = MISSING
+    dropout: float = MISSING
+    batch_norm: BatchNormConfig = field(default_factory=BatchNormConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    evaluation_splits: list[str] = MISSING
+    precision: Precision = MISSING
+    channels_last: bool = MISSING
+    deterministic: bool = MISSING
+
+
+@dataclass
+class DatasetConfig:
+    """A data set: where it lies, how it is read, and what its labels mean."""
+
+    name: str = MISSING
+    reader: dict[str, Any] = MISSING  # _target_ and its own arguments
+    root: str | None = None
+    limit: int | None = None  # only the first N images of each split, for a quick look
+    classes: list[str] = MISSING
+    colours: list[list[int]] = MISSING
+    void: int = MISSING
+    sequence: str | None = None  # regular expression; its group 1 names the video of an image
+    published_class_weights: dict[str, list[float]] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass
+class WandbConfig:
+    """Weights & Biases; its failure never ends a run."""
+
+    mode: WandbMode = WandbMode.disabled
+    project: str = "segbench"
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    arch: dict[str, Any] = MISSING
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    seed: int = 0
+    max_iterations: int = MISSING
+    milestones: list[int] = MISSING  # evaluated there and at max_iterations
+    runs: str = "runs"  # the folder that holds all runs
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    threads: int | None = None  # CPU threads; null: torch's choice
+    checkpoint_minutes: float = 10.0
+    dry_run: bool = False  # say what would run, and stop
+    rerun: bool = False  # start afresh; an old result is kept under another name
+    accept_changes: bool = False  # resume although sources, torch, device or threads changed
+    command: str = ""  # filled in by the entry: how the run was called
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+# Where the data lies and how it is held changes no result; all else in `dataset` may.
+NOT_IN_FINGERPRINT = {"root", "note"}
+
+
+def resolve(cfg: DictConfig) -> dict[str, Any]:
+    """Turns a composed configuration into plain checked containers, every reference resolved.
+
+    Raises:
+        ValueError: a key is missing, refers to nothing, or has a value that cannot work.
+    """
+    try:
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"configuration key {error.full_key}: {error.msg}") from error
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)}: no value given; set it on the command line or in the YAML file"
+        )
+    plain = OmegaConf.to_container(cfg, enum_to_str=True)
+    assert isinstance(plain, dict)
+    config = {str(key): value for key, value in plain.items()}
+    check(config)
+    return config
+
+
+def check(config: dict[str, Any]) -> None:
+    """Rejects values whose type is right and whose meaning is not.
+
+    Raises:
+        ValueError: naming the key, its value and the remedy.
+    """
+    p, d = config["protocol"], config["dataset"]
+    classes = len(d["classes"])
+    counts = [
+        "threads",
+        "dataset.limit",
+        "protocol.batch_norm.images",
+        "protocol.validation.every",
+        "protocol.validation.patience",
+    ]
+    requirements = [
+        *((key, _optional_count(_value(config, key)), "1 or more, or null") for key in counts),
+        ("seed", config["seed"] >= 0, "0 or more"),
+        ("max_iterations", config["max_iterations"] >= 1, "1 or more"),
+        ("milestones", min(config["milestones"], default=1) >= 1, "iterations from 1 up"),
+        ("checkpoint_minutes", config["checkpoint_minutes"] > 0, "above 0"),
+        ("protocol.image_size", _is_size(p["image_size"]), "[height, width] in pixels"),
+        ("protocol.batch_size", p["batch_size"] >= 1, "1 or more"),
+        ("protocol.lr", p["lr"] > 0, "above 0"),
+        ("protocol.momentum", 0 <= p["momentum"] < 1, "in [0, 1)"),
+        ("protocol.weight_decay", p["weight_decay"] >= 0, "0 or more"),
+        ("protocol.dropout", 0 <= p["dropout"] < 1, "in [0, 1)"),
+        ("protocol.evaluation_splits", bool(p["evaluation_splits"]), "at least one split"),
+        ("dataset.classes", classes >= 2, "at least two names"),
+        ("dataset.colours", len(d["colours"]) == classes, f"{classes} of [R, G, B]"),
+        ("dataset.void", classes <= d["void"] <= 255, f"from {classes} to 255"),
+    ]
+    for key, holds, remedy in requirements:
+        if not holds:
+            raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
+    _check_target("arch", config["arch"].get("_target_"))
+    _check_target("dataset.reader", d["reader"].get("_target_"))
+
+
+def _optional_count(value: int | None) -> bool:
+    return value is None or value >= 1
+
+
+def _is_size(size: list[int]) -> bool:
+    return len(size) == 2 and min(size) >= 1
+
+
+def _value(config: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def _check_target(key: str, target: Any) -> None:
+    """Rejects an import path whose module cannot be found, without importing the module."""
+    if not isinstance(target, str) or "." not in target:
+        raise ValueError(
+            f"{key}._target_ is {target}; it must be an import path such as mynet.MyNet"
+        )
+    top = target.split(".")[0]
+    if importlib.util.find_spec(top) is None:
+        raise ValueError(
+            f"{key}._target_ is {target}, but there is no module {top!r}; put {top}.py into the "
+            "working directory or beside the configuration given by --config-dir"
+        )
+
+
+def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
+    """Calls what a `_target_` names, with the node's arguments and those given.
+
+    Raises:
+        ValueError: the import path or an argument is wrong, or the callee refused a value.
+    """
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ValueError):  # already says what is wrong, for the user
+            raise cause from error
+        raise ValueError(f"{key}._target_ {node['_target_']} cannot be called: {cause}") from error
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
+    dataset = {k: v for k, v in config["dataset"].items() if k not in NOT_IN_FINGERPRINT}
+    return _digest({"dataset": dataset, "protocol": config["protocol"]})
+
+
+def identity(config: dict[str, Any]) -> str:
+    """Hashes what makes two runs the same run: the fingerprint, the network and the seed."""
+    return _digest([fingerprint(config), config["arch"], config["seed"]])
+
+
+def run_folder(config: dict[str, Any]) -> Path:
+    """Returns the folder that belongs to a run: readable parts, then its identity."""
+    parts = [config["dataset"]["name"], config["protocol"]["name"], config["arch"]["name"]]
+    readable = "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts)
+    name = f"{readable}-seed{config['seed']}-{identity(config)}"
+    return Path(config["runs"]).absolute() / name.lower()
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

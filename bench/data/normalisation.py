@@ -1,0 +1,67 @@
+"""From 8-bit RGB images to network input; one choice for all contestants of a protocol.
+
+Runs on the device, on whole batches. Names are those of `protocol.normalisation`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Channel statistics of ImageNet in 0..1, RGB: what torchvision's VGG-16 weights expect.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Local contrast normalisation (Jarrett et al. 2009): a 9x9 Gaussian window. Their text leaves its
+# width and the border open; a quarter of the window and reflection are our reading.
+LCN_WINDOW = 9
+LCN_SIGMA = 2.25
+# Deviations below a hundredth of a grey level are rounding errors of a flat image, not contrast.
+LCN_FLOOR = 0.01
+
+# Local response normalisation as the first layer of the authors' SegNet-Basic files.
+LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
+
+
+def normalise(images: Tensor, choice: str) -> Tensor:
+    """Normalises uint8 RGB images (N, 3, H, W) to float32 of the same shape.
+
+    none: values 0..255; imagenet: mean 0 and deviation 1 per channel over ImageNet; lcn: local
+    contrast normalisation; lrn: local response normalisation across channels.
+    """
+    values = images.float()
+    if choice == "imagenet":
+        mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1) * 255
+        std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1) * 255
+        return (values - mean) / std
+    if choice == "lcn":
+        return local_contrast_normalisation(values)
+    if choice == "lrn":
+        return F.local_response_norm(values, LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K)
+    assert choice == "none", choice
+    return values
+
+
+def local_contrast_normalisation(images: Tensor) -> Tensor:
+    """Subtracts the local mean and divides by the local deviation, both joint over the channels.
+
+    v = x - mean of x over window and channels; s = root of the mean of v^2 over the same;
+    y = v / max(c, s), with c the mean of s over the image. a*x + b gives the same as x, for a > 0.
+
+    Args:
+        images: float (N, 3, H, W), values 0..255, H and W above 4.
+    """
+    centred = images - _window_mean(images)
+    deviation = _window_mean(centred.square()).sqrt()
+    floor = deviation.mean(dim=(2, 3), keepdim=True)
+    return centred / torch.maximum(deviation, floor).clamp(min=LCN_FLOOR)
+
+
+def _window_mean(values: Tensor) -> Tensor:
+    """Averages (N, C, H, W) over channels and a Gaussian window to (N, 1, H, W)."""
+    radius = LCN_WINDOW // 2
+    offsets = torch.arange(-radius, radius + 1, device=values.device, dtype=values.dtype)
+    window = torch.exp(-offsets.square() / (2 * LCN_SIGMA**2))
+    window = window / window.sum()
+    mean = F.pad(values.mean(dim=1, keepdim=True), [radius] * 4, mode="reflect")
+    # The Gaussian is separable: two passes of 9 taps instead of one of 81.
+    return F.conv2d(F.conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))

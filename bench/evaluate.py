@@ -1,0 +1,108 @@
+"""`python -m bench.evaluate RUN [dataset=...] [split=...]`: a trained network on other data.
+
+Overrides are those of `python -m bench` that describe data: dataset=NAME, dataset.root=PATH and so
+on; without them the run's own data set is read. The evidence is written to
+RUN/elsewhere/DATASET-SPLIT-FINGERPRINT/evaluations, the predictions beside it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import records
+from bench.command_line import compose_config, user_errors
+from bench.config import fingerprint
+from bench.data.splits import load_splits
+from bench.evaluation import evaluate
+from bench.metrics.regions import REGION_SCORES, region_score
+from bench.monitor import Monitor
+from bench.trained import Trained, add_arguments, load_trained
+
+
+def main() -> None:
+    """Evaluates, writes the evidence and prints the scores."""
+    parser = argparse.ArgumentParser(prog="python -m bench.evaluate", description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("overrides", nargs="*", help="dataset=..., dataset.root=..., split=...")
+    parser.add_argument(
+        "--config-dir", type=Path, help="a folder with your own dataset/ YAML files"
+    )
+    arguments = parser.parse_args()
+    with user_errors(parser):
+        trained = load_trained(arguments.run, arguments.weights, arguments.device)
+        split, overrides = split_of(arguments.overrides)
+        config = trained.config | {
+            "dataset": dataset_config(trained, overrides, arguments.config_dir)
+        }
+        out = evaluate_elsewhere(arguments.run, trained, config, split)
+    print(f"written to {out}")
+
+
+def split_of(overrides: list[str]) -> tuple[str, list[str]]:
+    """Takes split=NAME out of the overrides; test where it is not given."""
+    given = [text.removeprefix("split=") for text in overrides if text.startswith("split=")]
+    rest = [text for text in overrides if not text.startswith("split=")]
+    return (given or ["test"])[-1], rest
+
+
+def dataset_config(
+    trained: Trained, overrides: list[str], config_dir: Path | None
+) -> dict[str, Any]:
+    """Returns the data set to evaluate on.
+
+    Raises:
+        ValueError: an override is wrong, or the classes are not those the network knows.
+    """
+    known: dict[str, Any] = trained.config["dataset"]
+    foreign = [text for text in overrides if text.split("=")[0].split(".")[0] != "dataset"]
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]}: only dataset=..., dataset.KEY=... and split=... can be chosen; "
+            "the rest belongs to the run"
+        )
+    if not any(text.startswith("dataset=") for text in overrides):
+        changed = dict(text.removeprefix("dataset.").split("=", 1) for text in overrides)
+        unknown = changed.keys() - {"root"}
+        if unknown:
+            raise ValueError(f"dataset.{unknown.pop()}: give dataset=NAME with it")
+        return known | changed
+    dataset: dict[str, Any] = compose_config(overrides, config_dir)["dataset"]
+    if dataset["classes"] != known["classes"]:
+        raise ValueError(
+            f"dataset {dataset['name']} has the classes {', '.join(dataset['classes'])}, but the "
+            f"network was trained for {', '.join(known['classes'])}"
+        )
+    return dataset
+
+
+def evaluate_elsewhere(run: Path, trained: Trained, config: dict[str, Any], split: str) -> Path:
+    """Evaluates, writes evidence and predictions, prints the scores; returns the folder."""
+    name = f"{config['dataset']['name']}-{split}-{fingerprint(config)}".lower()
+    out = run / "elsewhere" / name
+    pictures = out / "predictions" / records.evaluation_name(split, trained.iteration)
+    pictures.mkdir(parents=True, exist_ok=True)
+    data = load_splits(config, [split])[split]
+    evidence = evaluate(
+        trained.network,
+        data,
+        config,
+        device=trained.device,
+        monitor=Monitor(out),
+        pictures=pictures,
+    )
+    records.write_json(out / "config.json", {"version": records.VERSION, "config": config})
+    summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
+    records.write_evaluation(out, summary, evidence)
+    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+    scores = ", ".join(f"{key} {100 * region_score(matrix, key):.1f}" for key in REGION_SCORES)
+    print(
+        f"{config['arch']['name']}, iteration {trained.iteration}, {config['dataset']['name']} "
+        f"{split}, {len(data.names)} images: {scores} (percent)"
+    )
+    return out
+
+
+if __name__ == "__main__":
+    main()

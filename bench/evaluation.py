@@ -1,0 +1,142 @@
+"""Evaluating a network: one prediction an image, kept as evidence from which scores follow.
+
+Evidence is the confusion matrix of every image (and its boundary counts); G, C, mIoU, intervals and
+tables are functions of it, in bench/metrics and reports.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench import batch_norm
+from bench.data.images import UInt8Array, write_label
+from bench.data.order import derive_seed
+from bench.data.splits import Split
+from bench.metrics.boundaries import boundary_counts
+from bench.metrics.regions import confusion_matrix
+from bench.monitor import Monitor
+from bench.training import Training, autocast, network_input
+
+MATCHING_AHEAD = 64  # predictions that may wait for their boundaries, so that memory stays bounded
+
+
+def evaluation_network(training: Training) -> nn.Module:
+    """Returns a copy of the network with batch-norm statistics over the training images."""
+    config, protocol = training.config, training.config["protocol"]
+    size, count = protocol["batch_size"], len(training.split.names)
+    wanted = min(protocol["batch_norm"]["images"] or count, count)
+    seed = derive_seed(config["seed"], "batch_norm")
+    order = np.random.default_rng(seed).permutation(count)[:wanted]
+    # All batches are full, the last one wrapping round, because all count the same.
+    batches = -(-wanted // size)
+    order = np.resize(order, batches * size)
+
+    def inputs() -> Iterator[Tensor]:
+        for number in range(batches):
+            training.monitor.check_stop()
+            training.monitor.beat("batch-norm statistics", number, batches)
+            chosen = torch.from_numpy(order[number * size : (number + 1) * size])
+            yield network_input(training.split.images[chosen], protocol, training.device)
+
+    with autocast(training.device, protocol["precision"]):
+        return batch_norm.recomputed(
+            training.network, inputs(), protocol["batch_norm"]["statistics"]
+        )
+
+
+@torch.inference_mode()
+def predictions(
+    network: nn.Module,
+    split: Split,
+    config: dict[str, Any],
+    device: torch.device,
+    monitor: Monitor,
+) -> Iterator[tuple[int, UInt8Array]]:
+    """Yields (index, label map at the size of the truth) for every image of a split.
+
+    Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
+    comparable whatever size the network works at.
+    """
+    protocol = config["protocol"]
+    network.eval()
+    size = protocol["batch_size"]
+    for first in range(0, len(split.names), size):
+        monitor.check_stop()
+        monitor.beat(f"evaluating {split.name}", first, len(split.names))
+        torch.manual_seed(derive_seed(config["seed"], "evaluation", first))
+        images = network_input(split.images[first : first + size], protocol, device)
+        with autocast(device, protocol["precision"]):
+            logits = network(images).float()
+        for offset, scores in enumerate(logits):
+            yield first + offset, label_map(scores, split.truths[first + offset].shape)
+
+
+def label_map(logits: Tensor, size: tuple[int, ...]) -> UInt8Array:
+    """Turns logits (K, h, w) into class indices uint8 of the given (H, W)."""
+    return resized_logits(logits, size).max(dim=0).indices.to(torch.uint8).cpu().numpy()
+
+
+def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resizes logits (K, h, w) to (K, H, W), bilinear with half-pixel centres."""
+    if logits.shape[1:] == size:
+        return logits
+    return F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def evaluate(
+    network: nn.Module,
+    split: Split,
+    config: dict[str, Any],
+    *,
+    device: torch.device,
+    monitor: Monitor,
+    pictures: Path | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Returns the evidence of a network on a split of N images.
+
+    Args:
+        network: in evaluation mode, its batch-norm statistics set.
+        split: what to predict.
+        config: the run's configuration.
+        device: where the network is.
+        monitor: hears of progress.
+        pictures: a folder to fill with the predictions as palette PNGs, or None.
+
+    Returns:
+        names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
+        boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
+    """
+    dataset = config["dataset"]
+    num_classes, void = len(dataset["classes"]), dataset["void"]
+    confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
+    boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
+
+    def count_boundaries(index: int, prediction: UInt8Array) -> None:
+        boundaries[index] = boundary_counts(
+            prediction, split.truths[index], num_classes=num_classes
+        )
+
+    # Boundaries are matched beside the network: its own work leaves the interpreter free.
+    with ThreadPoolExecutor() as pool:
+        matching: deque[Future[None]] = deque()
+        for index, prediction in predictions(network, split, config, device, monitor):
+            confusion[index] = confusion_matrix(
+                prediction, split.truths[index], num_classes=num_classes, void=void
+            )
+            if pictures is not None:
+                write_label(pictures / f"{split.names[index]}.png", prediction, dataset["colours"])
+            matching.append(pool.submit(count_boundaries, index, prediction))
+            if len(matching) > MATCHING_AHEAD:
+                matching.popleft().result()
+        for future in matching:
+            future.result()
+    monitor.beat(f"evaluating {split.name}", len(split.names), len(split.names))
+    return {"names": np.array(split.names), "confusion": confusion, "boundaries": boundaries}

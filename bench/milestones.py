@@ -1,0 +1,131 @@
+"""Which evaluations a run makes, which of its networks is the best, and when it may stop early.
+
+Everything here is a function of the evaluations on disk, so that a run killed between any two
+steps goes on as if it had not been.
+"""
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from bench import checkpoints, records
+from bench.data.splits import Split
+from bench.evaluation import evaluate, evaluation_network
+from bench.metrics.regions import region_score
+from bench.training import Training
+
+
+def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str]) -> None:
+    """Evaluates the network as it is now on those splits that have no record yet.
+
+    The weights as evaluated are kept, and with them the best ones by validation.
+    """
+    folder, config, iteration = training.folder, training.config, training.iteration
+    validation = config["protocol"]["validation"]
+    done = {e["split"] for e in records.read_evaluations(folder) if e["iteration"] == iteration}
+    missing = [split for split in due if split not in done]
+    if not missing:
+        return
+    network = evaluation_network(training)
+    weights = {"iteration": iteration, "network": network.state_dict()}
+    checkpoints.save(folder / "weights-last.pt", weights)
+    for split in missing:
+        validates = validation["every"] is not None and split == validation["split"]
+        evidence = _evaluate_with_pictures(training, network, splits[split], iteration, validates)
+        if validates and _beats_all(evidence, folder, config):
+            checkpoints.save(folder / "weights-best.pt", weights)
+        _record(training, split, iteration, evidence)
+
+
+def evaluate_best(training: Training, splits: dict[str, Split]) -> None:
+    """Evaluates the best network that validation found, unless that has been done."""
+    folder, config = training.folder, training.config
+    best = best_iteration(folder, config)
+    if best is None:
+        return
+    done = {e["split"] for e in records.read_evaluations(folder) if e["iteration"] == best}
+    missing = [split for split in config["protocol"]["evaluation_splits"] if split not in done]
+    if not missing:
+        return
+    weights = checkpoints.load(folder / "weights-best.pt")
+    assert weights["iteration"] == best
+    network = copy.deepcopy(training.network)
+    network.load_state_dict(weights["network"])
+    training.monitor.notice(f"evaluating the best network, of iteration {best}")
+    for split in missing:
+        evidence = _evaluate_with_pictures(training, network, splits[split], best, False)
+        _record(training, split, best, evidence)
+
+
+def best_iteration(folder: Path, config: dict[str, Any]) -> int | None:
+    """Returns the iteration with the highest validation score (the first, if several have it)."""
+    ranked = _validations(folder, config)
+    return max(ranked, key=lambda pair: (pair[1], -pair[0]))[0] if ranked else None
+
+
+def patience_exhausted(folder: Path, config: dict[str, Any]) -> str | None:
+    """Says why training may stop early, or None."""
+    patience = config["protocol"]["validation"]["patience"]
+    best = best_iteration(folder, config)
+    if patience is None or best is None:
+        return None
+    since = sum(iteration > best for iteration, _ in _validations(folder, config))
+    return f"no gain in {since} validations since iteration {best}" if since >= patience else None
+
+
+def _validations(folder: Path, config: dict[str, Any]) -> list[tuple[int, float]]:
+    """Lists (iteration, score) of the recorded validations."""
+    validation = config["protocol"]["validation"]
+    if validation["every"] is None:
+        return []
+    return [
+        (e["iteration"], region_score(np.array(e["confusion"]), validation["criterion"]))
+        for e in records.read_evaluations(folder, validation["split"])
+    ]
+
+
+def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: dict[str, Any]) -> bool:
+    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+    score = region_score(matrix, config["protocol"]["validation"]["criterion"])
+    return all(score > earlier for _, earlier in _validations(folder, config))
+
+
+def _evaluate_with_pictures(
+    training: Training, network: nn.Module, split: Split, iteration: int, validates: bool
+) -> dict[str, NDArray[Any]]:
+    """Evaluates; predictions are kept as pictures, but not those of a validation."""
+    folder, config = training.folder, training.config
+    pictures = None
+    if not validates:
+        name = records.evaluation_name(split.name, iteration)
+        pictures = folder / "predictions" / name
+        pictures.mkdir(parents=True, exist_ok=True)
+        best = best_iteration(folder, config)
+        last = max(iteration, training.iteration)
+        keep = {records.evaluation_name(split.name, i) for i in (best, last, iteration) if i}
+        for old in pictures.parent.glob(f"{split.name}-*"):
+            if old.name not in keep:
+                shutil.rmtree(old)
+    return evaluate(
+        network, split, config, device=training.device, monitor=training.monitor, pictures=pictures
+    )
+
+
+def _record(
+    training: Training, split: str, iteration: int, evidence: dict[str, NDArray[Any]]
+) -> None:
+    """Writes an evaluation and tells its scores."""
+    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+    summary = {
+        "split": split,
+        "iteration": iteration,
+        "images": len(evidence["names"]),
+    }
+    records.write_evaluation(training.folder, summary, evidence)
+    shown = ", ".join(f"{name} {region_score(matrix, name):.3f}" for name in ("G", "C", "mIoU"))
+    training.monitor.notice(f"iteration {iteration}, {split}: {shown}")

@@ -1,0 +1,66 @@
+"""How a run talks to whoever watches it: progress, notices, signals and the heartbeat.
+
+The run writes RUN/progress.json, renamed into place so that readers never see half of it; the
+process that started the run, or `python -m reports status` in another shell, reads it.
+"""
+
+import logging
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench import records
+
+log = logging.getLogger("bench")
+
+# Ctrl-C, the polite kill, and what SLURM sends before it preempts a job.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class InterruptedRunError(Exception):
+    """A signal asked the run to stop; everything needed to resume is on the disk."""
+
+
+class Monitor:
+    """Reports where a run is, and knows whether it was asked to stop."""
+
+    def __init__(self, folder: Path, interval: float = 0.5) -> None:
+        self.folder, self.interval = folder, interval
+        self.stop_requested = False
+        self._state: dict[str, Any] = {"notices": []}
+        self._written = 0.0
+
+    def catch_signals(self) -> None:
+        """Turns the stop signals into a request that the run honours at its next safe point."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._request_stop)
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop_requested = True
+
+    def beat(self, phase: str, done: int, total: int, **details: Any) -> None:
+        """Says that the run is alive: `done` of `total` in a phase such as training."""
+        self._state.update(phase=phase, done=done, total=total, details=details)
+        if time.monotonic() - self._written >= self.interval or done == total:
+            self._write()
+
+    def check_stop(self) -> None:
+        """Leaves the run where nothing would be lost.
+
+        Raises:
+            InterruptedRunError: a stop was requested.
+        """
+        if self.stop_requested:
+            raise InterruptedRunError
+
+    def notice(self, text: str) -> None:
+        """Tells the user something once, in the console and in the log."""
+        log.info(text)
+        self._state["notices"].append(text)
+        self._write()
+
+    def _write(self) -> None:
+        records.write_json(self.folder / "progress.json", {**self._state, "time": time.time()})
+        self._written = time.monotonic()

@@ -1,0 +1,152 @@
+"""What a run leaves behind: one folder of JSON, JSON lines, npz and PNG, readable without torch.
+
+    RUN/config.json            the resolved configuration and its fingerprint
+    RUN/environment.json       machine, versions, commit, hash of the sources that ran
+    RUN/network.json           parameters, size, what the weights started from
+    RUN/data.json              names, counts and digests of the splits, class weights
+    RUN/losses.jsonl           the loss of every iteration
+    RUN/evaluations/S-I.json   one evaluation of split S at iteration I: the set's confusion matrix
+    RUN/evaluations/S-I.npz    its evidence, per image
+    RUN/predictions/S-I/       its label maps, for the last and the best evaluation
+    RUN/progress.json          where the run is now
+    RUN/end.json               how it ended
+    RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt
+
+Everything is written to a temporary name, flushed and renamed: a file is there whole or not at all.
+"""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1
+
+# How a run can end; `running` and `pending` are told by the absence of an end.
+FINISHED = "finished"
+DIVERGED = "diverged"
+OUT_OF_MEMORY = "out_of_memory"
+INTERRUPTED = "interrupted"
+KILLED = "killed"
+FAILED = "failed"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, and has it on the disk before it has its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON whole or not at all."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        ValueError: the file is missing or is not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; is {path.parent} a run's folder?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); remove the file or the run") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not a JSON object; remove the file or the run")
+    return content
+
+
+def append_losses(folder: Path, first: int, losses: list[float], seconds: float) -> None:
+    """Appends the losses of iterations first, first + 1, ... as one line of losses.jsonl."""
+    line = {"first": first, "losses": losses, "seconds": round(seconds, 4)}
+    with (folder / "losses.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_losses(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the lines of losses.jsonl, leaving out a last one that was cut off by a kill."""
+    path = folder / "losses.jsonl"
+    if not path.exists():
+        return
+    for line in path.read_text().split("\n"):
+        if line.endswith("}"):
+            yield json.loads(line)
+
+
+def cut_losses(folder: Path, iteration: int) -> None:
+    """Drops the losses of iterations after `iteration`, which a resumed run will compute again."""
+    kept = []
+    for line in read_losses(folder):
+        count = min(len(line["losses"]), iteration + 1 - line["first"])
+        if count > 0:
+            kept.append(json.dumps({**line, "losses": line["losses"][:count]}) + "\n")
+    write_bytes(folder / "losses.jsonl", "".join(kept).encode())
+
+
+def evaluation_name(split: str, iteration: int) -> str:
+    """Returns the name that an evaluation's files share; it sorts by iteration."""
+    return f"{split}-{iteration:07d}"
+
+
+def write_evaluation(
+    folder: Path, summary: dict[str, Any], evidence: dict[str, NDArray[Any]]
+) -> None:
+    """Writes an evaluation; the JSON file, written last, says that it is complete.
+
+    Args:
+        folder: the run.
+        summary: with `split` and `iteration`.
+        evidence: arrays over the images, among them `names` and `confusion` (N, K+1, K+1).
+    """
+    name = evaluation_name(summary["split"], summary["iteration"])
+    (folder / "evaluations").mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **evidence)
+    write_bytes(folder / "evaluations" / f"{name}.npz", buffer.getvalue())
+    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+    content = {"version": VERSION, **summary, "confusion": matrix.tolist()}
+    write_json(folder / "evaluations" / f"{name}.json", content)
+
+
+def read_evaluations(folder: Path, split: str | None = None) -> list[dict[str, Any]]:
+    """Returns the complete evaluations of a run (of one split), by split and iteration."""
+    found = [read_json(path) for path in sorted((folder / "evaluations").glob("*.json"))]
+    return [e for e in found if split is None or e["split"] == split]
+
+
+def read_evidence(folder: Path, summary: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Reads an evaluation's arrays per image."""
+    name = evaluation_name(summary["split"], summary["iteration"])
+    with np.load(folder / "evaluations" / f"{name}.npz") as file:
+        return dict(file)
+
+
+def run_folders(root: Path) -> list[Path]:
+    """Returns the folders of all runs below a folder, or the folder itself if it is a run.
+
+    Raises:
+        ValueError: the folder does not exist.
+    """
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; give the folder that holds the runs")
+    if (root / "config.json").is_file():
+        return [root]
+    return sorted(path.parent for path in root.glob("*/config.json"))
+
+
+def read_end(folder: Path) -> dict[str, Any] | None:
+    """Returns how a run ended, or None while it has not."""
+    path = folder / "end.json"
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,54 @@
+"""Loading the network of a recorded run, for prediction and for evaluation elsewhere."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import checkpoints, records
+from bench.device import prepare_device
+from bench.network import build_network
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network as it was evaluated, batch-norm statistics included."""
+
+    network: nn.Module
+    config: dict[str, Any]
+    device: torch.device
+    iteration: int
+
+
+def load_trained(folder: Path, which: str, device: str) -> Trained:
+    """Rebuilds the network of a run.
+
+    Args:
+        folder: the run.
+        which: `best` by validation, `last`, or `auto`: best where there is one.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        ValueError: the folder is no run, or has no such weights.
+    """
+    config = records.read_json(folder / "config.json")["config"] | {"device": device}
+    if which == "auto":
+        which = "best" if (folder / "weights-best.pt").exists() else "last"
+    weights = checkpoints.load(folder / f"weights-{which}.pt")
+    # Weights of other networks, which a run may have started from, are not needed again.
+    if "weights" in config["arch"]:
+        config["arch"] = config["arch"] | {"weights": None}
+    place = prepare_device(config)
+    network = build_network(config)
+    network.load_state_dict(weights["network"])
+    return Trained(network.to(place).eval(), config, place, weights["iteration"])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say which network of which run, and where it computes."""
+    parser.add_argument("run", type=Path, help="the folder of a run")
+    parser.add_argument("--weights", choices=("auto", "best", "last"), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")

@@ -1,0 +1,228 @@
+"""The training loop: stochastic gradient descent, the same for every contestant.
+
+Losses stay on the device and are looked at only every so many iterations (a drain): reading one
+each iteration would make a GPU wait for the CPU.
+"""
+
+import contextlib
+import copy
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench import checkpoints, records
+from bench.data.normalisation import normalise
+from bench.data.order import batch_indices, derive_seed, mirrored
+from bench.data.splits import Split
+from bench.monitor import Monitor
+
+DRAIN_ITERATIONS = 20
+DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
+
+
+class DivergedError(Exception):
+    """The loss is no longer a finite number."""
+
+
+@dataclass
+class Training:
+    """A network in training; `iteration` counts the weight updates made."""
+
+    config: dict[str, Any]
+    folder: Path
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    split: Split
+    class_weights: Tensor | None  # (K,)
+    device: torch.device
+    monitor: Monitor
+    iteration: int = 0
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint holds; randomness needs no place in it."""
+        return {
+            "iteration": self.iteration,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continues from what `state` returned."""
+        self.iteration = state["iteration"]
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def make_optimiser(network: nn.Module, protocol: dict[str, Any]) -> torch.optim.SGD:
+    """Makes SGD with momentum, and the bias rules of the authors' network files.
+
+    Biases learn `bias_lr_factor` times as fast and batch-norm shifts do not; both decay
+    `bias_decay_factor` times as much as weights.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for layer in network.modules():
+        normalises = isinstance(layer, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+        for name, parameter in layer.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
+            is_bias = name == "bias"
+            lr = protocol["bias_lr_factor"] if is_bias and not normalises else 1.0
+            decay = protocol["bias_decay_factor"] if is_bias else 1.0
+            group = groups.setdefault((lr, decay), [])
+            if not any(parameter is known for known in group):  # shared layers count once
+                group.append(parameter)
+    return torch.optim.SGD(
+        [
+            {
+                "params": parameters,
+                "lr": lr * protocol["lr"],
+                "weight_decay": decay * protocol["weight_decay"],
+            }
+            for (lr, decay), parameters in groups.items()
+        ],
+        lr=protocol["lr"],
+        momentum=protocol["momentum"],
+    )
+
+
+def batch_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, void: int, normaliser: str
+) -> Tensor:
+    """Returns the cross-entropy of a batch: a sum over labelled pixels, divided once.
+
+    Args:
+        logits: (N, K, h, w); may be smaller than the labels, which are then shrunk by nearest.
+        labels: uint8 (N, H, W).
+        weights: of the classes, (K,), or None.
+        void: the ignored label.
+        normaliser: `labelled_pixels` as Caffe divides, or `weight_sum` as torch's `mean` does.
+    """
+    if labels.shape[1:] != logits.shape[2:]:
+        labels = shrink_labels(labels, logits.shape[2], logits.shape[3])
+    targets = labels.flatten().long()
+    # One row a pixel: the two-dimensional form has no deterministic CUDA kernel.
+    rows = logits.float().permute(0, 2, 3, 1).flatten(0, 2)
+    total = F.cross_entropy(rows, targets, weights, ignore_index=void, reduction="sum")
+    labelled = targets != void
+    if normaliser == "weight_sum" and weights is not None:
+        return total / weights[targets[labelled]].sum().clamp(min=torch.finfo(total.dtype).tiny)
+    return total / labelled.sum().clamp(min=1)
+
+
+def shrink_labels(labels: Tensor, height: int, width: int) -> Tensor:
+    """Shrinks labels uint8 (N, H, W) to (N, height, width), nearest, as Pillow picks pixels."""
+    rows = ((torch.arange(height, device=labels.device) + 0.5) * labels.shape[1] / height).long()
+    columns = ((torch.arange(width, device=labels.device) + 0.5) * labels.shape[2] / width).long()
+    return labels[:, rows][:, :, columns]
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Returns the context in which a network computes: bfloat16 where the protocol says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def network_input(images: Tensor, protocol: dict[str, Any], device: torch.device) -> Tensor:
+    """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
+    values = normalise(images.to(device, non_blocking=True), protocol["normalisation"])
+    if protocol["channels_last"]:
+        values = values.contiguous(memory_format=torch.channels_last)
+    return values
+
+
+def training_batch(training: Training, iteration: int) -> tuple[Tensor, Tensor]:
+    """Returns input (N, 3, H, W) and labels (N, H, W) of an iteration, counted from 0."""
+    protocol, seed, split = training.config["protocol"], training.config["seed"], training.split
+    size = protocol["batch_size"]
+    chosen = torch.from_numpy(batch_indices(seed, iteration, size, len(split.names)))
+    images, labels = split.images[chosen], split.labels[chosen]
+    if protocol["mirror"]:
+        flip = torch.from_numpy(mirrored(seed, iteration, size))
+        images[flip] = images[flip].flip(3)
+        labels[flip] = labels[flip].flip(2)
+    return network_input(images, protocol, training.device), labels.to(training.device)
+
+
+def step(training: Training, iteration: int) -> Tensor:
+    """Makes one weight update and returns its loss, still on the device."""
+    config, protocol = training.config, training.config["protocol"]
+    images, labels = training_batch(training, iteration)
+    torch.manual_seed(derive_seed(config["seed"], "dropout", iteration))
+    with autocast(training.device, protocol["precision"]):
+        logits = training.network(images)
+    loss = batch_loss(
+        logits,
+        labels,
+        training.class_weights,
+        config["dataset"]["void"],
+        protocol["loss_normaliser"],
+    )
+    training.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    training.optimiser.step()
+    return loss.detach()
+
+
+def train(training: Training, until: int) -> None:
+    """Trains up to an iteration, draining losses and saving checkpoints on the way.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        InterruptedRunError: a stop was requested; a checkpoint has been saved.
+    """
+    training.network.train()
+    pending: list[Tensor] = []
+    drained = saved = time.monotonic()
+    while training.iteration < until:
+        pending.append(step(training, training.iteration))
+        training.iteration += 1
+        now = time.monotonic()
+        stopping = training.monitor.stop_requested
+        due = len(pending) == DRAIN_ITERATIONS or now - drained > DRAIN_SECONDS
+        if due or stopping or training.iteration == until:
+            _drain(training, pending, now - drained)
+            pending, drained = [], now
+            checkpoint_due = now - saved > 60 * training.config["checkpoint_minutes"]
+            if checkpoint_due or stopping or training.iteration == until:
+                checkpoints.save_checkpoint(training.folder, training.state())
+                saved = time.monotonic()
+            training.monitor.check_stop()
+
+
+def _drain(training: Training, pending: list[Tensor], seconds: float) -> None:
+    losses = torch.stack(pending).tolist()
+    first = training.iteration - len(losses) + 1
+    finite = list(itertools.takewhile(math.isfinite, losses))
+    if finite:
+        records.append_losses(training.folder, first, finite, seconds)
+    if len(finite) < len(losses):
+        config = training.config
+        raise DivergedError(
+            f"the loss of {config['arch']['name']} became {losses[len(finite)]} at iteration "
+            f"{first + len(finite)} with protocol.lr={config['protocol']['lr']}; lower it"
+        )
+    total = training.config["max_iterations"]
+    training.monitor.beat(
+        "training", training.iteration, total, loss=losses[-1], seconds=seconds / len(losses)
+    )
+
+
+def seconds_per_iteration(training: Training) -> float:
+    """Times one iteration on a copy, so that the run itself starts untouched."""
+    twin = copy.copy(training)
+    twin.network = copy.deepcopy(training.network).train()
+    twin.optimiser = make_optimiser(twin.network, training.config["protocol"])
+    slow = 5.0
+    for _ in range(2):  # the first one pays for memory and for choosing algorithms
+        start = time.perf_counter()
+        step(twin, 0).item()
+        elapsed = time.perf_counter() - start
+        if elapsed > slow:
+            break
+    return elapsed
