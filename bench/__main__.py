@@ -4,13 +4,14 @@ It imports no torch, so that a typo is answered in half a second.
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bench import records
 from bench.config import resolve
@@ -26,20 +27,35 @@ def task(cfg: DictConfig) -> None:
     """Executes one job of a sweep, or the only one: a run in its own process."""
     if interrupted():
         return
-    hydra_config = HydraConfig.get()
-    with open_dict(cfg):
-        cfg.arch.setdefault("name", hydra_config.runtime.choices["arch"])
-        cfg.command = " ".join(["python -m bench", *hydra_config.overrides.task])
-    for source in hydra_config.runtime.config_sources:
+    hydra = HydraConfig.get().runtime
+    for source in hydra.config_sources:
         if source.provider == "command-line":  # a user's network may lie beside their YAML
             sys.path.append(str(Path(source.path).absolute()))
+    with open_dict(cfg):
+        name = cfg.arch.setdefault("name", hydra.choices["arch"])
     try:
-        end = launch(resolve(cfg))
+        end = launch({**resolve(cfg), "command": command()})
     except ValueError as error:
         end = {"state": records.FAILED, "reason": str(error), "folder": None}
     if end["state"] != records.FINISHED:
-        print(f"{cfg.arch.name} {end['state']}: {end['reason']}", file=sys.stderr)
+        print(f"{name} {end['state']}: {end['reason']}", file=sys.stderr)
     ended.append(end)
+
+
+def command() -> str:
+    """Returns the command of this job, one of a sweep or the only one."""
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    return shlex.join(["python", "-m", "bench", *map(str, overrides)])
+
+
+def quoted(argument: str) -> str:
+    """Quotes a value with letters outside ASCII, which Hydra reads in quotes only."""
+    key, equals, value = argument.partition("=")
+    if not equals or value.isascii() or value[0] in "'\"[{":
+        return argument
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def interrupted() -> bool:
@@ -49,6 +65,7 @@ def interrupted() -> bool:
 
 def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
+    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
     task()
     folders = [Path(end["folder"]) for end in ended if end["folder"]]
     if any((folder / "evaluations").exists() for folder in folders):

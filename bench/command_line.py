@@ -39,5 +39,6 @@ def compose_config(overrides: list[str], config_dir: Path | None = None) -> dict
         with initialize_config_dir(str(CONF.absolute()), version_base="1.3"):
             cfg = compose("config", [*overrides, *search])
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        causes = [error] if error.__cause__ is None else [error, error.__cause__]
+        raise ValueError(" ".join(" ".join(map(str, causes)).split())) from error
     return bench.config.resolve(cfg)

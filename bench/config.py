@@ -155,7 +155,7 @@ class Config:
     dry_run: bool = False  # say what would run, and stop
     rerun: bool = False  # start afresh; an old result is kept under another name
     accept_changes: bool = False  # resume although sources, torch, device or threads changed
-    command: str = ""  # filled in by the entry: how the run was called
+    command: str = ""  # filled in by the entry: how the run was called, to call it again
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
@@ -174,7 +174,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     try:
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        raise ValueError(f"configuration key {error.full_key}: {error.msg}") from error
+        raise ValueError(" ".join(f"configuration: {error}".split())) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ValueError(
@@ -266,7 +266,8 @@ def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, ValueError):  # already says what is wrong, for the user
             raise cause from error
-        raise ValueError(f"{key}._target_ {node['_target_']} cannot be called: {cause}") from error
+        reason = " ".join(str(cause).split())
+        raise ValueError(f"{key}._target_ {node['_target_']} cannot be called: {reason}") from error
 
 
 def fingerprint(config: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from bench.config import fingerprint, run_folder
 
 POLL_SECONDS = 0.2
 LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
+ORPHAN_SECONDS = 120.0  # how long to wait for a child whose parent was killed
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # glibc returns freed memory to the kernel by default and pays page faults for the same tensors
@@ -76,24 +77,41 @@ def _set_aside(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Holds a run for one process and its children; the kernel frees it when the last one ends.
+    """Holds a run for one process and its child; the kernel frees it when the last one ends.
 
     Raises:
         ValueError: another process holds it.
     """
     with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        patience = time.monotonic() + ORPHAN_SECONDS
+        while not _lock(file.fileno()):
             file.seek(0)
-            raise ValueError(
-                f"{folder.name} is being worked on by another process ({file.read().strip()}); "
-                "wait for it or stop it"
-            ) from None
+            holder = file.read()
+            # A child whose parent was killed lets go as soon as it has saved its checkpoint.
+            if not _is_orphaned(holder) or time.monotonic() > patience:
+                raise ValueError(
+                    f"{folder.name} is being worked on by another process ({holder}); "
+                    "wait for it or stop it"
+                )
+            time.sleep(POLL_SECONDS)
         file.truncate(0)
         file.write(f"host {socket.gethostname()}, pid {os.getpid()}")
         file.flush()
         yield file.fileno()
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_orphaned(holder: str) -> bool:
+    """Says whether the process that took a lock on this machine is no more."""
+    host, _, pid = holder.removeprefix("host ").rpartition(", pid ")
+    return host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import nn
 from bench import checkpoints, records
 from bench.data.splits import Split
 from bench.evaluation import evaluate, evaluation_network
-from bench.metrics.regions import region_score
+from bench.metrics.regions import REGION_SCORES, region_score
 from bench.training import Training
 
 
@@ -127,5 +127,8 @@ def _record(
         "images": len(evidence["names"]),
     }
     records.write_evaluation(training.folder, summary, evidence)
-    shown = ", ".join(f"{name} {region_score(matrix, name):.3f}" for name in ("G", "C", "mIoU"))
+    scores = {name: region_score(matrix, name) for name in REGION_SCORES}
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     training.monitor.notice(f"iteration {iteration}, {split}: {shown}")
+    measured = {f"{split}/{name}": value for name, value in scores.items()}
+    training.monitor.measure(training.iteration, measured)

@@ -7,6 +7,7 @@ process that started the run, or `python -m reports status` in another shell, re
 import logging
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +30,7 @@ class Monitor:
     def __init__(self, folder: Path, interval: float = 0.5) -> None:
         self.folder, self.interval = folder, interval
         self.stop_requested = False
+        self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         self._state: dict[str, Any] = {"notices": []}
         self._written = 0.0
 
@@ -54,6 +56,11 @@ class Monitor:
         """
         if self.stop_requested:
             raise InterruptedRunError
+
+    def measure(self, iteration: int, values: dict[str, float]) -> None:
+        """Hands named numbers to whoever listens, such as wandb; the records have their own."""
+        for listener in list(self.listeners):
+            listener(iteration, values)
 
     def notice(self, text: str) -> None:
         """Tells the user something once, in the console and in the log."""

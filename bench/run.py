@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from bench import checkpoints, records
+from bench.config import identity
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split, load_splits
 from bench.device import prepare_device
@@ -30,6 +31,7 @@ from bench.milestones import evaluate_best, evaluate_missing, patience_exhausted
 from bench.monitor import InterruptedRunError, Monitor
 from bench.network import build_network, check_logits, describe_network
 from bench.training import DivergedError, Training, make_optimiser, seconds_per_iteration, train
+from bench.wandb_log import attach_wandb
 
 DAY = 86400.0
 EXIT_CODES = {
@@ -53,6 +55,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
         return {"iteration": 0}
     resume(training)
     record_start(training, splits)
+    attach_wandb(monitor, config, identity(config), folder)
 
     reason = None
     for iteration in stops(config):

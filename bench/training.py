@@ -211,6 +211,7 @@ def _drain(training: Training, pending: list[Tensor], seconds: float) -> None:
     training.monitor.beat(
         "training", training.iteration, total, loss=losses[-1], seconds=seconds / len(losses)
     )
+    training.monitor.measure(training.iteration, {"loss": losses[-1]})
 
 
 def seconds_per_iteration(training: Training) -> float:

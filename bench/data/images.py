@@ -71,7 +71,9 @@ def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]])
         colours: RGB of each index; indices beyond its end show black.
     """
     image = Image.fromarray(label)
-    image.putpalette([value for colour in colours for value in colour])
+    palette = np.zeros((256, 3), np.uint8)  # a shorter one would make Pillow drop high indices
+    palette[: len(colours)] = colours
+    image.putpalette(palette.tobytes())
     write_png(path, image)
 
 
@@ -101,8 +103,9 @@ def _open(path: Path) -> Image.Image:
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"{path}: the file is empty; fetch it again")
-        image = Image.open(path)
-        image.load()
+        with path.open("rb") as file:
+            image = Image.open(file)
+            image.load()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:

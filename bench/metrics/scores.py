@@ -1,0 +1,155 @@
+"""Evidence in, scores out: the one place that turns stored counts into the table's figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.metrics import regions
+from bench.metrics.boundaries import (
+    BOUNDARY_CLASSES,
+    MATCHINGS,
+    BoundaryClasses,
+    Matching,
+    boundary_f1,
+    class_f1,
+    image_f1,
+)
+from bench.metrics.ratios import FloatArray, mean_defined, ratio
+from bench.metrics.regions import ABSENT_CLASSES, AbsentClasses
+
+HEADLINE = ("G", "C", "mIoU", "BF")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is kept of N images; every score is a function of it.
+
+    Attributes:
+        names: the images' file names, in the order of the data set.
+        confusion: int64 or int32 (N, K+1, K+1), see `bench.metrics.regions`.
+        boundaries: int32 (N, K, 5), see `bench.metrics.boundaries.boundary_counts`.
+    """
+
+    names: tuple[str, ...]
+    confusion: NDArray[np.integer]
+    boundaries: NDArray[np.integer]
+
+    def __post_init__(self) -> None:
+        n, k, _ = self.boundaries.shape
+        assert (len(self.names), k + 1, k + 1) == (n, *self.confusion.shape[1:])
+
+    def select(self, images: Sequence[int] | NDArray[np.integer]) -> "Evidence":
+        """Keeps the images at the given positions."""
+        names = tuple(self.names[image] for image in images)
+        return Evidence(names, self.confusion[images], self.boundaries[images])
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Which of the readings of C, mIoU and BF a table shows. The defaults are the paper's."""
+
+    absent_classes: AbsentClasses = "paper_script"
+    matching: Matching = "one_to_one"
+    boundary_classes: BoundaryClasses = "ground_truth"
+
+    def __str__(self) -> str:
+        """Names the conventions, to stand under a table."""
+        return (
+            f"absent classes: {self.absent_classes}; BF matching: {self.matching}; "
+            f"BF classes: {self.boundary_classes}"
+        )
+
+
+PAPER = Conventions()
+
+
+def headline(
+    evidence: Evidence,
+    conventions: Conventions = PAPER,
+    weights: NDArray[np.integer] | None = None,
+) -> dict[str, FloatArray]:
+    """G, C, mIoU and BF of the images, or of many resamples of them at once.
+
+    Args:
+        evidence: N images.
+        conventions: which readings.
+        weights: (B, N), how often each image occurs in each of B resamples; default: once, B = 1.
+
+    Returns:
+        Each score as (B,) fractions of 1; NaN where it is undefined.
+    """
+    if weights is None:
+        weights = np.ones((1, len(evidence.names)), np.int64)
+    # float64 counts exactly up to 2^53 pixels, and multiplies far faster than int64.
+    flat = evidence.confusion.reshape(len(evidence.names), -1).astype(np.float64)
+    summed = weights.astype(np.float64) @ flat
+    confusion = summed.astype(np.int64).reshape(-1, *evidence.confusion.shape[1:])
+    per_image = image_f1(
+        evidence.boundaries,
+        matching=conventions.matching,
+        classes=conventions.boundary_classes,
+    )
+    return {
+        "G": regions.global_accuracy(confusion),
+        "C": regions.mean_class_accuracy(confusion, conventions.absent_classes),
+        "mIoU": regions.mean_iou(confusion, conventions.absent_classes),
+        "BF": ratio(weights @ np.nan_to_num(per_image), weights @ ~np.isnan(per_image)),
+    }
+
+
+def all_scores(evidence: Evidence) -> dict[str, Any]:
+    """Every score of a set of images under every convention, ready for JSON.
+
+    Returns:
+        `{"G": x, "C": {absent_classes: x}, "mIoU": {absent_classes: x}, "BF": {matching:
+        {boundary_classes: x}}, "per_class": {"accuracy": [K], "IoU": [K], "BF": {matching:
+        {boundary_classes: [K]}}}}`, fractions of 1; None where a score is undefined. A class's BF
+        is the mean over the images in which it is counted.
+    """
+    confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
+    counts = evidence.boundaries
+    scores = {
+        "G": regions.global_accuracy(confusion),
+        "C": {rule: regions.mean_class_accuracy(confusion, rule) for rule in ABSENT_CLASSES},
+        "mIoU": {rule: regions.mean_iou(confusion, rule) for rule in ABSENT_CLASSES},
+        "BF": {
+            matching: {
+                classes: boundary_f1(counts, matching=matching, classes=classes)
+                for classes in BOUNDARY_CLASSES
+            }
+            for matching in MATCHINGS
+        },
+        "per_class": {
+            "accuracy": regions.class_accuracy(confusion),
+            "IoU": regions.class_iou(confusion),
+            "BF": {
+                matching: {
+                    classes: mean_defined(class_f1(counts, matching=matching, classes=classes), 0)
+                    for classes in BOUNDARY_CLASSES
+                }
+                for matching in MATCHINGS
+            },
+        },
+    }
+    return {name: _plain(value) for name, value in scores.items()}
+
+
+def scores_by_sequence(evidence: Evidence, sequence_of: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`all_scores` of every sequence, in order of appearance."""
+    return {
+        name: all_scores(evidence.select(np.flatnonzero(np.array(sequence_of) == name)))
+        for name in dict.fromkeys(sequence_of)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Turns numpy numbers and arrays into floats and lists, NaN (which JSON lacks) into None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.ndim:
+        return [_plain(item) for item in value]
+    return None if isnan(value) else float(value)

@@ -1,0 +1,86 @@
+"""Fixtures of all tests: the real CamVid where it is, small runs, one thread."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import records
+from bench.command_line import compose_config
+from bench.config import fingerprint
+from bench.monitor import Monitor
+
+# A run of a few seconds: tiny scenes, a tiny network.
+TINY = [
+    "arch=segnet_basic",
+    "arch.width=4",
+    "dataset=synthetic",
+    "protocol=demo",
+    "dataset.reader.counts={train: 12, val: 4, test: 5}",
+    "dataset.reader.size=[40, 56]",
+    "protocol.image_size=[32, 48]",
+    "protocol.precision=fp32",
+    "max_iterations=6",
+    "threads=1",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: give --slow"))
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def camvid_root() -> Path:
+    """The folder of the real CamVid, named by the environment variable SEGBENCH_CAMVID."""
+    root = os.environ.get("SEGBENCH_CAMVID")
+    if root is None:
+        pytest.skip("SEGBENCH_CAMVID does not name a CamVid folder")
+    assert (Path(root) / "train").is_dir(), f"SEGBENCH_CAMVID={root} holds no train folder"
+    return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def _plain_torch() -> Iterator[None]:
+    """Every test starts with one thread and leaves no global setting behind."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Composes the configuration of a tiny run, with further overrides."""
+
+    def compose(*overrides: str) -> dict[str, Any]:
+        config = compose_config([*TINY, f"runs={tmp_path}/runs", *overrides])
+        config["arch"].setdefault("name", "unnamed")
+        return config
+
+    return compose
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Callable[[dict[str, Any]], tuple[Path, Monitor]]:
+    """Prepares a run's folder as the launcher does, to run it in this process."""
+
+    def prepare(config: dict[str, Any], name: str = "run") -> tuple[Path, Monitor]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
+        records.write_json(folder / "config.json", content)
+        return folder, Monitor(folder)
+
+    return prepare

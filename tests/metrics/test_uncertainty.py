@@ -1,0 +1,153 @@
+"""Resampling in blocks, intervals, paired differences, scores per sequence."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from bench.metrics.scores import Conventions, Evidence, all_scores, headline, scores_by_sequence
+from bench.metrics.uncertainty import (
+    Resampling,
+    bootstrap,
+    mean_and_deviation,
+    paired_difference,
+    resample,
+    sequences,
+)
+
+K = 3
+TWO_DRIVES = ["0001TP"] * 62 + ["Seq05VD"] * 171  # CamVid's test set
+
+
+def evidence(quality, seed=0):
+    """Evidence of images of 1,000 pixels a class, of which a share `quality` (N,) is right."""
+    rng = np.random.default_rng(seed)
+    n = len(quality)
+    right = rng.binomial(1000, np.broadcast_to(np.asarray(quality)[:, None], (n, K)))
+    confusion = np.zeros((n, K + 1, K + 1), np.int64)
+    for index in range(K):
+        confusion[:, index, index] = right[:, index]
+        confusion[:, index, (index + 1) % K] = 1000 - right[:, index]
+    counts = np.full((n, K, 5), 1000, np.int32)
+    counts[..., 2] = right
+    return Evidence(tuple(f"{image:03}.png" for image in range(n)), confusion, counts)
+
+
+def test_resamples_keep_the_size_of_every_sequence():
+    """Each drive contributes as many images as it has, and every image is drawn alike."""
+    drawn = resample(TWO_DRIVES, Resampling(resamples=2000))
+    assert drawn.shape == (2000, 233)
+    assert (drawn[:, :62].sum(axis=1) == 62).all()
+    assert (drawn[:, 62:].sum(axis=1) == 171).all()
+    assert abs(drawn.mean(axis=0) - 1).max() < 0.2
+
+
+def test_images_are_drawn_in_blocks_of_neighbours():
+    """With two blocks of 20 out of 40, at most four times does a count differ from the next."""
+    drawn = resample(["a"] * 40, Resampling(block_length=20, resamples=200))
+    changes = (drawn != np.roll(drawn, 1, axis=1)).sum(axis=1)
+    assert changes.max() <= 4
+    assert (drawn != 1).any()
+
+
+def test_seed_decides_the_resamples():
+    """The same seed draws the same, another one differently."""
+    first, again = (resample(TWO_DRIVES, Resampling(seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != resample(TWO_DRIVES, Resampling(seed=4))).any()
+
+
+def test_sequences_shorter_than_two_blocks_are_resampled_together():
+    """Thirty clips of one image vary as a set; alone, none of them could."""
+    drawn = resample([str(clip) for clip in range(30)], Resampling(block_length=10))
+    assert (drawn.sum(axis=1) == 30).all()
+    assert drawn.std(axis=0).min() > 0.5
+
+
+def test_weights_score_like_the_images_drawn():
+    """A resample given as weights scores what scoring its images, repeated, gives."""
+    images = evidence(np.linspace(0.2, 0.9, 12))
+    weights = resample(["a"] * 12, Resampling(block_length=2, resamples=5))
+    conventions = Conventions("union", "tolerance", "union")
+    by_weight = headline(images, conventions, weights)
+    for row, weight in enumerate(weights):
+        repeated = images.select(np.repeat(np.arange(12), weight))
+        for name, value in headline(repeated, conventions).items():
+            assert by_weight[name][row] == pytest.approx(value.item())
+
+
+def test_interval_of_independent_images_agrees_with_scipy():
+    """With blocks of one image this is the ordinary percentile bootstrap."""
+    images = evidence(np.random.default_rng(1).uniform(0.3, 0.9, 80))
+    ours = bootstrap(
+        images, [""] * 80, resampling=Resampling(block_length=1, resamples=8000, level=0.9)
+    )["BF"]
+    per_image = images.boundaries[..., 2].mean(axis=1) / 1000
+    theirs = scipy.stats.bootstrap(
+        (per_image,), np.mean, confidence_level=0.9, n_resamples=8000, method="percentile", rng=0
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.05 * width)
+    assert ours.estimate == pytest.approx(per_image.mean())
+
+
+def test_blocks_widen_the_interval_of_a_correlated_drive():
+    """Quality that drifts along the drive makes neighbouring frames one observation."""
+    drift = 0.6 + 0.3 * np.sin(np.arange(233) / 8)
+    blocks, single = (
+        bootstrap(evidence(drift), TWO_DRIVES, resampling=Resampling(block_length=length))["mIoU"]
+        for length in (10, 1)
+    )
+    assert blocks.high - blocks.low > 2 * (single.high - single.low)
+    assert blocks.low < blocks.estimate < blocks.high
+
+
+def test_paired_difference_sees_through_hard_images():
+    """Two runs on the same images differ by 2 points throughout: the pairing shows it."""
+    hard = np.random.default_rng(2).uniform(0.2, 0.9, 233)
+    better, worse = evidence(hard + 0.02, seed=1), evidence(hard, seed=2)
+    paired = paired_difference(better, worse, TWO_DRIVES)["G"]
+    alone = bootstrap(better, TWO_DRIVES)["G"]
+    assert paired.estimate == pytest.approx(0.02, abs=0.003)
+    assert paired.low > 0
+    assert paired.high - paired.low < 0.2 * (alone.high - alone.low)
+
+
+def test_a_run_does_not_differ_from_itself():
+    """The difference is 0 in every resample."""
+    images = evidence(np.linspace(0.2, 0.9, 40))
+    for interval in paired_difference(images, images, ["a"] * 40).values():
+        assert (interval.estimate, interval.low, interval.high) == (0, 0, 0)
+
+
+def test_paired_difference_refuses_other_images():
+    """The message names an image that only one run saw."""
+    images = evidence(np.linspace(0.2, 0.9, 40))
+    with pytest.raises(ValueError, match=r"40 and 39 images, not in both: 039\.png"):
+        paired_difference(images, images.select(range(39)), ["a"] * 40)
+
+
+def test_sequences_come_from_the_file_name():
+    """CamVid's prefix; without a pattern all images are one sequence."""
+    names = ["0001TP_008550.png", "Seq05VD_f00000.png", "0001TP_008580.png"]
+    assert sequences(names, r"^([^_]+)_") == ["0001TP", "Seq05VD", "0001TP"]
+    assert sequences(names, None) == ["", "", ""]
+
+
+def test_name_outside_the_pattern_is_refused():
+    """Naming file and pattern."""
+    with pytest.raises(ValueError, match=r"img-5050\.png: the sequence pattern '\^"):
+        sequences(["0001TP_008550.png", "img-5050.png"], r"^([^_]+)_")
+
+
+def test_scores_per_sequence_are_those_of_its_images():
+    """Interleaved sequences are told apart."""
+    images = evidence([0.9, 0.2, 0.9, 0.2])
+    by_sequence = scores_by_sequence(images, ["a", "b", "a", "b"])
+    assert list(by_sequence) == ["a", "b"]
+    assert by_sequence["b"] == all_scores(images.select([1, 3]))
+
+
+def test_mean_and_deviation_over_seeds():
+    """The deviation is that of a sample; one run has none."""
+    assert mean_and_deviation([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.1))
+    assert mean_and_deviation([0.5]) == pytest.approx((0.5, np.nan), nan_ok=True)

@@ -1,0 +1,140 @@
+"""The configuration: typos answered at once, meaning checked, identity positional."""
+
+import copy
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.command_line import CONF, compose_config
+from bench.config import fingerprint, identity, run_folder
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("protocol", names("protocol"))
+@pytest.mark.parametrize("dataset", names("dataset"))
+def test_every_protocol_composes_with_every_dataset(protocol: str, dataset: str) -> None:
+    config = compose_config([f"protocol={protocol}", f"dataset={dataset}"])
+    assert config["protocol"]["name"] == protocol
+
+
+@pytest.mark.parametrize("arch", names("arch"))
+def test_every_network_composes_and_has_a_name(arch: str) -> None:
+    assert compose_config([f"arch={arch}"])["arch"]["name"]
+
+
+def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
+    config = compose_config([])
+    protocol = config["protocol"]
+    assert (protocol["lr"], protocol["momentum"], protocol["weight_decay"]) == (1e-3, 0.9, 5e-4)
+    assert (protocol["batch_size"], protocol["image_size"]) == (5, [360, 480])
+    assert (config["milestones"], config["max_iterations"]) == ([40_000, 80_000], 140_000)
+    assert (config["arch"]["name"], config["dataset"]["name"]) == ("SegNet", "CamVid")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "seed is -1; it must be 0 or more"),
+        ("max_iterations=0", "max_iterations is 0; it must be 1 or more"),
+        ("milestones=[5,0]", r"milestones is \[5, 0\]; it must be iterations from 1 up"),
+        ("protocol.batch_size=0", r"protocol\.batch_size is 0"),
+        ("protocol.lr=-0.1", r"protocol\.lr is -0\.1; it must be above 0"),
+        ("protocol.dropout=1", r"protocol\.dropout is 1\.0; it must be in \[0, 1\)"),
+        ("protocol.image_size=[360]", r"protocol\.image_size is \[360\]"),
+        ("dataset.limit=0", r"dataset\.limit is 0; it must be 1 or more, or null"),
+        ("dataset.void=3", r"dataset\.void is 3; it must be from 11 to 255"),
+        ("dataset.classes=[a,b]", r"dataset\.colours is .*; it must be 2 of \[R, G, B\]"),
+        ("arch._target_=segnet", r"arch\._target_ is segnet; it must be an import path"),
+        ("arch._target_=nowhere.Net", r"there is no module 'nowhere'"),
+        ("protocol.image_size=???", r"protocol\.image_size: no value given"),
+        ("arch.dropout=${protocol.nothing}", r"key .protocol\.nothing. not found"),
+        ("protocol.normalisation=lnc", "normalisation.*lcn"),
+        ("protocol.batch_size=many", r"batch_size.*many"),
+        ("protocol.bach_size=4", "bach_size"),
+        ("arch=segnt", "segnt.*segnet_basic"),
+    ],
+)
+def test_a_wrong_value_names_key_value_and_remedy(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compose_config([override])
+
+
+def test_a_typo_on_the_command_line_is_answered_at_once_without_traceback() -> None:
+    start = time.monotonic()
+    answer = bench("arch=segnt")
+    assert time.monotonic() - start < 5  # half a second on an idle machine; importing torch is not
+    assert answer.returncode != 0
+    assert "segnet_basic" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_command_line_imports_no_torch() -> None:
+    code = "import sys, bench.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cfg_job_prints_the_resolved_configuration() -> None:
+    answer = bench("--cfg", "job", "--resolve", "arch=segnet_basic", "protocol=table1")
+    assert answer.returncode == 0
+    assert "lr: 0.1" in answer.stdout
+    assert "${" not in answer.stdout
+
+
+def changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    twin = copy.deepcopy(config)
+    *path, last = key.split(".")
+    node = twin
+    for part in path:
+        node = node[part]
+    assert node[last] != value
+    node[last] = value
+    return twin
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shares_fingerprint", "shares_identity"),
+    [
+        ("protocol.lr", 0.5, False, False),
+        ("protocol.batch_norm.images", 3, False, False),
+        ("dataset.limit", 7, False, False),
+        ("dataset.void", 255, False, False),
+        ("arch.name", "other", True, False),
+        ("seed", 1, True, False),
+        ("dataset.root", "/elsewhere", True, True),
+        ("max_iterations", 9, True, True),
+        ("milestones", [3], True, True),
+        ("runs", "/elsewhere", True, True),
+        ("threads", 3, True, True),
+        ("device", "cpu", True, True),
+    ],
+)
+def test_what_a_key_belongs_to_follows_from_its_place(
+    key: str, value: Any, shares_fingerprint: bool, shares_identity: bool
+) -> None:
+    config = compose_config([])
+    other = changed(config, key, value)
+    assert (fingerprint(config) == fingerprint(other)) == shares_fingerprint
+    assert (identity(config) == identity(other)) == shares_identity
+
+
+def test_equal_numbers_written_differently_are_one_protocol() -> None:
+    one, other = compose_config(["protocol.lr=1e-3"]), compose_config(["protocol.lr=0.001"])
+    assert fingerprint(one) == fingerprint(other)
+
+
+def test_a_run_folder_is_readable_and_safe() -> None:
+    config = compose_config(["runs=/r", "arch.name='A/B (c)'"])
+    assert run_folder(config) == Path(f"/r/camvid-paper-a_b__c_-seed0-{identity(config)}")

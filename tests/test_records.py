@@ -1,0 +1,68 @@
+"""Records: whole or not at all, readable without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import records
+
+
+def test_records_and_reports_are_read_without_torch() -> None:
+    code = (
+        "import sys, bench.records, bench.metrics.regions, bench.metrics.boundaries, "
+        "bench.launch, reports.__main__; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    records.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        records.write_json(path, {"a": float("nan")})
+    assert records.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"r\.json: not"):
+        records.read_json(tmp_path / "r.json")
+
+
+def test_losses_are_cut_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    records.append_losses(tmp_path, 1, [0.5, 0.25, 0.125], 1.0)
+    records.append_losses(tmp_path, 4, [0.0625], 1.0)
+    records.cut_losses(tmp_path, 2)
+    (line,) = records.read_losses(tmp_path)
+    assert (line["first"], line["losses"]) == (1, [0.5, 0.25])
+
+
+def test_losses_keep_every_digit(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random(50, np.float32).tolist()
+    records.append_losses(tmp_path, 1, values, 1.0)
+    (line,) = records.read_losses(tmp_path)
+    assert line["losses"] == values
+
+
+def test_an_evaluation_repeated_replaces_itself(tmp_path: Path) -> None:
+    for value in (1, 2):
+        evidence = {"names": np.array(["a"]), "confusion": np.full((1, 3, 3), value, np.int32)}
+        summary = {"split": "test", "iteration": 10, "images": 1}
+        records.write_evaluation(tmp_path, summary, evidence)
+    (evaluation,) = records.read_evaluations(tmp_path)
+    assert evaluation["confusion"] == [[2] * 3] * 3
+    assert records.read_evidence(tmp_path, evaluation)["names"].tolist() == ["a"]
+
+
+def test_evaluations_come_in_order_of_iteration(tmp_path: Path) -> None:
+    evidence = {"names": np.array(["a"]), "confusion": np.zeros((1, 3, 3), np.int32)}
+    for iteration in (40_000, 140_000, 80_000):
+        summary = {"split": "test", "iteration": iteration, "images": 1}
+        records.write_evaluation(tmp_path, summary, evidence)
+    found = [e["iteration"] for e in records.read_evaluations(tmp_path, "test")]
+    assert found == [40_000, 80_000, 140_000]
