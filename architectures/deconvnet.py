@@ -1,0 +1,92 @@
+"""DeconvNet with 1,024 channels in its fully connected layers (paper, Sec. 4, Table 6)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from architectures.layers import (
+    BATCH_NORM_EPS,
+    check_arguments,
+    conv_bn_relu,
+    image_size,
+    initialise,
+)
+from architectures.segnet import decode, encode, unpooling_decoder
+from architectures.vgg import load_vgg16, vgg16_encoder, vgg16_widths
+
+
+class DeconvNet(nn.Module):
+    """SegNet's encoder and unpooling decoder with two fully connected layers between them.
+
+    fc6 covers the whole pool5 map, 12x15 for 360x480: only so does Table 6's 877 MB come out. The
+    original's 3x3 deconvolutions have stride 1; such a layer computes what a convolution with
+    flipped kernels does, and is written as one.
+
+    Args:
+        num_classes: channels of the logits.
+        input_size: (H, W) of the training images, which fixes the kernel of fc6. Larger images
+            are possible.
+        width: channels of the first stage; 64 gives VGG-16's.
+        fc_width: channels of fc6 and fc7.
+        dropout: probability, active in training only, in the places of `SegNet`.
+        batch_norm_eps: eps of batch norm. fc6 leaves one pixel, whose statistics over the batch
+            need at least two images in training.
+        weights: of the encoder, see `architectures.vgg.load_vgg16`.
+
+    Attributes:
+        loaded_weights: parameter -> tensor it was filled from; empty after He initialisation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_size: Sequence[int] = (360, 480),
+        width: int = 64,
+        fc_width: int = 1024,
+        *,
+        dropout: float = 0.5,
+        batch_norm_eps: float = BATCH_NORM_EPS,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_arguments(num_classes, width=width, fc_width=fc_width, input_size=min(input_size))
+        rows, columns = input_size
+        self.kernel = kernel = _pooled(rows), _pooled(columns)
+        self.dropout = dropout
+        self.encoder = vgg16_encoder(width, batch_norm_eps)
+        channels = vgg16_widths(width)[-1]
+        self.fc6 = conv_bn_relu(channels, fc_width, kernel, batch_norm_eps, padding=0)
+        self.fc7 = conv_bn_relu(fc_width, fc_width, 1, batch_norm_eps)
+        self.fc6_deconvolution = nn.Sequential(
+            nn.ConvTranspose2d(fc_width, channels, kernel),
+            nn.BatchNorm2d(channels, batch_norm_eps),
+            nn.ReLU(inplace=True),
+        )
+        self.decoder = unpooling_decoder(width, batch_norm_eps, last_layers=2)
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+        initialise(self)
+        self.loaded_weights = load_vgg16(self, weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to logits (N, K, H, W).
+
+        Raises:
+            ValueError: the image is too small for the kernel of fc6.
+        """
+        size = image_size(x)
+        if _pooled(size[0]) < self.kernel[0] or _pooled(size[1]) < self.kernel[1]:
+            smallest = tuple(32 * (taps - 1) + 1 for taps in self.kernel)
+            raise ValueError(
+                f"an image of {size[0]}x{size[1]} is too small: fc6 of this DeconvNet needs at "
+                f"least {smallest[0]}x{smallest[1]}; build it with a smaller input_size"
+            )
+        dropout = self.dropout if self.training else 0.0
+        x, indices = encode(self.encoder, x, dropout)  # 12x15
+        x = self.fc6_deconvolution(self.fc7(self.fc6(x)))  # 1x1, 1x1, 12x15
+        logits: Tensor = self.classifier(decode(self.decoder, x, indices, dropout))
+        return logits
+
+
+def _pooled(size: int) -> int:
+    """Size after five poolings, each rounding up."""
+    return -(-size // 32)

@@ -1,0 +1,88 @@
+"""DeepLab-LargeFOV with batch norm: dilated convolutions on a map of an eighth of the image."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from architectures.layers import (
+    BATCH_NORM_EPS,
+    check_arguments,
+    conv_bn_relu,
+    image_size,
+    initialise,
+)
+from architectures.vgg import load_vgg16, vgg16_encoder, vgg16_widths
+
+
+class DeepLabLargeFOV(nn.Module):
+    """VGG-16 with 3x3 pools, fc6 as a 3x3 convolution of dilation 12, and no decoder.
+
+    The paper says both that the stride of pool3 is changed to 1 and that the maps end at 45x60
+    (Sec. 4); strides 2 2 1 2 1 satisfy both sentences and Table 6's training memory. The released
+    network has 2 2 2 1 1.
+
+    Args:
+        num_classes: channels of the logits.
+        width: channels of the first stage; 64 gives VGG-16's.
+        fc_width: channels of fc6 and fc7.
+        pool_strides: of the five pools, each 1 or 2.
+        loss_resolution: training logits come at 1 / this of the image: the product of the pool
+            strides (nothing is enlarged; the paper's 45x60), or 1.
+        dropout: probability, active in training only: after pool3, pool4 and pool5 ("deeper
+            layers", Sec. 4), and after fc6 and fc7 as in the original.
+        batch_norm_eps: eps of batch norm.
+        weights: of the encoder, fc6 and fc7, see `architectures.vgg.load_vgg16`.
+
+    Attributes:
+        loaded_weights: parameter -> tensor it was filled from; empty after He initialisation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        width: int = 64,
+        fc_width: int = 1024,
+        *,
+        pool_strides: Sequence[int] = (2, 2, 1, 2, 1),
+        loss_resolution: int = 8,
+        dropout: float = 0.5,
+        batch_norm_eps: float = BATCH_NORM_EPS,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_arguments(num_classes, width=width, fc_width=fc_width)
+        if len(pool_strides) != 5 or not set(pool_strides) <= {1, 2}:
+            raise ValueError(f"pool_strides={list(pool_strides)}: must be five strides of 1 or 2")
+        if loss_resolution not in (1, prod(pool_strides)):
+            raise ValueError(
+                f"loss_resolution={loss_resolution}: must be 1 (full size) or the product of "
+                f"pool_strides, {prod(pool_strides)}"
+            )
+        self.pool_strides = tuple(pool_strides)
+        self.loss_resolution = loss_resolution
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = vgg16_encoder(width, batch_norm_eps, dilations=(1, 1, 1, 1, 2))
+        pool5 = vgg16_widths(width)[-1]
+        self.fc6 = conv_bn_relu(pool5, fc_width, 3, batch_norm_eps, dilation=12)
+        self.fc7 = conv_bn_relu(fc_width, fc_width, 1, batch_norm_eps)
+        self.classifier = nn.Conv2d(fc_width, num_classes, 1)
+        initialise(self)
+        # VGG's 7x7 kernels of 4096 channels: every third tap, every fourth channel.
+        self.loaded_weights = load_vgg16(self, weights, channel_step=4, tap_step=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to logits (N, K, H, W), in training to those of `loss_resolution`."""
+        size = image_size(x)
+        for level, (stage, stride) in enumerate(zip(self.encoder, self.pool_strides, strict=True)):
+            x = F.max_pool2d(stage(x), 3, stride, padding=1)  # 360 -> 180 -> 90 -> 90 -> 45 -> 45
+            if level >= 2:
+                x = self.dropout(x)
+        x = F.avg_pool2d(x, 3, 1, padding=1)
+        x = self.dropout(self.fc6(x))
+        x = self.classifier(self.dropout(self.fc7(x)))
+        if self.training and self.loss_resolution > 1:
+            return x
+        # The original aligns corners, exact for inputs of 8k + 1 pixels, which 360x480 is not.
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
