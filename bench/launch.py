@@ -7,7 +7,6 @@ imports no torch.
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -24,9 +23,8 @@ from tqdm import tqdm
 
 from bench import records
 from bench.config import fingerprint, run_folder
+from bench.display import POLL_SECONDS, watch
 
-POLL_SECONDS = 0.2
-LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
 ORPHAN_SECONDS = 120.0  # how long to wait for a child whose parent was killed
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -130,7 +128,7 @@ def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> 
             env={**MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
     with _forwarding(child):
-        _watch(folder, child)
+        watch(folder, child)
     end = records.read_end(folder)
     if end is None:
         end = _died(child.returncode)
@@ -156,77 +154,6 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _watch(folder: Path, child: subprocess.Popen[bytes]) -> None:
-    """Shows notices, and progress as a bar on a terminal or as lines elsewhere."""
-    display = _Bar() if sys.stderr.isatty() else _Lines()
-    shown = 0
-    while True:
-        ended = child.poll() is not None
-        state = _read_progress(folder)
-        for text in state.get("notices", [])[shown:]:
-            display.clear()
-            print(text, flush=True)
-            shown += 1
-        if "phase" in state:
-            display.show(state)
-        if ended:
-            display.clear()
-            return
-        time.sleep(POLL_SECONDS)
-
-
-def _read_progress(folder: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = json.loads((folder / "progress.json").read_text())
-    except FileNotFoundError:  # the child is still starting
-        return {}
-    return state
-
-
-class _Bar:
-    """A progress bar for the phase the run is in."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-
-    def show(self, state: dict[str, Any]) -> None:
-        if self._bar is None or self._bar.desc != f"{state['phase']}: ":
-            self.clear()
-            self._bar = tqdm(
-                total=state["total"], initial=state["done"], desc=state["phase"], leave=False,
-                ncols=100, file=sys.stderr,
-            )  # fmt: skip
-        if "loss" in state["details"]:
-            self._bar.set_postfix_str(f"loss {state['details']['loss']:.4f}", refresh=False)
-        self._bar.update(state["done"] - self._bar.n)
-        self._bar.refresh()
-
-    def clear(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-class _Lines:
-    """A line now and then, for log files."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def show(self, state: dict[str, Any]) -> None:
-        if time.monotonic() - self._last < LINE_SECONDS:
-            return
-        self._last = time.monotonic()
-        text = f"{state['phase']} {state['done']}/{state['total']}"
-        if "loss" in state["details"]:
-            left = state["details"]["seconds"] * (state["total"] - state["done"])
-            text += f", loss {state['details']['loss']:.4f}, about {left / 60:.0f} min left"
-        print(text, flush=True)
-
-    def clear(self) -> None:
-        """Lines need no clearing."""
 
 
 def _died(code: int) -> dict[str, Any]:

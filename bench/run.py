@@ -11,7 +11,6 @@ evaluate the best network that validation found.
 import ctypes
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
@@ -23,17 +22,14 @@ import torch
 
 from bench import checkpoints, records
 from bench.config import identity
-from bench.data.class_weights import class_weights
-from bench.data.splits import Split, load_splits
+from bench.data.splits import load_splits
 from bench.device import prepare_device
-from bench.environment import changes, describe_environment
 from bench.milestones import evaluate_best, evaluate_missing, patience_exhausted
 from bench.monitor import InterruptedRunError, Monitor
-from bench.network import build_network, check_logits, describe_network
-from bench.training import DivergedError, Training, make_optimiser, seconds_per_iteration, train
+from bench.preparation import announce, prepare_training, record_start, resume, wanted_splits
+from bench.training import DivergedError, train
 from bench.wandb_log import attach_wandb
 
-DAY = 86400.0
 EXIT_CODES = {
     records.FINISHED: 0,
     records.FAILED: 1,
@@ -75,143 +71,6 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
         "reason": reason,
         "seconds": round(time.time() - start, 1),
     }
-
-
-def wanted_splits(config: dict[str, Any]) -> list[str]:
-    """Names every split the run will read."""
-    protocol = config["protocol"]
-    validates = protocol["validation"]["every"] is not None
-    validation = [protocol["validation"]["split"]] if validates else []
-    return [protocol["train_split"], *validation, *protocol["evaluation_splits"]]
-
-
-def prepare_training(
-    config: dict[str, Any],
-    folder: Path,
-    splits: dict[str, Split],
-    device: torch.device,
-    monitor: Monitor,
-) -> Training:
-    """Builds network, optimiser and class weights.
-
-    Raises:
-        ValueError: the training split is smaller than a batch, or the network breaks the contract.
-    """
-    protocol, dataset = config["protocol"], config["dataset"]
-    split = splits[protocol["train_split"]]
-    if protocol["batch_size"] > len(split.names):
-        raise ValueError(
-            f"protocol.batch_size is {protocol['batch_size']}, but split {split.name!r} has only "
-            f"{len(split.names)} images; lower it or raise dataset.limit"
-        )
-    weights = class_weights(protocol["class_weights"], split.labels, dataset)
-    network = build_network(config).to(device)
-    if protocol["channels_last"]:
-        network = network.to(memory_format=torch.channels_last)
-    check_logits(network, config, device)
-    return Training(
-        config=config,
-        folder=folder,
-        network=network,
-        optimiser=make_optimiser(network, protocol),
-        split=split,
-        class_weights=None
-        if weights is None
-        else torch.tensor(weights, dtype=torch.float32, device=device),
-        device=device,
-        monitor=monitor,
-    )
-
-
-def announce(training: Training, splits: dict[str, Split]) -> None:
-    """Says what will run, how large it is and how long it will take; checks the disk.
-
-    Raises:
-        ValueError: the disk is too full for the run's checkpoints.
-    """
-    config, notice = training.config, training.monitor.notice
-    protocol, network = config["protocol"], describe_network(training.network)
-    counts = ", ".join(f"{len(split.names)} {name}" for name, split in splits.items())
-    epochs = config["max_iterations"] * protocol["batch_size"] / len(training.split.names)
-    notice(
-        f"{config['arch']['name']}: {network['parameters'] / 1e6:.3f} M parameters "
-        f"({network['initialisation']}), {config['dataset']['name']} ({counts}), protocol "
-        f"{protocol['name']}, {config['max_iterations']} iterations ({epochs:.1f} epochs)"
-    )
-    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
-    # while written. Predictions and evidence are some 10 kB an image.
-    images = sum(len(splits[name].names) for name in protocol["evaluation_splits"])
-    need = 9 * network["model_bytes"] + 20_000 * images
-    free = shutil.disk_usage(training.folder).free
-    if free < need:
-        raise ValueError(
-            f"runs={config['runs']} has {free / 1e6:.0f} MB free and this run needs up to "
-            f"{need / 1e6:.0f} MB; free some space or set runs=PATH to another disk"
-        )
-    each = seconds_per_iteration(training)
-    seconds = each * config["max_iterations"]
-    notice(
-        f"about {duration(seconds)} of training on this device ({each:.2f} s an iteration), plus "
-        f"evaluation; up to {need / 1e6:.0f} MB on disk"
-    )
-    if seconds > DAY and protocol["name"] != "short":
-        notice(f"for a result today: {config['command']} protocol=short")
-
-
-def duration(seconds: float) -> str:
-    """Formats a time for people: 45 s, 12 min, 3.4 h, 2.1 days."""
-    for unit, length in (("days", DAY), ("h", 3600.0)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
-def resume(training: Training) -> None:
-    """Continues from the newest sound checkpoint, if there is one.
-
-    Raises:
-        ValueError: what ran then is not what would run now, and that was not accepted.
-    """
-    folder, config = training.folder, training.config
-    state = checkpoints.load_checkpoint(folder, training.monitor)
-    if state is None:
-        records.cut_losses(folder, 0)
-        return
-    then = records.read_json(folder / "environment.json")
-    changed = changes(then, describe_environment(config, training.device))
-    if changed and not config["accept_changes"]:
-        raise ValueError(
-            f"{folder.name} has a checkpoint at iteration {state['iteration']}, but since then "
-            f"{'; '.join(changed)}: give accept_changes=true to go on, or rerun=true for a new run"
-        )
-    training.restore(state)
-    records.cut_losses(folder, training.iteration)
-    training.monitor.notice(f"resuming at iteration {training.iteration}")
-    for text in changed:
-        training.monitor.notice(f"accepted change: {text}")
-
-
-def record_start(training: Training, splits: dict[str, Split]) -> None:
-    """Writes what is known before training: environment, network, data.
-
-    Raises:
-        ValueError: the data are not those the run began with.
-    """
-    folder = training.folder
-    weights = training.class_weights
-    data = {
-        "splits": {n: {"images": len(s.names), "digest": s.digest} for n, s in splits.items()},
-        "class_weights": None if weights is None else weights.tolist(),
-    }
-    if training.iteration > 0 and records.read_json(folder / "data.json") != data:
-        raise ValueError(
-            f"the data under dataset.root={training.config['dataset']['root']} differ from those "
-            f"{folder.name} was trained on; restore them, or start afresh with rerun=true"
-        )
-    records.write_json(folder / "data.json", data)
-    records.write_json(folder / "network.json", describe_network(training.network))
-    environment = describe_environment(training.config, training.device)
-    records.write_json(folder / "environment.json", environment)
 
 
 def stops(config: dict[str, Any]) -> list[int]:

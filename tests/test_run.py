@@ -13,7 +13,8 @@ import torch
 from bench import checkpoints, records
 from bench.milestones import best_iteration, patience_exhausted
 from bench.monitor import Monitor
-from bench.run import EXIT_CODES, duration, execute, run, stops
+from bench.preparation import duration
+from bench.run import EXIT_CODES, execute, run, stops
 
 Compose = Callable[..., dict[str, Any]]
 Prepare = Callable[..., tuple[Path, Monitor]]
@@ -208,7 +209,7 @@ def test_a_dry_run_says_what_would_run_and_writes_no_result(
 
 def test_calibration_leaves_the_run_untouched(tiny_config: Compose, prepared: Prepare) -> None:
     from bench.data.splits import load_splits
-    from bench.run import prepare_training
+    from bench.preparation import prepare_training
     from bench.training import seconds_per_iteration
 
     config = tiny_config()

@@ -1,0 +1,87 @@
+"""Showing a run's progress: a bar on a terminal, a line now and then in a log file."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+POLL_SECONDS = 0.2
+LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
+
+
+def watch(folder: Path, child: subprocess.Popen[bytes]) -> None:
+    """Shows notices, and progress as a bar on a terminal or as lines elsewhere."""
+    display = Bar() if sys.stderr.isatty() else Lines()
+    shown = 0
+    while True:
+        ended = child.poll() is not None
+        state = _read_progress(folder)
+        for text in state.get("notices", [])[shown:]:
+            display.clear()
+            print(text, flush=True)
+            shown += 1
+        if "phase" in state:
+            display.show(state)
+        if ended:
+            display.clear()
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _read_progress(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+    except FileNotFoundError:  # the child is still starting
+        return {}
+    return state
+
+
+class Bar:
+    """A progress bar for the phase the run is in."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Shows how far the phase is, and the loss while training."""
+        if self._bar is None or self._bar.desc != f"{state['phase']}: ":
+            self.clear()
+            self._bar = tqdm(
+                total=state["total"], initial=state["done"], desc=state["phase"], leave=False,
+                ncols=100, file=sys.stderr,
+            )  # fmt: skip
+        if "loss" in state["details"]:
+            self._bar.set_postfix_str(f"loss {state['details']['loss']:.4f}", refresh=False)
+        self._bar.update(state["done"] - self._bar.n)
+        self._bar.refresh()
+
+    def clear(self) -> None:
+        """Removes the bar, so that text can be printed."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class Lines:
+    """A line now and then, for log files."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Prints a line when the last one is old enough."""
+        if time.monotonic() - self._last < LINE_SECONDS:
+            return
+        self._last = time.monotonic()
+        text = f"{state['phase']} {state['done']}/{state['total']}"
+        if "loss" in state["details"]:
+            left = state["details"]["seconds"] * (state["total"] - state["done"])
+            text += f", loss {state['details']['loss']:.4f}, about {left / 60:.0f} min left"
+        print(text, flush=True)
+
+    def clear(self) -> None:
+        """Lines need no clearing."""
