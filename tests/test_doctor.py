@@ -1,0 +1,105 @@
+"""`python -m bench.doctor`: a healthy network passes, each illness is named."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.doctor import admit, examine
+
+
+class Healthy(nn.Module):
+    """Small, and quick to memorise two batches."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for channels in (3, 24, 24):
+            layers += [nn.Conv2d(channels, 24, 5, padding=2), nn.BatchNorm2d(24), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Conv2d(24, num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images))
+
+
+class Shrinks(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images)[..., 1:, 1:]
+
+
+class ForgetsALayer(Healthy):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.unused = nn.Conv2d(3, 3, 1)
+
+
+class LooksAtItsNeighbours(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images - images.mean(dim=0, keepdim=True))
+
+
+class Dices(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images + torch.rand_like(images))
+
+
+class Constant(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(0 * images)
+
+
+class Breaks(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("size mismatch\nin some layer")
+
+
+@pytest.fixture
+def findings(tiny_config: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("bench.doctor.MEMORISE_SECONDS", 20.0)
+    monkeypatch.setattr("bench.doctor.MEMORISE_ITERATIONS", 300)
+
+    def examined(network: str) -> dict[str, str]:
+        config = tiny_config()
+        config["arch"] = {"name": network, "_target_": f"{__name__}.{network}"}
+        return {finding.text: finding.kind for finding in examine(admit(config))}
+
+    return examined
+
+
+def test_a_healthy_network_passes_every_check(findings: Any) -> None:
+    found = findings("Healthy")
+    assert set(found.values()) == {"good"}, found
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    ("network", "illness"),
+    [
+        ("Shrinks", "instead of (2, 11, 32, 48)"),
+        ("ForgetsALayer", "no gradient reaches unused.weight, unused.bias"),
+        ("LooksAtItsNeighbours", "changes with the other images of its batch"),
+        ("Constant", "it does not learn"),
+        ("Breaks", "It raised RuntimeError: size mismatch in some layer"),
+    ],
+)
+def test_an_illness_is_named(findings: Any, network: str, illness: str) -> None:
+    bad = [text for text, kind in findings(network).items() if kind == "bad"]
+    assert any(illness in text for text in bad), bad
+
+
+def test_random_evaluation_is_a_note(findings: Any) -> None:
+    found = findings("Dices")
+    assert found["evaluation is random: two passes over an image differ"] == "note"
+
+
+def test_the_command_exits_by_what_it_found() -> None:
+    command = [sys.executable, "-m", "bench.doctor", "arch=segnit"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "segnet" in answer.stderr
+    assert "Traceback" not in answer.stderr
