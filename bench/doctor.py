@@ -264,7 +264,7 @@ def memorised(network: nn.Module, patient: Patient) -> float:
     with torch.inference_mode():
         for inputs, labels in zip(patient.inputs, patient.labels, strict=True):
             for logits, label in zip(twin(inputs), labels.cpu().numpy(), strict=True):
-                prediction = label_map(logits, label.shape)
+                prediction = label_map(logits)
                 total += confusion_matrix(
                     prediction, label, num_classes=patient.num_classes, void=void
                 )

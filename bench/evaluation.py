@@ -5,7 +5,7 @@ tables are functions of it, in bench/metrics and reports.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,14 @@ def evaluation_network(training: Training) -> nn.Module:
 
 
 @torch.inference_mode()
-def predictions(
+def full_size_logits(
     network: nn.Module,
     split: Split,
     config: dict[str, Any],
     device: torch.device,
     monitor: Monitor,
-) -> Iterator[tuple[int, UInt8Array]]:
-    """Yields (index, label map at the size of the truth) for every image of a split.
+) -> Iterator[tuple[int, Tensor]]:
+    """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
 
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
     comparable whatever size the network works at.
@@ -75,13 +75,14 @@ def predictions(
         images = network_input(split.images[first : first + size], protocol, device)
         with autocast(device, protocol["precision"]):
             logits = network(images).float()
-        for offset, scores in enumerate(logits):
-            yield first + offset, label_map(scores, split.truths[first + offset].shape)
+        for index, scores in enumerate(logits, start=first):
+            yield index, resized_logits(scores, split.truths[index].shape)
+    monitor.beat(f"evaluating {split.name}", len(split.names), len(split.names))
 
 
-def label_map(logits: Tensor, size: tuple[int, ...]) -> UInt8Array:
-    """Turns logits (K, h, w) into class indices uint8 of the given (H, W)."""
-    return resized_logits(logits, size).max(dim=0).indices.to(torch.uint8).cpu().numpy()
+def label_map(logits: Tensor) -> UInt8Array:
+    """Turns logits or probabilities (K, H, W) into class indices uint8 (H, W)."""
+    return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()
 
 
 def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -89,6 +90,50 @@ def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     if logits.shape[1:] == size:
         return logits
     return F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def collect_evidence(
+    predictions: Iterable[tuple[int, UInt8Array]],
+    split: Split,
+    dataset: dict[str, Any],
+    pictures: Path | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Compares predictions with the truth of a split of N images.
+
+    Args:
+        predictions: (index, label map at the size of the truth) for every image.
+        split: with the truth.
+        dataset: the data set's configuration.
+        pictures: a folder to fill with the predictions as palette PNGs, or None.
+
+    Returns:
+        names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
+        boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
+    """
+    num_classes, void = len(dataset["classes"]), dataset["void"]
+    confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
+    boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
+
+    def count_boundaries(index: int, prediction: UInt8Array) -> None:
+        boundaries[index] = boundary_counts(
+            prediction, split.truths[index], num_classes=num_classes
+        )
+
+    # Boundaries are matched beside the network, while it computes outside the interpreter.
+    with ThreadPoolExecutor(1) as pool:
+        matching: deque[Future[None]] = deque()
+        for index, prediction in predictions:
+            confusion[index] = confusion_matrix(
+                prediction, split.truths[index], num_classes=num_classes, void=void
+            )
+            if pictures is not None:
+                write_label(pictures / f"{split.names[index]}.png", prediction, dataset["colours"])
+            matching.append(pool.submit(count_boundaries, index, prediction))
+            if len(matching) > MATCHING_AHEAD:
+                matching.popleft().result()
+        for future in matching:
+            future.result()
+    return {"names": np.array(split.names), "confusion": confusion, "boundaries": boundaries}
 
 
 def evaluate(
@@ -100,43 +145,16 @@ def evaluate(
     monitor: Monitor,
     pictures: Path | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Returns the evidence of a network on a split of N images.
+    """Returns the evidence of a network on a split, see `collect_evidence`.
 
     Args:
-        network: in evaluation mode, its batch-norm statistics set.
+        network: its batch-norm statistics set.
         split: what to predict.
         config: the run's configuration.
         device: where the network is.
         monitor: hears of progress.
         pictures: a folder to fill with the predictions as palette PNGs, or None.
-
-    Returns:
-        names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
-        boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
     """
-    dataset = config["dataset"]
-    num_classes, void = len(dataset["classes"]), dataset["void"]
-    confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
-    boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
-
-    def count_boundaries(index: int, prediction: UInt8Array) -> None:
-        boundaries[index] = boundary_counts(
-            prediction, split.truths[index], num_classes=num_classes
-        )
-
-    # Boundaries are matched beside the network: its own work leaves the interpreter free.
-    with ThreadPoolExecutor() as pool:
-        matching: deque[Future[None]] = deque()
-        for index, prediction in predictions(network, split, config, device, monitor):
-            confusion[index] = confusion_matrix(
-                prediction, split.truths[index], num_classes=num_classes, void=void
-            )
-            if pictures is not None:
-                write_label(pictures / f"{split.names[index]}.png", prediction, dataset["colours"])
-            matching.append(pool.submit(count_boundaries, index, prediction))
-            if len(matching) > MATCHING_AHEAD:
-                matching.popleft().result()
-        for future in matching:
-            future.result()
-    monitor.beat(f"evaluating {split.name}", len(split.names), len(split.names))
-    return {"names": np.array(split.names), "confusion": confusion, "boundaries": boundaries}
+    logits = full_size_logits(network, split, config, device, monitor)
+    predictions = ((index, label_map(scores)) for index, scores in logits)
+    return collect_evidence(predictions, split, config["dataset"], pictures)
