@@ -20,6 +20,7 @@ from bench.launch import launch
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
 
 ended: list[dict[str, Any]] = []
+to_measure: list[dict[str, Any]] = []
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
@@ -34,7 +35,11 @@ def task(cfg: DictConfig) -> None:
     with open_dict(cfg):
         name = cfg.arch.setdefault("name", hydra.choices["arch"])
     try:
-        end = launch({**resolve(cfg), "command": command()})
+        config = {**resolve(cfg), "command": command()}
+        if config["cost"]["measure"]:  # contestants take turns, so all must be known first
+            to_measure.append(config)
+            return
+        end = launch(config)
     except ValueError as error:
         end = {"state": records.FAILED, "reason": str(error), "folder": None}
     if end["state"] != records.FINISHED:
@@ -63,16 +68,38 @@ def interrupted() -> bool:
     return any(end["state"] == records.INTERRUPTED for end in ended)
 
 
+def measure_costs() -> list[dict[str, Any]]:
+    """Measures the collected contestants, prints what they cost, and returns how each ended."""
+    from bench.cost.contest import measure  # noqa: PLC0415 - only `cost` needs them
+    from reports.costs import print_costs  # noqa: PLC0415
+
+    try:
+        found = [records.read_json(path) for path in measure(to_measure)]
+    except KeyboardInterrupt:
+        print("stopped; groups that were complete are recorded", file=sys.stderr)
+        return [{"state": records.INTERRUPTED, "reason": "Ctrl-C", "folder": None}]
+    print_costs(found)
+    state = {True: records.FINISHED, False: records.FAILED}
+    return [
+        {"state": state[r["state"] == "measured"], "reason": r["reason"], "folder": None}
+        for r in found
+    ]
+
+
 def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
     sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
     task()
+    if to_measure:
+        ended.extend(measure_costs())
     folders = [Path(end["folder"]) for end in ended if end["folder"]]
     if any((folder / "evaluations").exists() for folder in folders):
-        from reports.tables import print_tables  # noqa: PLC0415 - pandas is slow to import
+        from reports.tables import print_tables, write_page  # noqa: PLC0415 - pandas is slow
 
         print_tables(folders)
         print(f"\nwritten to {folders[0].parent}{os.sep}")
+        if len(folders) > 1:
+            print(f"all of it as one page: {write_page(folders)}")
     failed = [end for end in ended if end["state"] != records.FINISHED]
     if len(ended) > 1 and failed:
         print(f"{len(failed)} of {len(ended)} runs did not finish", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from omegaconf import open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import bench.config
@@ -37,8 +38,12 @@ def compose_config(overrides: list[str], config_dir: Path | None = None) -> dict
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF.absolute()), version_base="1.3"):
-            cfg = compose("config", [*overrides, *search])
+            cfg = compose("config", [*overrides, *search], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         causes = [error] if error.__cause__ is None else [error, error.__cause__]
         raise ValueError(" ".join(" ".join(map(str, causes)).split())) from error
+    chosen = cfg.hydra.runtime.choices["arch"]
+    with open_dict(cfg):
+        del cfg.hydra
+        cfg.arch.setdefault("name", chosen)  # a user's YAML may leave it out
     return bench.config.resolve(cfg)

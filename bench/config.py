@@ -4,7 +4,8 @@ Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejec
 configuration is composed. What types cannot say, `check` says. This file imports no torch.
 
 Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
-`arch` and `seed` complete a run's identity. Every other key says where and how far to run.
+`arch` and `seed` complete a run's identity. Every other key says where and how far to run, or, as
+`postprocess`, adds rows and changes none.
 """
 
 import hashlib
@@ -20,6 +21,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from bench.cost.schema import CostConfig, check_cost
+from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 
 
 class Normalisation(Enum):
@@ -115,22 +119,6 @@ class ProtocolConfig:
 
 
 @dataclass
-class DatasetConfig:
-    """A data set: where it lies, how it is read, and what its labels mean."""
-
-    name: str = MISSING
-    reader: dict[str, Any] = MISSING  # _target_ and its own arguments
-    root: str | None = None
-    limit: int | None = None  # only the first N images of each split, for a quick look
-    classes: list[str] = MISSING
-    colours: list[list[int]] = MISSING
-    void: int = MISSING
-    sequence: str | None = None  # regular expression; its group 1 names the video of an image
-    published_class_weights: dict[str, list[float]] = field(default_factory=dict)
-    note: str = ""
-
-
-@dataclass
 class WandbConfig:
     """Weights & Biases; its failure never ends a run."""
 
@@ -145,13 +133,17 @@ class Config:
     arch: dict[str, Any] = MISSING
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    postprocess: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
+    cost: CostConfig = field(default_factory=CostConfig)
     seed: int = 0
-    max_iterations: int = MISSING
+    max_iterations: int | None = MISSING  # null: what iterations_by_network says
+    iterations_by_network: dict[str, int] = field(default_factory=dict)
     milestones: list[int] = MISSING  # evaluated there and at max_iterations
     runs: str = "runs"  # the folder that holds all runs
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # CPU threads; null: torch's choice
     checkpoint_minutes: float = 10.0
+    silence_minutes: float = 60.0  # a run that gives no sign of life for so long is killed
     dry_run: bool = False  # say what would run, and stop
     rerun: bool = False  # start afresh; an old result is kept under another name
     accept_changes: bool = False  # resume although sources, torch, device or threads changed
@@ -161,9 +153,6 @@ class Config:
 
 ConfigStore.instance().store(name="schema", node=Config)
 
-# Where the data lies and how it is held changes no result; all else in `dataset` may.
-NOT_IN_FINGERPRINT = {"root", "note"}
-
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
     """Turns a composed configuration into plain checked containers, every reference resolved.
@@ -172,6 +161,8 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         ValueError: a key is missing, refers to nothing, or has a value that cannot work.
     """
     try:
+        if cfg.max_iterations is None:
+            cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
         raise ValueError(" ".join(f"configuration: {error}".split())) from error
@@ -208,6 +199,7 @@ def check(config: dict[str, Any]) -> None:
         ("max_iterations", config["max_iterations"] >= 1, "1 or more"),
         ("milestones", min(config["milestones"], default=1) >= 1, "iterations from 1 up"),
         ("checkpoint_minutes", config["checkpoint_minutes"] > 0, "above 0"),
+        ("silence_minutes", config["silence_minutes"] > 0, "above 0"),
         ("protocol.image_size", _is_size(p["image_size"]), "[height, width] in pixels"),
         ("protocol.batch_size", p["batch_size"] >= 1, "1 or more"),
         ("protocol.lr", p["lr"] > 0, "above 0"),
@@ -218,10 +210,13 @@ def check(config: dict[str, Any]) -> None:
         ("dataset.classes", classes >= 2, "at least two names"),
         ("dataset.colours", len(d["colours"]) == classes, f"{classes} of [R, G, B]"),
         ("dataset.void", classes <= d["void"] <= 255, f"from {classes} to 255"),
+        ("dataset.memory_budget_gb", d["memory_budget_gb"] >= 0, "0 or more"),
+        ("dataset.workers", d["workers"] is None or d["workers"] >= 0, "0 or more, or null"),
     ]
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
+    check_cost(config["cost"])
     _check_target("arch", config["arch"].get("_target_"))
     _check_target("dataset.reader", d["reader"].get("_target_"))
 

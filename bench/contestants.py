@@ -62,7 +62,6 @@ def count(
     """
     overrides = [f"arch={name}", f"protocol.image_size={image_size}"]
     config = compose_config(overrides, config_dir)
-    config["arch"].setdefault("name", name)
     config["dataset"]["classes"] = [f"class {index}" for index in range(num_classes)]
     row: dict[str, Any] = {"name": name, "row": config["arch"]["name"]}
     try:
@@ -87,16 +86,14 @@ def published_figures(row: str) -> dict[str, float]:
     """Returns what Tables 1 and 6 print for a network."""
     from reports.published import published  # noqa: PLC0415 - pandas, for the published cells
 
-    cells = published()
     figures = {}
-    for table, column, key in (
-        ("1", "Params (M)", "published_parameters"),
-        ("6", "Model size (MB)", "published_model_mb"),
+    for table, column, key, scale in (
+        ("1", "Params (M)", "published_parameters", 1e6),
+        ("6", "Model size (MB)", "published_model_mb", 1),
     ):
-        found = cells[(cells.table == table) & (cells.row == row) & (cells.column == column)]
-        if len(found):
-            scale = 1e6 if key == "published_parameters" else 1
-            figures[key] = float(found.number.iloc[0]) * scale
+        printed = published().get((table, row, column))
+        if printed is not None and printed.number is not None:
+            figures[key] = printed.number * scale
     return figures
 
 

@@ -13,13 +13,24 @@ POLL_SECONDS = 0.2
 LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
 
 
-def watch(folder: Path, child: subprocess.Popen[bytes]) -> None:
-    """Shows notices, and progress as a bar on a terminal or as lines elsewhere."""
+def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) -> bool:
+    """Shows notices, and progress as a bar on a terminal or as lines elsewhere, until a run ends.
+
+    A run that gives no sign of life for `silence_seconds` hangs, and is killed.
+
+    Returns:
+        Whether it was killed for its silence.
+    """
     display = Bar() if sys.stderr.isatty() else Lines()
-    shown = 0
+    shown, sign_of_life, heard, silent = 0, None, time.monotonic(), False
     while True:
         ended = child.poll() is not None
         state = _read_progress(folder)
+        if state.get("time") != sign_of_life:
+            sign_of_life, heard = state.get("time"), time.monotonic()
+        elif time.monotonic() - heard > silence_seconds and not silent:
+            silent = True
+            child.kill()
         for text in state.get("notices", [])[shown:]:
             display.clear()
             print(text, flush=True)
@@ -28,7 +39,7 @@ def watch(folder: Path, child: subprocess.Popen[bytes]) -> None:
             display.show(state)
         if ended:
             display.clear()
-            return
+            return silent
         time.sleep(POLL_SECONDS)
 
 

@@ -26,12 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.evaluate", description=__doc__)
     add_arguments(parser)
     parser.add_argument("overrides", nargs="*", help="dataset=..., dataset.root=..., split=...")
-    parser.add_argument(
-        "--config-dir", type=Path, help="a folder with your own dataset/ YAML files"
-    )
     arguments = parser.parse_args()
     with user_errors(parser):
-        trained = load_trained(arguments.run, arguments.weights, arguments.device)
+        trained = load_trained(arguments)
         split, overrides = split_of(arguments.overrides)
         config = trained.config | {
             "dataset": dataset_config(trained, overrides, arguments.config_dir)

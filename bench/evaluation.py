@@ -40,11 +40,11 @@ def evaluation_network(training: Training) -> nn.Module:
     order = np.resize(order, batches * size)
 
     def inputs() -> Iterator[Tensor]:
-        for number in range(batches):
+        chosen = training.split.batches(order.reshape(batches, size))
+        for number, (images, _) in enumerate(chosen):
             training.monitor.check_stop()
             training.monitor.beat("batch-norm statistics", number, batches)
-            chosen = torch.from_numpy(order[number * size : (number + 1) * size])
-            yield network_input(training.split.images[chosen], protocol, training.device)
+            yield network_input(images, protocol, training.device)
 
     with autocast(training.device, protocol["precision"]):
         return batch_norm.recomputed(
@@ -59,25 +59,30 @@ def full_size_logits(
     config: dict[str, Any],
     device: torch.device,
     monitor: Monitor,
+    *,
+    only: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
+
+    `only` gives the indices of some images, to leave the others out.
 
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
     comparable whatever size the network works at.
     """
     protocol = config["protocol"]
     network.eval()
-    size = protocol["batch_size"]
-    for first in range(0, len(split.names), size):
+    order = np.arange(len(split.names)) if only is None else only
+    count, size = len(order), protocol["batch_size"]
+    chosen = [order[first : first + size] for first in range(0, count, size)]
+    for number, (images, _) in enumerate(split.batches(chosen)):
         monitor.check_stop()
-        monitor.beat(f"evaluating {split.name}", first, len(split.names))
-        torch.manual_seed(derive_seed(config["seed"], "evaluation", first))
-        images = network_input(split.images[first : first + size], protocol, device)
+        monitor.beat(f"evaluating {split.name}", number * size, count)
+        torch.manual_seed(derive_seed(config["seed"], "evaluation", int(chosen[number][0])))
         with autocast(device, protocol["precision"]):
-            logits = network(images).float()
-        for index, scores in enumerate(logits, start=first):
+            logits = network(network_input(images, protocol, device)).float()
+        for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
-    monitor.beat(f"evaluating {split.name}", len(split.names), len(split.names))
+    monitor.beat(f"evaluating {split.name}", count, count)
 
 
 def label_map(logits: Tensor) -> UInt8Array:

@@ -56,11 +56,20 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
         _set_aside(folder)
     with _locked(folder) as descriptor:
         end = records.read_end(folder)
-        if end and end.get("max_iterations", 0) >= config["max_iterations"]:
+        if end and _covers(end, config):
             print(f"{folder.name}: finished before, at iteration {end['iteration']}")
             return {**end, "folder": str(folder)}
         (folder / "end.json").unlink(missing_ok=True)
         return _supervise(folder, config, [descriptor])
+
+
+def _covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Says whether a finished run has done all that is asked for now."""
+    return (
+        end["state"] == records.FINISHED
+        and end["max_iterations"] >= config["max_iterations"]
+        and config["postprocess"]["name"] in ("none", *end["postprocessed"])
+    )
 
 
 def _set_aside(folder: Path) -> None:
@@ -128,10 +137,10 @@ def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> 
             env={**MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
     with _forwarding(child):
-        watch(folder, child)
+        silent = watch(folder, child, 60 * config["silence_minutes"])
     end = records.read_end(folder)
     if end is None:
-        end = _died(child.returncode)
+        end = _died(child.returncode, silent, config["silence_minutes"])
         records.write_json(folder / "end.json", end)
     return {**end, "folder": str(folder)}
 
@@ -156,8 +165,11 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _died(code: int) -> dict[str, Any]:
+def _died(code: int, silent: bool, minutes: float) -> dict[str, Any]:
     """Describes a child that could not say itself how it ended."""
+    if silent:
+        reason = f"killed after silence_minutes={minutes:g} without a sign of life"
+        return {"state": records.KILLED, "reason": f"{reason}; the same command goes on"}
     if code < 0:
         name = signal.Signals(-code).name
         return {"state": records.KILLED, "reason": f"killed by {name}; the same command goes on"}

@@ -52,14 +52,25 @@ def evaluate_best(training: Training, splits: dict[str, Split]) -> None:
     missing = [split for split in config["protocol"]["evaluation_splits"] if split not in done]
     if not missing:
         return
-    weights = checkpoints.load(folder / "weights-best.pt")
-    assert weights["iteration"] == best
-    network = copy.deepcopy(training.network)
-    network.load_state_dict(weights["network"])
+    network = evaluated_network(training, best)
     training.monitor.notice(f"evaluating the best network, of iteration {best}")
     for split in missing:
         evidence = _evaluate_with_pictures(training, network, splits[split], best, False)
         _record(training, split, best, evidence)
+
+
+def evaluated_network(training: Training, iteration: int) -> nn.Module:
+    """Returns the network as it was evaluated at the best or the last iteration."""
+    for name in ("weights-best.pt", "weights-last.pt"):
+        path = training.folder / name
+        if path.exists() and (weights := checkpoints.load(path))["iteration"] == iteration:
+            network = copy.deepcopy(training.network)
+            network.load_state_dict(weights["network"])
+            return network.eval()
+    raise ValueError(
+        f"{training.folder.name} has no weights of iteration {iteration}; "
+        "start afresh with rerun=true"
+    )
 
 
 def best_iteration(folder: Path, config: dict[str, Any]) -> int | None:

@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with user_errors(parser):
         paths = image_paths(arguments.images)
-        trained = load_trained(arguments.run, arguments.weights, arguments.device)
+        trained = load_trained(arguments)
         arguments.out.mkdir(parents=True, exist_ok=True)
         progress = tqdm(paths, desc="predicting", ncols=100, disable=None)
         for path, image, logits in predicted(trained, progress):

@@ -44,7 +44,7 @@ def prepare_training(
             f"protocol.batch_size is {protocol['batch_size']}, but split {split.name!r} has only "
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
-    weights = class_weights(protocol["class_weights"], split.labels, dataset)
+    weights = class_weights(protocol["class_weights"], split.pixels, dataset)
     network = build_network(config).to(device)
     if protocol["channels_last"]:
         network = network.to(memory_format=torch.channels_last)

@@ -95,9 +95,12 @@ def cut_losses(folder: Path, iteration: int) -> None:
     write_bytes(folder / "losses.jsonl", "".join(kept).encode())
 
 
-def evaluation_name(split: str, iteration: int) -> str:
-    """Returns the name that an evaluation's files share; it sorts by iteration."""
-    return f"{split}-{iteration:07d}"
+def evaluation_name(split: str, iteration: int, variant: str = "") -> str:
+    """Returns the name that an evaluation's files share; it sorts by iteration.
+
+    `variant` names a post-processing: its rows stand beside those of the network itself.
+    """
+    return f"{split}{'.' if variant else ''}{variant}-{iteration:07d}"
 
 
 def write_evaluation(
@@ -110,7 +113,7 @@ def write_evaluation(
         summary: with `split` and `iteration`.
         evidence: arrays over the images, among them `names` and `confusion` (N, K+1, K+1).
     """
-    name = evaluation_name(summary["split"], summary["iteration"])
+    name = evaluation_name(summary["split"], summary["iteration"], summary.get("variant", ""))
     (folder / "evaluations").mkdir(exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **evidence)
@@ -120,15 +123,21 @@ def write_evaluation(
     write_json(folder / "evaluations" / f"{name}.json", content)
 
 
-def read_evaluations(folder: Path, split: str | None = None) -> list[dict[str, Any]]:
-    """Returns the complete evaluations of a run (of one split), by split and iteration."""
+def read_evaluations(
+    folder: Path, split: str | None = None, variant: str = ""
+) -> list[dict[str, Any]]:
+    """Returns the complete evaluations of a run (of one split), by split and iteration.
+
+    Without `variant`, those of the network itself; with one, those of that post-processing.
+    """
     found = [read_json(path) for path in sorted((folder / "evaluations").glob("*.json"))]
-    return [e for e in found if split is None or e["split"] == split]
+    chosen = [e for e in found if e.get("variant", "") == variant]
+    return [e for e in chosen if split is None or e["split"] == split]
 
 
 def read_evidence(folder: Path, summary: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """Reads an evaluation's arrays per image."""
-    name = evaluation_name(summary["split"], summary["iteration"])
+    name = evaluation_name(summary["split"], summary["iteration"], summary.get("variant", ""))
     with np.load(folder / "evaluations" / f"{name}.npz") as file:
         return dict(file)
 

@@ -26,6 +26,7 @@ from bench.data.splits import load_splits
 from bench.device import prepare_device
 from bench.milestones import evaluate_best, evaluate_missing, patience_exhausted
 from bench.monitor import InterruptedRunError, Monitor
+from bench.postprocess import postprocess
 from bench.preparation import announce, prepare_training, record_start, resume, wanted_splits
 from bench.training import DivergedError, train
 from bench.wandb_log import attach_wandb
@@ -44,7 +45,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     start = time.time()
     config = records.read_json(folder / "config.json")["config"]
     device = prepare_device(config)
-    splits = load_splits(config, wanted_splits(config))
+    splits = load_splits(config, wanted_splits(config), device, monitor.beat)
     training = prepare_training(config, folder, splits, device, monitor)
     announce(training, splits)
     if config["dry_run"]:
@@ -64,10 +65,12 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
             evaluate_missing(training, splits, config["protocol"]["evaluation_splits"])
             break
     evaluate_best(training, splits)
+    postprocessed = postprocess(training, splits)
     checkpoints.prune(folder)
     return {
         "iteration": training.iteration,
         "max_iterations": config["max_iterations"],
+        "postprocessed": postprocessed,
         "reason": reason,
         "seconds": round(time.time() - start, 1),
     }

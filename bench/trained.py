@@ -1,6 +1,7 @@
 """Loading the network of a recorded run, for prediction and for evaluation elsewhere."""
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,20 @@ class Trained:
     iteration: int
 
 
-def load_trained(folder: Path, which: str, device: str) -> Trained:
+def load_trained(arguments: argparse.Namespace) -> Trained:
     """Rebuilds the network of a run.
 
     Args:
-        folder: the run.
-        which: `best` by validation, `last`, or `auto`: best where there is one.
-        device: auto, cpu, cuda or cuda:N.
+        arguments: the flags of `add_arguments`: the run; its weights, which are `best` by
+            validation, `last`, or `auto`, the best where there is one; the device.
 
     Raises:
         ValueError: the folder is no run, or has no such weights.
     """
-    config = records.read_json(folder / "config.json")["config"] | {"device": device}
+    folder, which = arguments.run, arguments.weights
+    if arguments.config_dir is not None:
+        sys.path.append(str(arguments.config_dir.absolute()))
+    config = records.read_json(folder / "config.json")["config"] | {"device": arguments.device}
     if which == "auto":
         which = "best" if (folder / "weights-best.pt").exists() else "last"
     weights = checkpoints.load(folder / f"weights-{which}.pt")
@@ -52,3 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="the folder of a run")
     parser.add_argument("--weights", choices=("auto", "best", "last"), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--config-dir", type=Path, help="the folder of your own network, as given when it trained"
+    )

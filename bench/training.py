@@ -9,6 +9,7 @@ import copy
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,23 +137,22 @@ def network_input(images: Tensor, protocol: dict[str, Any], device: torch.device
     return values
 
 
-def training_batch(training: Training, iteration: int) -> tuple[Tensor, Tensor]:
-    """Returns input (N, 3, H, W) and labels (N, H, W) of an iteration, counted from 0."""
+def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields input (N, 3, H, W) and labels (N, H, W) of iterations, counted from 0."""
     protocol, seed, split = training.config["protocol"], training.config["seed"], training.split
-    size = protocol["batch_size"]
-    chosen = torch.from_numpy(batch_indices(seed, iteration, size, len(split.names)))
-    images, labels = split.images[chosen], split.labels[chosen]
-    if protocol["mirror"]:
-        flip = torch.from_numpy(mirrored(seed, iteration, size))
-        images[flip] = images[flip].flip(3)
-        labels[flip] = labels[flip].flip(2)
-    return network_input(images, protocol, training.device), labels.to(training.device)
+    size, count = protocol["batch_size"], len(split.names)
+    batches = split.batches(batch_indices(seed, i, size, count) for i in iterations)
+    for iteration, (images, labels) in zip(iterations, batches, strict=True):
+        if protocol["mirror"]:
+            flip = torch.from_numpy(mirrored(seed, iteration, size)).to(images.device)
+            images[flip] = images[flip].flip(3)
+            labels[flip] = labels[flip].flip(2)
+        yield network_input(images, protocol, training.device), labels.to(training.device)
 
 
-def step(training: Training, iteration: int) -> Tensor:
-    """Makes one weight update and returns its loss, still on the device."""
+def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
+    """Makes one weight update on a batch and returns its loss, still on the device."""
     config, protocol = training.config, training.config["protocol"]
-    images, labels = training_batch(training, iteration)
     torch.manual_seed(derive_seed(config["seed"], "dropout", iteration))
     with autocast(training.device, protocol["precision"]):
         logits = training.network(images)
@@ -179,8 +179,8 @@ def train(training: Training, until: int) -> None:
     training.network.train()
     pending: list[Tensor] = []
     drained = saved = time.monotonic()
-    while training.iteration < until:
-        pending.append(step(training, training.iteration))
+    for images, labels in training_batches(training, range(training.iteration, until)):
+        pending.append(step(training, images, labels, training.iteration))
         training.iteration += 1
         now = time.monotonic()
         stopping = training.monitor.stop_requested
@@ -219,10 +219,11 @@ def seconds_per_iteration(training: Training) -> float:
     twin = copy.copy(training)
     twin.network = copy.deepcopy(training.network).train()
     twin.optimiser = make_optimiser(twin.network, training.config["protocol"])
+    images, labels = next(training_batches(training, range(1)))
     slow = 5.0
     for _ in range(2):  # the first one pays for memory and for choosing algorithms
         start = time.perf_counter()
-        step(twin, 0).item()
+        step(twin, images, labels, 0).item()
         elapsed = time.perf_counter() - start
         if elapsed > slow:
             break

@@ -1,26 +1,213 @@
-"""`python -m reports RUNS`: the tables of all runs below a folder, at any moment of a sweep."""
+"""Comparison tables, figures and one page from the records of runs, at any moment of a sweep.
+
+python -m reports RUNS                          the tables that suit the runs
+python -m reports RUNS --table 3 --format latex --out table3.tex
+python -m reports status RUNS                   where every run is now
+python -m reports page RUNS                     everything, as one HTML page
+python -m reports compare RUN_A RUN_B           paired differences, and a verdict
+python -m reports choose RUNS --max-ms 50       networks for a device
+python -m reports claims RUNS                   the paper's sentences, tested
+"""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.records import run_folders
-from reports.tables import print_tables
+from bench import records
+from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
+from bench.metrics.regions import ABSENT_CLASSES
+from bench.metrics.scores import PAPER, Conventions
+from reports import formats, latex
+from reports.markup import html
+from reports.published import read_literature
+from reports.runs import Run, read_runs
+from reports.scores import Context
+from reports.status import status
+from reports.table import Table
+from reports.tables import context_of, fitting_tables, numbered_table
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": formats.text,
+    "markdown": formats.markdown,
+    "latex": latex.latex,
+    "csv": formats.csv,
+    "html": html,
+}
+COLLECTIONS = ("macros", "bibtex")
+EXIT_WORSE = 1
 
 
 def main() -> None:
-    """Prints the tables."""
-    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
-    parser.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-    arguments = parser.parse_args()
+    """Runs a subcommand; `tables` where none is named."""
+    words = sys.argv[1:]
+    if words and words[0] not in {*COMMANDS, "-h", "--help"}:
+        words.insert(0, "tables")
     try:
-        folders = run_folders(arguments.runs)
-        if not folders:
-            raise ValueError(f"{arguments.runs}: holds no run")
+        options = parser().parse_args(words)
+        sys.exit(COMMANDS[options.subcommand](options))
     except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    print_tables(folders)
-    sys.exit(0)
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describes the command line."""
+    whole = argparse.ArgumentParser(
+        prog="python -m reports",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = whole.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+    parts = {name: commands.add_parser(name, help=act.__doc__) for name, act in COMMANDS.items()}
+    for name, part in parts.items():
+        if name != "compare":
+            part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
+        if name != "status":
+            _add_conventions(part)
+    tables = parts["tables"]
+    tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
+    tables.add_argument("--format", choices=[*FORMATS, *COLLECTIONS], default="text")
+    tables.add_argument("--out", type=Path, help="a file instead of the terminal")
+    for part in (tables, parts["page"]):
+        part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
+    parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
+    choose = parts["choose"]
+    choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
+    choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
+    choose.add_argument("--min-miou", type=float, help="in percent")
+    compare = parts["compare"]
+    compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
+    compare.add_argument("second", type=Path)
+    compare.add_argument("--split", default="test")
+    compare.add_argument(
+        "--fail-if-worse",
+        type=float,
+        metavar="POINTS",
+        help="exit with 1 if the second loses more than so many points of mIoU",
+    )
+    return whole
+
+
+def _add_conventions(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--absent-classes", choices=ABSENT_CLASSES, default=PAPER.absent_classes)
+    part.add_argument("--matching", choices=MATCHINGS, default=PAPER.matching)
+    part.add_argument(
+        "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes
+    )
+
+
+def _conventions(options: argparse.Namespace) -> Conventions:
+    return Conventions(options.absent_classes, options.matching, options.boundary_classes)
+
+
+def _read(root: Path) -> list[Run]:
+    """Reads the runs of a folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    runs = read_runs(records.run_folders(root))
+    if not runs:
+        raise ValueError(f"{root}: holds no run; give the folder that `runs=` named")
+    return runs
+
+
+def _context(options: argparse.Namespace) -> Context:
+    literature = getattr(options, "literature", None)
+    return context_of(
+        _root(options.runs),
+        _conventions(options),
+        read_literature(literature) if literature else None,
+    )
+
+
+def _root(folder: Path) -> Path:
+    """Returns the folder that holds all runs, also where one run was given."""
+    return folder.parent if (folder / "config.json").is_file() else folder
+
+
+def tables(options: argparse.Namespace) -> int:
+    """Prints tables, or writes them to a file."""
+    runs, context = _read(options.runs), _context(options)
+    if options.table:
+        found = numbered_table(options.table, runs, context)
+    else:
+        found = fitting_tables(runs, context)
+    if options.format == "macros":
+        content = latex.macros(found)
+    elif options.format == "bibtex":
+        content = latex.bibtex(found, {run.config["dataset"]["name"] for run in runs})
+    else:
+        content = "\n\n".join(FORMATS[options.format](table).rstrip() for table in found) + "\n"
+    if options.out:
+        records.write_bytes(options.out, content.encode())
+        print(f"written to {options.out}")
+    else:
+        print(content, end="")
+    context.estimates.save()
+    return 0
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Prints where every run is now."""
+    print(status(_read(options.runs)))
+    return 0
+
+
+def page(options: argparse.Namespace) -> int:
+    """Writes everything as one HTML page, with tables and figures beside it."""
+    from reports.page import write_report  # noqa: PLC0415 - matplotlib is slow to import
+
+    out = options.out or _root(options.runs) / "report"
+    context = _context(options)
+    print(f"written to {write_report(_read(options.runs), context, out)}")
+    context.estimates.save()
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compares two networks, image by image."""
+    from reports.compare import compare_runs  # noqa: PLC0415 - only this command needs it
+
+    first, second = _read(options.first), _read(options.second)
+    context = context_of(_root(options.first), _conventions(options))
+    lines, loss = compare_runs(first, second, context, options.split)
+    print("\n".join(lines))
+    context.estimates.save()
+    worse = options.fail_if_worse is not None and loss > options.fail_if_worse
+    return EXIT_WORSE if worse else 0
+
+
+def choose(options: argparse.Namespace) -> int:
+    """Lists the networks that meet limits of time, memory and accuracy, for each device."""
+    from reports.choose import Limits, choices  # noqa: PLC0415 - only this command needs it
+
+    limits = Limits(options.max_ms, options.max_mb, options.min_miou)
+    context = _context(options)
+    print("\n".join(choices(_read(options.runs), context, limits)))
+    context.estimates.save()
+    return 0
+
+
+def claims(options: argparse.Namespace) -> int:
+    """Tests the paper's sentences on the runs."""
+    from reports.claims import claim_lines  # noqa: PLC0415 - only this command needs it
+
+    context = _context(options)
+    print("\n".join(claim_lines(_read(options.runs), context)))
+    context.estimates.save()
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "tables": tables,
+    "status": show_status,
+    "page": page,
+    "compare": compare,
+    "choose": choose,
+    "claims": claims,
+}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The published figures: Tables 1 to 6 of Badrinarayanan, Kendall and Cipolla (TPAMI 2017).
 
 published.csv holds every cell as printed (`value`) and as a number where it is one (`number`).
+A user's own literature has the same columns and is set below ours.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,49 +14,98 @@ SOURCE = (
     "V. Badrinarayanan, A. Kendall, R. Cipolla: SegNet: A Deep Convolutional Encoder-Decoder "
     "Architecture for Image Segmentation. IEEE TPAMI 39 (12), 2017"
 )
+TITLES = {
+    "1": "decoder variants",
+    "2": "per-class accuracy beside classical methods, road scenes",
+    "3": "deep architectures, road scenes",
+    "4": "deep architectures, indoor scenes",
+    "5": "per-class accuracy, indoor scenes",
+    "6": "time and memory",
+}
+LITERATURE_COLUMNS = {"table", "row", "column", "value"}
+SEGNET_IN_TABLE2 = "SegNet (3.5K dataset training - 140K)"
 
-# The columns of Table 3 by the iteration they report.
-TABLE3_COLUMNS = {40_000: "40K", 80_000: "80K"}
+# Classes of the tables by the names the data sets give them.
+PAPER_CLASSES = {"SignSymbol": "Sign-Symbol", "Pole": "Column-Pole", "Pavement": "Side-walk"}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A cell of a table: as printed, and as a number where it is one."""
+
+    text: str
+    number: float | None
 
 
 @cache
-def published() -> pd.DataFrame:
-    """Returns all published cells: table, row, column, value, number, note."""
-    return pd.read_csv(Path(__file__).with_name("published.csv"), dtype={"table": str})
+def published() -> dict[tuple[str, str, str], Printed]:
+    """Returns all published cells by (table, row, column)."""
+    return _cells(
+        pd.read_csv(Path(__file__).with_name("published.csv"), dtype=str, keep_default_na=False)
+    )
 
 
-def published_score(
-    network: str, metric: str, split: str, iteration: int, balancing: str
-) -> tuple[str, float] | None:
-    """Returns (table, percent) of a network on CamVid, or None where the paper has no figure.
+def read_literature(path: Path) -> dict[tuple[str, str, str], Printed]:
+    """Reads a user's figures: a CSV with the columns table, row, column and value.
 
-    Table 1 has the Basic family by balancing and split; Table 3 the others on the test images by
-    iteration, of which the last column is each network's last.
-
-    Args:
-        network: the row's name in the paper.
-        metric: G, C, mIoU or BF.
-        split: test or train.
-        iteration: of the evaluation; anything but 40K and 80K is compared with the last column.
-        balancing: `protocol.class_weights`.
+    Raises:
+        ValueError: the file is missing, a column is, or a table or column is not one of ours.
     """
-    cells = published()
-    kind = "natural" if balancing == "none" else "median"
-    last = TABLE3_COLUMNS.get(iteration, ">80K")
-    candidates = [("1", f"{kind}/{split}/{metric}")]
-    if split == "test":
-        candidates.append(("3", f"{last}/{metric}"))
-    for table, column in candidates:
-        chosen = (cells.table == table) & (cells.row == network) & (cells.column == column)
-        numbers = cells[chosen].number.dropna()
-        if len(numbers):
-            return table, float(numbers.iloc[0])
-    return None
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable CSV file ({error})") from error
+    missing = LITERATURE_COLUMNS - set(frame.columns)
+    if missing:
+        raise ValueError(
+            f"{path}: has no column {', '.join(sorted(missing))}; it needs "
+            f"{', '.join(sorted(LITERATURE_COLUMNS))}, and may have others"
+        )
+    for table, column in zip(frame["table"], frame["column"], strict=True):
+        known = columns_of(table)
+        if column not in known:
+            raise ValueError(
+                f"{path}: Table {table!r} has no column {column!r}; it has "
+                f"{', '.join(known) or 'no such number: tables are 1 to 6'}"
+            )
+    frame["number"] = frame["value"].where(
+        pd.to_numeric(frame["value"], errors="coerce").notna(), ""
+    )
+    return _cells(frame)
 
 
-def published_parameters(network: str) -> float | None:
-    """Returns the parameters in millions that Table 1 prints for a network, or None."""
-    cells = published()
-    chosen = (cells.table == "1") & (cells.row == network) & (cells.column == "Params (M)")
-    numbers = cells[chosen].number.dropna()
-    return float(numbers.iloc[0]) if len(numbers) else None
+def _cells(frame: pd.DataFrame) -> dict[tuple[str, str, str], Printed]:
+    names = ("table", "row", "column", "value", "number")
+    return {
+        (table, row, column): Printed(value, float(number) if number else None)
+        for table, row, column, value, number in zip(*(frame[n] for n in names), strict=True)
+    }
+
+
+def columns_of(table: str) -> list[str]:
+    """Lists the columns of a table, in the paper's order."""
+    return list(dict.fromkeys(c for t, _, c in published() if t == table))
+
+
+def rows_of(table: str) -> list[str]:
+    """Lists the rows of a table, in the paper's order."""
+    return list(dict.fromkeys(r for t, r, _ in published() if t == table))
+
+
+def printed(table: str, row: str, column: str | None) -> Printed | None:
+    """Returns what the paper prints for a network, by its display name, or None."""
+    if table == "2" and row == "SegNet":
+        row = SEGNET_IN_TABLE2
+    return published().get((table, row, column)) if column else None
+
+
+def is_indoor(dataset: str) -> bool:
+    """Says whether a data set is SUN RGB-D, that of Tables 4 and 5."""
+    return "".join(dataset.lower().split()).startswith("sun")
+
+
+def has_published(table: str, dataset: str) -> bool:
+    """Says whether a table's figures are of this data set."""
+    if table == "6":
+        return True
+    return is_indoor(dataset) if table in {"4", "5"} else dataset == "CamVid"

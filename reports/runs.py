@@ -1,82 +1,228 @@
-"""Reading runs for the tables: one row for each evaluation, or for a run that has none yet."""
+"""Reading runs: each folder becomes one `Run`; what cannot be read is passed over with a warning.
 
+Only records are read: no torch, no data set, no network.
+"""
+
+import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
 from bench import records
+from bench.metrics.regions import region_score
 
 STALE_SECONDS = 600.0  # without a sign of life for so long, a run that has not ended is not running
+NOT_IN_FINGERPRINT = {"dataset.root", "dataset.note"}
+
+Evaluation = dict[str, Any]  # split, iteration, images, confusion
 
 
-def read_runs(folders: list[Path]) -> list[dict[str, Any]]:
-    """Reads the records of runs; one that cannot be read is passed over with a warning.
+@dataclass(frozen=True)
+class Run:
+    """One run, as far as it has come.
 
-    Returns:
-        For each run: folder, config, fingerprint, state, reason, network, environment, evaluations.
+    Attributes:
+        folder: where its records lie.
+        config: the resolved configuration.
+        fingerprint: of `dataset` and `protocol`.
+        state: how it ended, or pending, running or silent.
+        detail: the reason of an end, or how far a living run is.
+        network: parameters, initialisation; empty before the run has built it.
+        environment: machine, versions, commit; empty before the run has started.
+        data: images and digest of each split; likewise.
+        evaluations: the complete ones, by split and iteration.
     """
+
+    folder: Path
+    config: dict[str, Any]
+    fingerprint: str
+    state: str
+    detail: str
+    network: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    evaluations: Sequence[Evaluation] = ()
+
+    @property
+    def name(self) -> str:
+        """The network's display name, which conf/arch gives."""
+        return str(self.config["arch"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.config["seed"])
+
+    @cached_property
+    def best_iteration(self) -> int | None:
+        """The iteration that validation selected, or None where nothing is selected."""
+        validation = self.config["protocol"]["validation"]
+        if validation["every"] is None:
+            return None
+        scores = [
+            (region_score(matrix(e), validation["criterion"]), -e["iteration"])
+            for e in self.evaluations
+            if e["split"] == validation["split"]
+        ]
+        return -max(scores)[1] if scores else None
+
+    def evaluation(self, split: str, iteration: int | None) -> Evaluation | None:
+        """Returns the evaluation of a split at an iteration; None: the last one's, if it is there.
+
+        The last one is the one that validation selected, where the protocol selects. A network that
+        trained no further than 60 of 100 iterations has no last evaluation yet.
+        """
+        if iteration is None:
+            iteration = self.best_iteration or self.config["max_iterations"]
+        for found in self.evaluations:
+            if (found["split"], found["iteration"]) == (split, iteration):
+                return found
+        return None
+
+
+def matrix(evaluation: Evaluation) -> NDArray[np.int64]:
+    """Returns the confusion matrix (K+1, K+1) of an evaluation's whole set."""
+    return np.array(evaluation["confusion"], np.int64)
+
+
+def warn(text: str) -> None:
+    """Tells of a record that is passed over."""
+    print(f"passed over {text}", file=sys.stderr)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Reads the records of runs; one that cannot be read is passed over with a warning."""
     found = []
     for folder in folders:
         try:
             found.append(_read_run(folder))
-        except (ValueError, KeyError) as error:
-            print(f"passed over {folder.name}: {error}", file=sys.stderr)
+        except ValueError as error:
+            warn(str(error))
     return found
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
-    content = records.read_json(folder / "config.json")
-    if content["version"] > records.VERSION:
-        raise ValueError(
-            f"its records are of version {content['version']}, newer than this program"
-        )
-    state, reason = _state(folder)
-    return {
-        "folder": folder,
-        "config": content["config"],
-        "fingerprint": content["fingerprint"],
-        "state": state,
-        "reason": reason,
-        "network": _read_if_there(folder / "network.json"),
-        "environment": _read_if_there(folder / "environment.json"),
-        "evaluations": records.read_evaluations(folder),
-    }
+def _read_run(folder: Path) -> Run:
+    path = folder / "config.json"
+    content = _read_record(path)
+    try:
+        config = content["config"]
+        for key, parts in {
+            "arch": ("name",),
+            "dataset": ("name", "classes"),
+            "protocol": ("name", "image_size", "validation", "evaluation_splits", "class_weights"),
+        }.items():
+            for part in parts:
+                config[key][part]
+        config["seed"], config["max_iterations"]
+        fingerprint = content["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: key {error} is missing; not the record of a run") from error
+    state, detail = _state(folder)
+    return Run(
+        folder=folder,
+        config=config,
+        fingerprint=fingerprint,
+        state=state,
+        detail=detail,
+        network=_read_if_sound(folder / "network.json"),
+        environment=_read_if_sound(folder / "environment.json"),
+        data=_read_if_sound(folder / "data.json"),
+        evaluations=_evaluations(folder, len(config["dataset"]["classes"])),
+    )
 
 
-def _read_if_there(path: Path) -> dict[str, Any]:
-    return records.read_json(path) if path.exists() else {}
+def _read_record(path: Path) -> dict[str, Any]:
+    content = records.read_json(path)
+    version = content.get("version", records.VERSION)
+    if not isinstance(version, int) or version > records.VERSION:
+        raise ValueError(f"{path}: its version {version} is newer than this program; update it")
+    return content
 
 
-def _state(folder: Path) -> tuple[str, str | None]:
-    end = records.read_end(folder)
-    if end is not None:
-        return end["state"], end.get("reason")
-    progress = _read_if_there(folder / "progress.json")
-    if not progress:
-        return "pending", None
-    silent = time.time() - progress["time"]
+def _read_if_sound(path: Path) -> dict[str, Any]:
+    """Reads an additional record; one that is missing or malformed is empty."""
+    if not path.exists():
+        return {}
+    try:
+        return records.read_json(path)
+    except ValueError as error:
+        warn(str(error))
+        return {}
+
+
+def _evaluations(folder: Path, classes: int) -> list[Evaluation]:
+    found = []
+    for path in sorted((folder / "evaluations").glob("*.json")):
+        try:
+            evaluation = _read_record(path)
+            if {"split", "iteration", "confusion"} - evaluation.keys():
+                raise ValueError(f"{path}: not an evaluation; remove the file")
+            if np.shape(evaluation["confusion"]) != (classes + 1, classes + 1):
+                raise ValueError(f"{path}: its matrix does not fit {classes} classes; remove it")
+        except ValueError as error:
+            warn(str(error))
+        else:
+            found.append(evaluation)
+    return found
+
+
+def _state(folder: Path) -> tuple[str, str]:
+    end = _read_if_sound(folder / "end.json")
+    if "state" in end:
+        return str(end["state"]), str(end.get("reason") or "")
+    progress = _read_if_sound(folder / "progress.json")
+    if "time" not in progress:
+        return "pending", ""
+    silent = time.time() - float(progress["time"])
+    detail = ""
+    if "phase" in progress:
+        detail = f"{progress['phase']} {progress.get('done')}/{progress.get('total')}"
     if silent > STALE_SECONDS:
-        return "silent", f"no sign of life for {silent / 60:.0f} min"
-    return "running", f"{progress.get('phase')} {progress.get('done')}/{progress.get('total')}"
+        return "silent", f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
+    return "running", detail
 
 
-def evaluation_frame(runs: list[dict[str, Any]], split: str) -> pd.DataFrame:
-    """Returns the evaluations of a split as rows, runs without one as a row with their state."""
-    rows = []
-    for run in runs:
-        config = run["config"]
-        evaluations = [e for e in run["evaluations"] if e["split"] == split]
-        for evaluation in evaluations or [None]:
-            rows.append(
-                {
-                    "run": run,
-                    "network": config["arch"]["name"],
-                    "seed": config["seed"],
-                    "iteration": evaluation["iteration"] if evaluation else None,
-                    "evaluation": evaluation,
-                }
-            )
-    return pd.DataFrame(rows)
+def read_losses(folder: Path) -> list[dict[str, Any]]:
+    """Returns the sound lines of losses.jsonl: first, losses, seconds."""
+    try:
+        return list(records.read_losses(folder))
+    except json.JSONDecodeError as error:
+        warn(f"{folder / 'losses.jsonl'}: {error}")
+        return []
+
+
+def differences(one: Run, other: Run) -> list[str]:
+    """Says in which keys of `dataset` and `protocol` two runs differ, and whether in the data."""
+    mine, yours = conditions(one), conditions(other)
+    found = [
+        f"{key} {mine.get(key)} / {yours.get(key)}"
+        for key in sorted(mine.keys() | yours.keys())
+        if mine.get(key) != yours.get(key) and key not in NOT_IN_FINGERPRINT
+    ]
+    digests = [run.data.get("splits", {}) for run in (one, other)]
+    found += [
+        f"the files of split {split}"
+        for split in sorted(digests[0].keys() & digests[1].keys())
+        if digests[0][split]["digest"] != digests[1][split]["digest"] and not found
+    ]
+    return found
+
+
+def conditions(run: Run) -> dict[str, Any]:
+    """Returns the leaves of `dataset` and `protocol` by their dotted keys."""
+    config = run.config
+    return {**flatten("dataset", config["dataset"]), **flatten("protocol", config["protocol"])}
+
+
+def flatten(prefix: str, node: Any) -> dict[str, Any]:
+    """Turns nested dictionaries into one of dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {k: v for key, n in node.items() for k, v in flatten(f"{prefix}.{key}", n).items()}

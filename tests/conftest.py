@@ -65,9 +65,7 @@ def tiny_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Composes the configuration of a tiny run, with further overrides."""
 
     def compose(*overrides: str) -> dict[str, Any]:
-        config = compose_config([*TINY, f"runs={tmp_path}/runs", *overrides])
-        config["arch"].setdefault("name", "unnamed")
-        return config
+        return compose_config([*TINY, f"runs={tmp_path}/runs", *overrides])
 
     return compose
 

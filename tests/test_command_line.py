@@ -163,6 +163,38 @@ class Linear(torch.nn.Module):
 """
 
 
+HANGS = """
+import time
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, num_classes, 1)
+
+    def forward(self, images):
+        if self.training:
+            time.sleep(3600)
+        return self.layer(images)
+"""
+
+
+def test_a_run_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
+    (tmp_path / "my_conf" / "arch").mkdir(parents=True)
+    (tmp_path / "my_conf" / "arch" / "hangs.yaml").write_text("_target_: hangs.Net\n")
+    (tmp_path / "my_conf" / "hangs.py").write_text(HANGS)
+    overrides = [text for text in TINY if not text.startswith("arch")]
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench", "--config-dir", str(tmp_path / "my_conf"), "arch=hangs",
+         *overrides, f"runs={tmp_path}/runs", "silence_minutes=0.2"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert "hangs killed: killed after silence_minutes=0.2 without a sign of life" in answer.stderr
+    assert records.read_json(only_run(tmp_path / "runs") / "end.json")["state"] == "killed"
+
+
 def test_a_users_own_network_needs_one_file_and_one_yaml(tmp_path: Path) -> None:
     (tmp_path / "my_conf" / "arch").mkdir(parents=True)
     (tmp_path / "my_conf" / "arch" / "linear.yaml").write_text(

@@ -25,8 +25,12 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("protocol", names("protocol"))
 @pytest.mark.parametrize("dataset", names("dataset"))
-def test_every_protocol_composes_with_every_dataset(protocol: str, dataset: str) -> None:
-    config = compose_config([f"protocol={protocol}", f"dataset={dataset}"])
+def test_every_protocol_composes_with_every_dataset(
+    protocol: str, dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "classes.yaml").write_text("classes: {a: [1, 2, 3], b: [4, 5, 6]}")
+    root = f"dataset.root={tmp_path}"
+    config = compose_config([f"protocol={protocol}", f"dataset={dataset}", root])
     assert config["protocol"]["name"] == protocol
 
 

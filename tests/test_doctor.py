@@ -60,8 +60,7 @@ class Breaks(Healthy):
 
 @pytest.fixture
 def findings(tiny_config: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("bench.doctor.MEMORISE_SECONDS", 20.0)
-    monkeypatch.setattr("bench.doctor.MEMORISE_ITERATIONS", 300)
+    monkeypatch.setattr("bench.doctor.MEMORISE_ITERATIONS", 100)
 
     def examined(network: str) -> dict[str, str]:
         config = tiny_config()

@@ -99,32 +99,27 @@ DATASET: dict[str, Any] = {
     "classes": ["a", "b", "c"],
     "published_class_weights": {"printed": [1.0, 2.0, 3.0]},
 }
-# Image 0: 4 of a, 4 of b; image 1: 6 of a, 2 void; c has 0 pixels until the last test.
-LABELS = torch.tensor([[[0, 0, 0, 0, 1, 1, 1, 1]], [[0, 0, 0, 0, 0, 0, VOID, VOID]]]).byte()
-
-
-def with_c() -> torch.Tensor:
-    labels = LABELS.clone()
-    labels[1, 0, 5] = 2  # now a: 4 + 5 of 16, b: 4 of 8, c: 1 of 8
-    return labels
+# Image 0: 4 of a, 4 of b; image 1: 6 of a, 2 void; c has no pixel.
+PIXELS = np.array([[4, 4, 0, 0], [6, 0, 0, 2]])
+WITH_C = np.array([[4, 4, 0, 0], [5, 0, 1, 2]])  # a: 4 + 5 of 16, b: 4 of 8, c: 1 of 8
 
 
 def test_median_frequency_counts_only_images_with_the_class_and_void_in_the_denominator() -> None:
     frequency = np.array([9 / 16, 4 / 8, 1 / 8])
-    weights = class_weights("median_frequency", with_c(), DATASET)
+    weights = class_weights("median_frequency", WITH_C, DATASET)
     np.testing.assert_allclose(weights, 0.5 / frequency)
 
 
 def test_plain_frequency_is_the_share_of_labelled_pixels() -> None:
     frequency = np.array([9, 4, 1]) / 14
-    weights = class_weights("plain_frequency", with_c(), DATASET)
+    weights = class_weights("plain_frequency", WITH_C, DATASET)
     np.testing.assert_allclose(weights, (4 / 14) / frequency)
 
 
 def test_given_and_printed_weights_are_taken_as_they_are() -> None:
-    assert class_weights("none", LABELS, DATASET) is None
+    assert class_weights("none", PIXELS, DATASET) is None
     for choice in ("printed", [1, 2, 3]):
-        weights = class_weights(choice, LABELS, DATASET)
+        weights = class_weights(choice, PIXELS, DATASET)
         assert weights is not None
         assert weights.tolist() == [1, 2, 3]
 
@@ -140,4 +135,4 @@ def test_given_and_printed_weights_are_taken_as_they_are() -> None:
 )
 def test_weights_that_cannot_be_are_refused(choice: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        class_weights(choice, LABELS, DATASET)
+        class_weights(choice, PIXELS, DATASET)

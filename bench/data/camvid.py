@@ -1,12 +1,17 @@
-"""CamVid in the layout of the authors' SegNet tutorial.
+"""CamVid, in the layout of the authors' SegNet tutorial or as originally distributed.
 
 ROOT/train.txt lists `/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png`; of these paths
 only the file names are usable, the folders being ROOT/train and ROOT/trainannot. Without list
 files the folders are read as they are.
+
+The original has pictures X.png and labels X_L.png of 720x960, coloured by 32 classes. Where ROOT
+holds no train folder with its trainannot, such files are looked for in all folders under it; they
+get the tutorial's splits, and the 32 classes are grouped to 11.
 """
 
 from pathlib import Path
 
+from bench.data import camvid_download, camvid_original
 from bench.data.pairs import Pair, file_pair, folder_pairs
 
 
@@ -14,7 +19,7 @@ def read(root: str, split: str) -> list[Pair]:
     """Returns the pairs of one split, in the order of its list file or sorted by name.
 
     Args:
-        root: the folder that holds train/, trainannot/, train.txt and so on.
+        root: the folder that holds train/, trainannot/, train.txt and so on, or the original.
         split: train, val or test.
 
     Raises:
@@ -24,12 +29,22 @@ def read(root: str, split: str) -> list[Pair]:
     if not folder.is_dir():
         raise ValueError(
             f"dataset.root is {root}, which is no folder; set dataset.root=PATH to the CamVid "
-            "folder of the SegNet tutorial (train/, trainannot/, train.txt, ...)"
+            "folder of the SegNet tutorial (train/, trainannot/, train.txt, ...), or let "
+            "dataset.download=true fetch it"
         )
     images, labels = folder / split, folder / f"{split}annot"
-    pairs = folder_pairs(images, labels)
+    if not labels.is_dir():
+        labels_of = camvid_original.find(folder)
+        if labels_of:
+            return camvid_original.pairs(labels_of, camvid_download.released_names(split), root)
+    pairs = folder_pairs(images, labels, camvid_original.CODING.read)
     listing = folder / f"{split}.txt"
     return _in_listed_order(listing, pairs, images, labels) if listing.is_file() else pairs
+
+
+def download(root: str) -> None:
+    """Fetches what is missing of the released set; see bench/data/camvid_download.py."""
+    camvid_download.download(Path(root))
 
 
 def _in_listed_order(listing: Path, pairs: list[Pair], images: Path, labels: Path) -> list[Pair]:
@@ -46,7 +61,9 @@ def _in_listed_order(listing: Path, pairs: list[Pair], images: Path, labels: Pat
                 f"{listing}:{number}: {images / image.name} does not exist; "
                 "complete the folder or remove the line"
             )
-        listed[image.stem] = file_pair(images / image.name, labels / label.name)
+        listed[image.stem] = file_pair(
+            images / image.name, labels / label.name, camvid_original.CODING.read
+        )
     if not listed:
         raise ValueError(f"{listing}: lists no image; restore it or delete it to use the folder")
     return list(listed.values())

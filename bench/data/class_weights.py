@@ -12,18 +12,19 @@ list in `dataset.published_class_weights`, is taken as it is.
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from bench.data.images import UInt8Array
 
 
 def class_weights(
-    choice: Any, labels: torch.Tensor, dataset: dict[str, Any]
+    choice: Any, pixels: NDArray[np.int64], dataset: dict[str, Any]
 ) -> NDArray[np.float64] | None:
     """Returns the weights (K,), or None for an unweighted loss.
 
     Args:
         choice: `protocol.class_weights`.
-        labels: the training labels, uint8 (N, H, W).
+        pixels: of each class in each training label (N, K+1), void last.
         dataset: the data set's configuration.
 
     Raises:
@@ -34,7 +35,7 @@ def class_weights(
     if choice == "none":
         return None
     if choice in ("median_frequency", "plain_frequency"):
-        return _balancing(choice, labels, dataset)
+        return _balancing(choice, pixels, dataset)
     values = published.get(choice) if isinstance(choice, str) else choice
     if not isinstance(values, list):
         options = ", ".join(["none", "median_frequency", "plain_frequency", *published])
@@ -50,25 +51,28 @@ def class_weights(
     return weights
 
 
-def pixel_counts(labels: torch.Tensor, num_classes: int) -> NDArray[np.int64]:
-    """Counts the pixels (N, K) of each class in each label map."""
-    rows = [np.bincount(label.ravel(), minlength=256)[:num_classes] for label in labels.numpy()]
-    return np.stack(rows).astype(np.int64)
+def pixel_counts(label: UInt8Array, num_classes: int) -> NDArray[np.int64]:
+    """Counts the pixels (K+1,) of each class in a label map; all others, void, come last."""
+    counts = np.bincount(label.ravel(), minlength=256)
+    return np.append(counts[:num_classes], counts[num_classes:].sum())
 
 
-def _balancing(choice: str, labels: torch.Tensor, dataset: dict[str, Any]) -> NDArray[np.float64]:
-    counts = pixel_counts(labels, len(dataset["classes"]))  # (N, K)
-    pixels = counts.sum(axis=0)
-    if not pixels.all():
-        absent = dataset["classes"][int(pixels.argmin())]
+def _balancing(
+    choice: str, pixels: NDArray[np.int64], dataset: dict[str, Any]
+) -> NDArray[np.float64]:
+    labelled = pixels[:, :-1]  # (N, K)
+    total = labelled.sum(axis=0)
+    if not total.all():
+        absent = [name for name, n in zip(dataset["classes"], total, strict=True) if n == 0]
         raise ValueError(
-            f"protocol.class_weights is {choice}, but class {absent!r} has no pixel in the "
-            "training labels, so its frequency is 0; give a list of weights instead"
+            f"protocol.class_weights is {choice}, but class {', '.join(map(repr, absent))} has no "
+            f"pixel in the training labels, so its frequency is 0; give a list of {len(total)} "
+            "weights instead"
         )
     if choice == "plain_frequency":
-        frequency = pixels / pixels.sum()
+        frequency = total / total.sum()
     else:
-        pixels_per_image = labels[0].numel()
-        frequency = pixels / (np.count_nonzero(counts, axis=0) * pixels_per_image)
+        of_images_with_it = (pixels.sum(axis=1, keepdims=True) * (labelled > 0)).sum(axis=0)
+        frequency = total / of_images_with_it
     weights: NDArray[np.float64] = np.median(frequency) / frequency
     return weights

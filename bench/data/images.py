@@ -22,7 +22,7 @@ def read_image(path: Path) -> UInt8Array:
     Raises:
         ValueError: the file is unreadable, has more than 8 bits a channel, or is transparent.
     """
-    image = _open(path)
+    image = open_picture(path)
     if image.mode in {"RGBA", "LA", "PA"}:
         alpha = np.asarray(image.getchannel("A"))
         if alpha.min() < 255:
@@ -46,7 +46,7 @@ def read_label(path: Path) -> UInt8Array:
     Raises:
         ValueError: the file is unreadable, holds colours instead of indices, or an index above 255.
     """
-    image = _open(path)
+    image = open_picture(path)
     if image.mode in {"L", "P"}:
         return np.asarray(image)
     if image.mode.startswith("I"):
@@ -58,7 +58,7 @@ def read_label(path: Path) -> UInt8Array:
         return values.astype(np.uint8)
     raise ValueError(
         f"{path}: the label is stored in colours ({image.mode}), not as class indices; convert it "
-        "to an 8-bit PNG of indices (the 720x960 CamVid original is of this kind)"
+        "to an 8-bit PNG of indices, or read it with dataset=folder and its colours"
     )
 
 
@@ -80,8 +80,11 @@ def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]])
 def write_png(path: Path, image: Image.Image) -> None:
     """Writes a picture as PNG under a temporary name, then renames it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    image.save(temporary, format="PNG", optimize=False)
-    temporary.replace(path)
+    try:
+        image.save(temporary, format="PNG", optimize=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # it is still there when the disk was full
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
@@ -98,8 +101,12 @@ def resize_label(label: UInt8Array, height: int, width: int) -> UInt8Array:
     return np.asarray(Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST))
 
 
-def _open(path: Path) -> Image.Image:
-    """Decodes a file completely, so that a truncated one shows here and not later."""
+def open_picture(path: Path) -> Image.Image:
+    """Decodes a file completely, so that a truncated one shows here and not later.
+
+    Raises:
+        ValueError: there is no such file, or it is no whole picture.
+    """
     try:
         if path.stat().st_size == 0:
             raise ValueError(f"{path}: the file is empty; fetch it again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.data.images import UInt8Array, read_image, read_label
@@ -18,20 +19,34 @@ class Pair:
         image: reads the image, uint8 (H, W, 3).
         label: reads the label, uint8 (H, W).
         label_source: the file or place to name when a label is wrong.
+        files: all that image and label are read from; none where they are painted.
     """
 
     name: str
     image: Callable[[], UInt8Array]
     label: Callable[[], UInt8Array]
     label_source: str
+    files: tuple[Path, ...] = ()
 
 
-def file_pair(image: Path, label: Path) -> Pair:
-    """Makes the pair of two files, named after the image without its suffix."""
-    return Pair(image.stem, lambda: read_image(image), lambda: read_label(label), str(label))
+# Turns a label file into class indices uint8 (H, W).
+LabelReader = Callable[[Path], UInt8Array]
 
 
-def folder_pairs(images: Path, labels: Path) -> list[Pair]:
+def file_pair(
+    image: Path, label: Path, read: LabelReader = read_label, name: str | None = None
+) -> Pair:
+    """Makes the pair of two files, named after the image without its suffix by default."""
+    return Pair(
+        name=image.stem if name is None else name,
+        image=partial(read_image, image),
+        label=partial(read, label),
+        label_source=str(label),
+        files=(image, label),
+    )
+
+
+def folder_pairs(images: Path, labels: Path, read: LabelReader = read_label) -> list[Pair]:
     """Pairs two folders by file name without suffix, in sorted order.
 
     Raises:
@@ -47,7 +62,7 @@ def folder_pairs(images: Path, labels: Path) -> list[Pair]:
                 f"{folder}: nothing pairs with {_some(missing)} of {other}; every image needs a "
                 "label of the same name"
             )
-    return [file_pair(by_name[0][stem], by_name[1][stem]) for stem in sorted(by_name[0])]
+    return [file_pair(by_name[0][stem], by_name[1][stem], read) for stem in sorted(by_name[0])]
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:

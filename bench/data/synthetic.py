@@ -16,6 +16,9 @@ from bench.data.images import UInt8Array
 from bench.data.order import derive_seed
 from bench.data.pairs import Pair
 
+# Paints image (H, W, 3) and label (H, W) from a seed, a height and a width.
+Painter = Callable[[int, int, int], tuple[UInt8Array, UInt8Array]]
+
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST, VOID = range(12)
 
 # Mean colour of each class; every object varies around it.
@@ -40,6 +43,13 @@ def read(split: str, counts: dict[str, int], size: list[int], seed: int) -> list
     Raises:
         ValueError: the split is unknown, or the size or a count is too small.
     """
+    return painted_pairs(scene, split, counts, size, seed)
+
+
+def painted_pairs(
+    paint: Painter, split: str, counts: dict[str, int], size: list[int], seed: int
+) -> list[Pair]:
+    """Returns the pairs of one split as some painter paints them; else as `read`."""
     if counts.get(split, 0) < 1:
         raise ValueError(
             f"dataset.reader.counts has no scenes for split {split!r}; it names {', '.join(counts)}"
@@ -48,9 +58,10 @@ def read(split: str, counts: dict[str, int], size: list[int], seed: int) -> list
         raise ValueError(f"dataset.reader.size is {size}; it must be [height, width] of 16 or more")
     pairs = []
     for index in range(counts[split]):
-        paint = partial(scene, derive_seed(seed, f"scene/{split}", index), size[0], size[1])
+        place = derive_seed(seed, f"scene/{split}", index), size[0], size[1]
         name = f"{split}_{index:05d}"
-        pairs.append(Pair(name, _part(paint, 0), _part(paint, 1), f"synthetic scene {name}"))
+        image, label = partial(_image, paint, *place), partial(_label, paint, *place)
+        pairs.append(Pair(name, image, label, f"synthetic scene {name}"))
     return pairs
 
 
@@ -64,10 +75,12 @@ def scene(seed: int, height: int, width: int) -> tuple[UInt8Array, UInt8Array]:
     return canvas.finished()
 
 
-def _part(
-    paint: Callable[[], tuple[UInt8Array, UInt8Array]], which: int
-) -> Callable[[], UInt8Array]:
-    return lambda: paint()[which]
+def _image(paint: Painter, seed: int, height: int, width: int) -> UInt8Array:
+    return paint(seed, height, width)[0]
+
+
+def _label(paint: Painter, seed: int, height: int, width: int) -> UInt8Array:
+    return paint(seed, height, width)[1]
 
 
 class _Canvas:

@@ -1,0 +1,182 @@
+"""Timing in turns: one live process for each contestant, A B C A B C, told by this one.
+
+A machine that slows down slows all of them down, and the calibration too, which takes part as one
+more contestant. This file imports no torch.
+"""
+
+import contextlib
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench import records
+from bench.cost.contestant import Contestant
+from bench.cost.processes import MeasurementError, MeasuringProcess
+
+ROUNDS = 5  # at least so many turns for each contestant
+
+Sample = dict[str, dict[str, float]]  # clock -> forward_ms, ..., step_ms
+
+
+def time_in_turns(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Times contestants together and writes into their records.
+
+    Returns:
+        Those that ran out of memory in company, and may fit alone.
+    """
+    if not contestants:
+        return []
+    first, rates = contestants[0], _Rates()
+    with contextlib.ExitStack() as stack:
+        calibrator = stack.enter_context(MeasuringProcess(first.config, first.log, timing=True))
+        timings = []
+        for contestant in contestants:
+            process = MeasuringProcess(contestant.config, contestant.log, timing=True)
+            timings.append(
+                Timing(contestant, stack.enter_context(process), alone=len(contestants) == 1)
+            )
+        for timing in timings:
+            timing.warm_up()
+        while any(timing.active for timing in timings):
+            rates.take_turn(calibrator)
+            for timing in timings:
+                if timing.active:
+                    timing.take_turn()
+        for timing in timings:
+            timing.conclude()
+    for contestant in contestants:
+        contestant.record["calibration"] = rates.summary()
+        contestant.record["timed_with"] = [c.name for c in contestants if c is not contestant]
+    return [timing.contestant for timing in timings if timing.crowded]
+
+
+class _Rates:
+    """The calibration's samples; a device too full for it has none."""
+
+    def __init__(self) -> None:
+        self.samples: list[dict[str, float]] = []
+        self.reason: str | None = None
+
+    def take_turn(self, calibrator: MeasuringProcess) -> None:
+        if self.reason is None:
+            try:
+                self.samples.append(calibrator.ask("calibrate"))
+            except MeasurementError as error:
+                self.reason = error.reason
+
+    def summary(self) -> dict[str, Any]:
+        keys = self.samples[0] if self.samples else ()
+        return {**{key: [s[key] for s in self.samples] for key in keys}, "reason": self.reason}
+
+
+class Timing:
+    """The timing of one contestant: its process, and the samples so far."""
+
+    def __init__(self, contestant: Contestant, process: MeasuringProcess, *, alone: bool) -> None:
+        self.contestant, self.process, self.alone = contestant, process, alone
+        self.cost = contestant.config["cost"]
+        self.active = True
+        self.crowded = False  # ran out of memory in company
+        self.samples: list[Sample] = []
+        self.dropped: list[Sample] = []
+        self.cards: list[dict[str, Any]] = []
+        self.warm: dict[str, Any] = {}
+        self.seconds = 0.0  # spent on this contestant
+        self.stopped_because = ""
+
+    def warm_up(self) -> None:
+        """Has the network built and warmed up."""
+        print(f"{self.contestant.name}: time, batch {self.cost['batch_size']}", flush=True)
+        self.warm = self._ask("warm_up") or {}
+
+    def take_turn(self) -> None:
+        """Takes some samples, and decides whether they are enough."""
+        typical = self.warm["step_ms"][-1]
+        # Turns grow with what is there already: many samples need no more rounds than few.
+        at_most = math.ceil(max(self.cost["samples"], len(self.samples)) / ROUNDS)
+        answer = self._ask("turn", typical_ms=typical, at_most=at_most)
+        if answer is None:
+            return
+        card = answer["card"]
+        throttled = bool(card and card["throttled"])
+        (self.dropped if throttled else self.samples).extend(answer["samples"])
+        if card:
+            self.cards.append(card)
+        self.stopped_because = self._verdict()
+        self.active = not self.stopped_because
+
+    def conclude(self) -> None:
+        """Measures energy, and writes all into the record."""
+        if self.stopped_because:
+            energy = self._ask("energy")
+            self.contestant.record["energy"] = energy or {"joules_per_image": None}
+        self.contestant.record["time"] = self._summary()
+
+    def _verdict(self) -> str:
+        """Returns why to stop, or nothing."""
+        if len(self.samples) >= self.cost["samples"]:
+            clock = main_clock(self.samples[0])
+            times = ([s[clock][key] for s in self.samples] for key in self._reported())
+            if all(uncertainty(values) <= self.cost["tolerance"] for values in times):
+                return "steady"
+        return "timeout" if self.seconds > self.cost["seconds"] else ""
+
+    def _reported(self) -> tuple[str, ...]:
+        """The times that must be known; the optimiser's is a small part of the step's."""
+        return ("forward_ms", "backward_ms", "step_ms") if self.cost["backward"] else ("step_ms",)
+
+    def _summary(self) -> dict[str, Any] | None:
+        if not self.samples and not self.dropped:
+            return None
+        by_clock = {
+            clock: {key: [s[clock][key] for s in self.samples] for key in named}
+            for clock, named in (self.samples or self.dropped)[0].items()
+        }
+        main = main_clock(by_clock)
+        return {
+            "batch": self.cost["batch_size"],
+            "mode": "training" if self.cost["backward"] else "inference",
+            "batch_norm": "evaluation mode",
+            "clock": main,
+            **by_clock[main],
+            "clocks": by_clock,
+            "stopped_because": self.stopped_because,
+            "warm_up": self.warm,
+            "seconds": round(self.seconds, 3),
+            "dropped_samples": len(self.dropped),
+            "dropped": self.dropped,
+            "card": self.cards,
+        }
+
+    def _ask(self, task: str, **arguments: Any) -> dict[str, Any] | None:
+        """Asks the process; a contestant that cannot answer is out."""
+        start = time.monotonic()
+        try:
+            return self.process.ask(task, **arguments)
+        except MeasurementError as error:
+            self.active = False
+            self.crowded = error.state == records.OUT_OF_MEMORY and not self.alone
+            if not self.crowded:
+                self.contestant.fail(error, f"time, batch {self.cost['batch_size']}")
+            return None
+        finally:
+            self.seconds += time.monotonic() - start
+
+
+def main_clock(clocks: Mapping[str, Any]) -> str:
+    """Returns the clock that is reported: the device's own where there is one."""
+    return "device" if "device" in clocks else "wall"
+
+
+def uncertainty(samples: Sequence[float]) -> float:
+    """Returns half the width of the median's 95 % interval as a fraction of the median.
+
+    1.57 interquartile ranges over the root of n: R. McGill, J. W. Tukey, W. A. Larsen, Variations
+    of box plots, The American Statistician 32 (1), 1978.
+    """
+    if len(samples) < 3:
+        return math.inf
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return 1.57 * (high - low) / math.sqrt(len(samples)) / middle

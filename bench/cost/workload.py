@@ -1,0 +1,113 @@
+"""What is timed and whose memory is measured: a network at work on one fixed batch.
+
+The input stays on the device, and there is no loader. The learning rate is 0: the optimiser does
+all its arithmetic and the weights stay put, so that every iteration is the same work.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.order import derive_seed
+from bench.training import autocast, batch_loss, make_optimiser
+
+PHASES = ("forward", "backward", "optimiser")
+
+
+@dataclass
+class Workload:
+    """A network with a batch, in training (three phases) or in inference (the first alone)."""
+
+    network: nn.Module
+    config: dict[str, Any]
+    images: Tensor  # (N, 3, H, W)
+    labels: Tensor  # uint8 (N, H, W)
+    optimiser: torch.optim.Optimizer | None  # None: inference
+
+    @classmethod
+    def make(
+        cls,
+        network: nn.Module,
+        config: dict[str, Any],
+        batch: int,
+        *,
+        training: bool,
+        frozen_statistics: bool = False,
+    ) -> "Workload":
+        """Prepares a network that is on its device, and its batch.
+
+        Args:
+            network: is changed to training or evaluation mode.
+            config: of the run; its protocol has the image size.
+            batch: images at a time.
+            training: with gradients and weight updates.
+            frozen_statistics: leave batch norm in evaluation mode while training, as Table 6's
+                batch of 1 needs: on DeconvNet's 1x1 map a batch of 1 has no statistics.
+        """
+        image_size = config["protocol"]["image_size"]
+        device = next(network.parameters(), torch.empty(0)).device
+        torch.manual_seed(derive_seed(config["seed"], "cost"))
+        images = torch.randn(batch, 3, *image_size, device=device)
+        if config["protocol"]["channels_last"]:
+            images = images.contiguous(memory_format=torch.channels_last)
+        classes = len(config["dataset"]["classes"])
+        labels = torch.randint(classes, (batch, *image_size), dtype=torch.uint8, device=device)
+        network.train(training)
+        if frozen_statistics:
+            for layer in network.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
+        optimiser = _optimiser(network, config["protocol"]) if training else None
+        return cls(network, config, images, labels, optimiser)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.images.device
+
+    def external(self) -> list[Any]:
+        """Returns what holds memory beside the network."""
+        held = [self.images, self.labels]
+        return held if self.optimiser is None else [self.optimiser, *held]
+
+    def phases(self) -> tuple[str, ...]:
+        """Names what `run` does in order."""
+        return PHASES[:1] if self.optimiser is None else PHASES
+
+    def run(self, mark: Callable[[], None] = lambda: None) -> None:
+        """Makes one iteration; `mark` is called at its beginning and after each phase.
+
+        The forward pass is the network alone. The backward pass begins with the loss, and the
+        optimiser's phase includes dropping the gradients.
+        """
+        precision = self.config["protocol"]["precision"]
+        mark()
+        with (
+            torch.set_grad_enabled(self.optimiser is not None),
+            autocast(self.images.device, precision),
+        ):
+            logits = self.network(self.images)
+        mark()
+        if self.optimiser is None:
+            return
+        void = self.config["dataset"]["void"]
+        loss = batch_loss(logits, self.labels, None, void, "labelled_pixels")
+        loss.backward()  # type: ignore[no-untyped-call]
+        mark()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        mark()
+
+
+def _optimiser(network: nn.Module, protocol: dict[str, Any]) -> torch.optim.Optimizer:
+    """Makes an optimiser that has its momentum already, as it has from the second update on."""
+    optimiser = make_optimiser(network, {**protocol, "lr": 0.0})
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return optimiser

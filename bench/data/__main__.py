@@ -1,0 +1,106 @@
+"""`python -m bench.data COMMAND`: look at a data set, fetch it, turn it into another form.
+
+check dataset=NAME [dataset.root=PATH ...]   inspect before training
+download camvid [--root PATH]                fetch CamVid from the authors' repository
+prepare sunrgbd ROOT OUT                     any set, as plain folders at one size, once
+synthetic LAYOUT OUT                         synthetic scenes on disk, in a layout of choice
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.command_line import compose_config, user_errors
+from bench.data import camvid_download, synthetic_files
+from bench.data.check import inspect
+from bench.data.prepare import prepare
+from bench.data.splits import pairs_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns 1 where a check found something wrong."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    with user_errors(parser):
+        return int(options.run(options))
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="inspect a data set before training")
+    check.add_argument("overrides", nargs="+", help="dataset=NAME, dataset.root=PATH, ...")
+    check.add_argument("--splits", nargs="+", default=["train", "val", "test"])
+    check.add_argument("--sheet", type=Path, default=Path("contact_sheet.png"))
+    check.add_argument("--config-dir", type=Path, help="a folder with your own dataset/ YAML files")
+    check.set_defaults(run=_check)
+
+    fetch = commands.add_parser("download", help="fetch a data set")
+    fetch.add_argument("name", choices=["camvid"])
+    fetch.add_argument("--root", type=Path, default=Path("data/camvid"))
+    fetch.add_argument("--url", default=camvid_download.URL, help="of the folder to fetch from")
+    fetch.set_defaults(run=_download)
+
+    turn = commands.add_parser("prepare", help="turn a data set into plain folders at one size")
+    turn.add_argument("name", help="of a data set in conf/dataset, such as sunrgbd")
+    turn.add_argument("root", help="where it lies")
+    turn.add_argument("out", type=Path, help="the folder to write")
+    turn.add_argument("overrides", nargs="*", help="dataset.KEY=VALUE")
+    turn.add_argument("--size", type=int, nargs=2, default=[360, 480], metavar=("H", "W"))
+    turn.add_argument("--splits", nargs="+", default=["train", "test"])
+    turn.add_argument("--threads", type=int, help="default: one a core")
+    turn.set_defaults(run=_prepare)
+
+    paint = commands.add_parser("synthetic", help="write synthetic scenes")
+    paint.add_argument("layout", choices=sorted(synthetic_files.LAYOUTS))
+    paint.add_argument("out", type=Path)
+    paint.add_argument("--train", type=int, default=8, help="how many training scenes")
+    paint.add_argument("--test", type=int, default=4, help="how many test scenes")
+    paint.add_argument("--size", type=int, nargs=2, default=[96, 128], metavar=("H", "W"))
+    paint.set_defaults(run=_synthetic)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = compose_config(options.overrides, options.config_dir)
+    problems = inspect(config, options.splits, options.sheet)
+    print(f"{len(problems)} problems" if problems else "no problem found")
+    return 1 if problems else 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    count = camvid_download.download(options.root, options.url)
+    print(f"{count} files fetched; CamVid is complete: dataset.root={options.root}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    height, width = options.size
+    size = f"protocol.image_size=[{height},{width}]"
+    root = f"dataset.root={options.root}"
+    config = compose_config([f"dataset={options.name}", root, size, *options.overrides])
+    pairs = {split: pairs_of(config["dataset"], split) for split in options.splits}
+    count = prepare(config, pairs, options.out, options.threads)
+    total = sum(map(len, pairs.values()))
+    print(
+        f"{count} of {total} pairs written; use dataset={options.name} dataset.root={options.out}"
+    )
+    return 0
+
+
+def _synthetic(options: argparse.Namespace) -> int:
+    counts = {"train": options.train, "test": options.test}
+    synthetic_files.LAYOUTS[options.layout](options.out, counts, options.size)
+    print(f"written to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

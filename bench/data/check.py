@@ -1,0 +1,177 @@
+"""Inspecting a data set before training: everything that is wrong at once, and what is in it.
+
+Training stops at the first error; here all of them are listed, with counts, sizes, class
+frequencies and weights, and a contact sheet to look at.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from bench.data.ahead import ahead
+from bench.data.class_weights import class_weights, pixel_counts
+from bench.data.decoding import Decoder
+from bench.data.images import UInt8Array, resize_image, resize_label, write_png
+from bench.data.pairs import Pair
+from bench.data.prepare import is_complete, wrong_files
+from bench.data.splits import pairs_of
+
+SHOWN = 10  # of each kind of problem
+SHEET_ROWS, SHEET_COLUMNS, SHEET_WIDTH = 4, 3, 320  # pictures, pictures, pixels a picture
+OVERLAY_OPACITY = 0.5
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is remembered of a pair: its size, pixels of each class, and the image's hash."""
+
+    name: str
+    size: str
+    pixels: NDArray[np.int64]  # (K+1,)
+    digest: str
+
+
+def inspect(config: dict[str, Any], splits: list[str], sheet: Path) -> list[str]:
+    """Prints what is in the splits, writes the contact sheet, and returns what is wrong.
+
+    Args:
+        config: with the data set.
+        splits: their names.
+        sheet: the PNG to write.
+    """
+    dataset, problems = config["dataset"], []
+    known: dict[str, list[_Known]] = {}
+    for split in splits:
+        try:
+            pairs = pairs_of(dataset, split)
+        except ValueError as error:
+            problems.append(f"{split}: {error}")
+            continue
+        known[split], wrong = _inspect_split(Decoder.of(config), split, pairs)
+        problems += wrong
+        _print_split(split, known[split])
+        if split == splits[0]:
+            _write_sheet(config, pairs, sheet)
+            print(f"{split}: contact sheet written to {sheet}")
+    problems += _shared(known)
+    if dataset["root"] is not None and is_complete(Path(dataset["root"])):
+        wrong = [f"{name}: its checksum is wrong" for name in wrong_files(Path(dataset["root"]))]
+        problems += _some(wrong, "files have a wrong checksum")
+    _print_classes(known, dataset)
+    for problem in problems:
+        print(f"PROBLEM {problem}")
+    return problems
+
+
+def _inspect_split(
+    decoder: Decoder, split: str, pairs: list[Pair]
+) -> tuple[list[_Known], list[str]]:
+    """Reads every pair; returns those that are sound, and what is wrong with the others."""
+    results = ahead(partial(_inspect_pair, decoder), pairs)
+    found = list(tqdm(results, total=len(pairs), desc=f"checking {split}", ncols=100, disable=None))
+    errors = [f"{split}: {result}" for result in found if isinstance(result, str)]
+    sound = [result for result in found if isinstance(result, _Known)]
+    return sound, _some(errors, f"pairs of {split} cannot be used")
+
+
+def _inspect_pair(decoder: Decoder, pair: Pair) -> _Known | str:
+    try:
+        image, truth = decoder.read(pair)
+    except ValueError as error:
+        return str(error)
+    digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
+    size = f"{truth.shape[1]}x{truth.shape[0]}"
+    return _Known(pair.name, size, pixel_counts(truth, decoder.num_classes), digest)
+
+
+def _shared(known: dict[str, list[_Known]]) -> list[str]:
+    """Lists images that stand in two splits, under one name or with the same pixels."""
+    places: dict[tuple[str, str], set[str]] = defaultdict(set)
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for split, pairs in known.items():
+        for pair in pairs:
+            for key in (("name", pair.name), ("pixels", pair.digest)):
+                places[key].add(split)
+                names[key].append(f"{split}/{pair.name}")
+    leaks = [
+        f"{' and '.join(names[key][:4])} have the same {key[0]}"
+        for key, where in places.items()
+        if len(where) > 1
+    ]
+    return _some(leaks, "images stand in two splits")
+
+
+def _some(texts: list[str], summary: str) -> list[str]:
+    """Returns the first few of many texts, and how many there are in all."""
+    more = [f"{len(texts)} {summary}; the first {SHOWN} are shown"] if len(texts) > SHOWN else []
+    return texts[:SHOWN] + more
+
+
+def _print_split(split: str, known: list[_Known]) -> None:
+    sizes = Counter(pair.size for pair in known).most_common()
+    shown = ", ".join(f"{count} of {size}" for size, count in sizes[:4])
+    rest = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
+    print(f"{split}: {len(known)} sound pairs, {shown}{rest}")
+
+
+def _print_classes(known: dict[str, list[_Known]], dataset: dict[str, Any]) -> None:
+    """Prints the share of each class in each split, and the weights from the first split."""
+    pixels = {split: np.stack([p.pixels for p in pairs]) for split, pairs in known.items() if pairs}
+    if not pixels:
+        return
+    first = next(iter(pixels))
+    try:
+        weights = class_weights("median_frequency", pixels[first], dataset)
+        assert weights is not None
+    except ValueError as error:
+        print(f"no median-frequency weights: {error}")
+        weights = np.empty(0)
+    heads = "".join(f"{split + ' %':>10}{'images':>8}" for split in pixels)
+    print(f"{'class':<20}{heads}{'weight':>10}")
+    for index, name in enumerate([*dataset["classes"], "void"]):
+        cells = "".join(
+            f"{100 * p[:, index].sum() / p.sum():>10.3f}{np.count_nonzero(p[:, index]):>8}"
+            for p in pixels.values()
+        )
+        weighted = index < len(weights)
+        print(f"{name:<20}{cells}" + (f"{weights[index]:>10.4f}" if weighted else ""))
+
+
+def _write_sheet(config: dict[str, Any], pairs: list[Pair], path: Path) -> None:
+    """Writes pictures spread over the split, the colours of their labels over them."""
+    count = min(len(pairs), SHEET_ROWS * SHEET_COLUMNS)
+    chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(int)]
+    decoder, tiles = Decoder.of(config), []
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(config["dataset"]["colours"])] = config["dataset"]["colours"]
+    for pair in chosen:
+        try:
+            tiles.append(_tile(*decoder.read(pair), table))
+        except ValueError:  # it is among the problems
+            continue
+    if not tiles:
+        return
+    sheet = np.zeros((SHEET_ROWS * tiles[0].shape[0], SHEET_COLUMNS * SHEET_WIDTH, 3), np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, SHEET_COLUMNS)
+        top, left = row * tile.shape[0], column * SHEET_WIDTH
+        sheet[top : top + tile.shape[0], left : left + SHEET_WIDTH] = tile
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, Image.fromarray(sheet))
+
+
+def _tile(image: UInt8Array, truth: UInt8Array, table: UInt8Array) -> UInt8Array:
+    """Lays the colours of a label over its image, at the sheet's size, 4:3."""
+    height = SHEET_WIDTH * 3 // 4
+    small = resize_image(image, height, SHEET_WIDTH)
+    painted = table[resize_label(truth, height, SHEET_WIDTH)]
+    mixed = OVERLAY_OPACITY * painted + (1 - OVERLAY_OPACITY) * small
+    return mixed.astype(np.uint8)

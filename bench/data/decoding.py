@@ -1,0 +1,90 @@
+"""From a pair of files to checked arrays at the size of the network's input."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.data.images import UInt8Array, resize_image, resize_label
+from bench.data.pairs import Pair
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One pair, read and checked.
+
+    Attributes:
+        image: uint8 (3, H, W), at the size of the network's input.
+        label: uint8 (H, W), likewise.
+        truth: the label uint8 (h, w) at its own size.
+        digest: a hash of the image as stored.
+    """
+
+    image: UInt8Array
+    label: UInt8Array
+    truth: UInt8Array
+    digest: str
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Reads pairs as a data set's configuration says."""
+
+    num_classes: int
+    void: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> "Decoder":
+        """Takes classes, void and input size from a resolved configuration."""
+        dataset = config["dataset"]
+        return cls(len(dataset["classes"]), dataset["void"], *config["protocol"]["image_size"])
+
+    def read(self, pair: Pair) -> tuple[UInt8Array, UInt8Array]:
+        """Returns image (h, w, 3) and label (h, w) at their own size.
+
+        Raises:
+            ValueError: a file cannot be read, the sizes differ, or a label value has no class.
+        """
+        image, truth = pair.image(), pair.label()
+        if image.shape[:2] != truth.shape:
+            raise ValueError(
+                f"{pair.label_source}: the label is {_size(truth)} and its image {_size(image)}; "
+                "they must have one size"
+            )
+        check_values(truth, self.num_classes, self.void, pair.label_source)
+        return image, truth
+
+    def resized(self, image: UInt8Array, truth: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+        """Returns image (3, H, W) and label (H, W) at the size of the network's input."""
+        small = resize_image(image, self.height, self.width)
+        channels_first = np.ascontiguousarray(small.transpose(2, 0, 1))
+        return channels_first, resize_label(truth, self.height, self.width)
+
+    def decode(self, pair: Pair) -> Decoded:
+        """Reads, checks and hashes a pair; raises what `read` does."""
+        image, truth = self.read(pair)
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
+        return Decoded(*self.resized(image, truth), truth, digest)
+
+
+def check_values(label: UInt8Array, num_classes: int, void: int, source: str) -> None:
+    """Rejects a label with a value that is neither a class nor void.
+
+    Raises:
+        ValueError: naming the source and the value.
+    """
+    counts = np.bincount(label.ravel(), minlength=256)
+    counts[[*range(num_classes), void]] = 0
+    if counts.any():
+        raise ValueError(
+            f"{source}: label value {int(counts.argmax())} is neither a class "
+            f"(0..{num_classes - 1}) nor void ({void}); correct the file, "
+            "dataset.classes or dataset.void"
+        )
+
+
+def _size(array: UInt8Array) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

@@ -1,0 +1,86 @@
+"""The schema of `dataset`: every key, its type and its meaning. Imports no torch."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+from bench.data.yaml_file import read_yaml
+
+
+class Residence(Enum):
+    """Where a set that fits into the memory budget is kept."""
+
+    memory = "memory"
+    device = "device"
+
+
+@dataclass
+class DatasetConfig:
+    """A data set: where it lies, how it is read, and what its labels mean."""
+
+    name: str = MISSING
+    reader: dict[str, Any] = MISSING  # _target_ and its own arguments
+    root: str | None = None
+    limit: int | None = None  # only the first N images of each split, for a quick look
+    classes: list[str] = MISSING
+    colours: list[list[int]] = MISSING
+    void: int = MISSING
+    sequence: str | None = None  # regular expression; its group 1 names the video of an image
+    published_class_weights: dict[str, list[float]] = field(default_factory=dict)
+    note: str = ""
+    download: bool = False  # fetch what is missing under root, where the set can be fetched
+    resident: Residence = Residence.memory
+    memory_budget_gb: float = 4.0  # larger sets are streamed from their files; 0: always
+    workers: int | None = None  # processes that decode a streamed set; null: one a core, up to 8
+    cache: str | None = "~/.cache/segbench"  # folder for decoded sets; null: decode each time
+
+
+# Where the data lies and how it is held changes no result; all else in `dataset` may.
+NOT_IN_FINGERPRINT = {
+    "root", "note", "download", "resident", "memory_budget_gb", "workers", "cache",
+}  # fmt: skip
+
+
+def from_class_file(root: str | None, key: str) -> Any:
+    """Returns `classes`, `colours` or `void` of ROOT/classes.yaml, for dataset=folder.
+
+    The file names each class with its colour; `void` is 255 where it is not given:
+
+        classes: {road: [128, 64, 128], car: [64, 0, 128]}
+        void: 255
+
+    Raises:
+        ValueError: the file is missing or says something else.
+    """
+    if root is None:
+        raise ValueError("dataset.root is not set; set dataset.root=PATH to the folder of the data")
+    path = Path(root) / "classes.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; write the classes there, as 'classes: {{road: [128, 64, 128], "
+            "...}}', or give dataset.classes, dataset.colours and dataset.void"
+        )
+    content = read_yaml(path)
+    classes = content.get("classes")
+    if not isinstance(classes, dict) or not all(_is_colour(c) for c in classes.values()):
+        raise ValueError(f"{path}: must say 'classes: {{NAME: [R, G, B], ...}}', colours 0..255")
+    values = {
+        "classes": [str(name) for name in classes],
+        "colours": list(classes.values()),
+        "void": content.get("void", 255),
+    }
+    return OmegaConf.create(values[key]) if key != "void" else values[key]
+
+
+def _is_colour(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
+    )
+
+
+OmegaConf.register_new_resolver("class_file", from_class_file, replace=True)

@@ -1,0 +1,170 @@
+"""`python -m reports compare A B`: two networks, image by image, and a verdict in one line."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.metrics.scores import HEADLINE
+from bench.metrics.uncertainty import Interval
+from reports.contestants import contestants
+from reports.cost import TIMES, Cost, cost_of
+from reports.estimates import ENOUGH_SEEDS, Evaluated
+from reports.notes import FEW_SEEDS
+from reports.runs import Run, flatten
+from reports.scores import Context
+from reports.table import signed
+
+VERDICT_METRIC = "mIoU"
+PLACE_ONLY = {
+    "runs",
+    "device",
+    "command",
+    "wandb",
+    "checkpoint_minutes",
+    "rerun",
+    "dry_run",
+    "seed",
+}
+
+
+def compare_runs(
+    first: Sequence[Run], second: Sequence[Run], context: Context, split: str
+) -> tuple[list[str], float]:
+    """Compares the second with the first.
+
+    Args:
+        first: the runs of one network, which differ in their seed.
+        second: likewise.
+        context: scores and costs.
+        split: whose last (or best) evaluation counts.
+
+    Returns:
+        Lines to print, and by how many points of mIoU the second is worse (negative: better).
+
+    Raises:
+        ValueError: a side holds several networks or no evaluation, or the images differ.
+    """
+    sides = [_evaluated(runs, split) for runs in (first, second)]
+    before, after = (context.estimates.of(side) for side in sides)
+    if before.keys() != after.keys():
+        raise ValueError("the two data sets have different classes; compare runs on one data set")
+    change = context.estimates.difference(sides[1], sides[0])
+    one, other = first[0], second[0]
+    lines = [
+        f"A: {_described(sides[0])}",
+        f"B: {_described(sides[1])}",
+        "",
+        _score_table(before, after, change),
+        "",
+        *_cost_lines(one, other, context),
+        *_difference_lines(one, other),
+    ]
+    if min(map(len, sides)) < ENOUGH_SEEDS:
+        lines.append(FEW_SEEDS)
+    return [*lines, "", _verdict(change[VERDICT_METRIC])], -100 * change[VERDICT_METRIC].estimate
+
+
+def _evaluated(runs: Sequence[Run], split: str) -> list[Evaluated]:
+    if len(contestants(runs)) > 1:
+        names = ", ".join(one.label for one in contestants(runs))
+        raise ValueError(
+            f"{runs[0].folder.parent} holds several networks ({names}); give the folder of one run"
+        )
+    found = [(run, run.evaluation(split, None)) for run in runs]
+    complete = [(run, evaluation) for run, evaluation in found if evaluation is not None]
+    if not complete:
+        states = ", ".join(dict.fromkeys(run.state for run in runs))
+        raise ValueError(
+            f"{runs[0].folder} has no evaluation of split {split!r} yet ({states}); wait for it, "
+            "or name another with --split"
+        )
+    return complete
+
+
+def _described(side: Sequence[Evaluated]) -> str:
+    run, evaluation = side[0]
+    seeds = ", ".join(str(run.seed) for run, _ in side)
+    protocol = run.config["protocol"]["name"]
+    return (
+        f"{run.name}, {run.config['dataset']['name']}, protocol {protocol}, iteration "
+        f"{evaluation['iteration']}, seed {seeds}"
+    )
+
+
+def _score_table(
+    before: dict[str, Interval], after: dict[str, Interval], change: dict[str, Interval]
+) -> str:
+    keys = [*HEADLINE, *(key for key in change if key not in HEADLINE)]
+    rows = [
+        {
+            "": key.removeprefix("accuracy/"),
+            "A": f"{100 * before[key].estimate:.1f}",
+            "B": f"{100 * after[key].estimate:.1f}",
+            "B - A": signed(100 * change[key].estimate, 1),
+            "95 % interval": f"[{100 * change[key].low:+.1f}, {100 * change[key].high:+.1f}]",
+            " ": _sign(change[key]),
+        }
+        for key in keys
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, tablefmt="simple")
+
+
+def _sign(difference: Interval) -> str:
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else ""
+
+
+def _cost_lines(one: Run, other: Run, context: Context) -> list[str]:
+    """Says what B costs in relation to A, as far as both were measured."""
+    ratios = []
+    counts = [count for run in (one, other) if (count := run.network.get("parameters"))]
+    if len(counts) == 2:
+        ratios.append(f"parameters {counts[1] / counts[0]:.2f}")
+    costs = [
+        cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
+        for run in (one, other)
+    ]
+    if costs[0] and costs[1] and costs[0].setting == costs[1].setting:
+        ratios += _ratios(costs[0], costs[1])
+    return [f"Cost, B as a multiple of A: {', '.join(ratios) or 'n/a'}"]
+
+
+def _ratios(before: Cost, after: Cost) -> list[str]:
+    ratios = []
+    for name in TIMES:
+        medians = [found[0] for cost in (before, after) if (found := cost.quartiles(name))]
+        if len(medians) == 2:
+            ratios.append(f"{name.removesuffix('_ms')} time {medians[1] / medians[0]:.2f}")
+    for mode in ("training", "inference"):
+        sizes = [size for cost in (before, after) if (size := cost.megabytes(mode))]
+        if len(sizes) == 2:
+            ratios.append(f"{mode} memory {sizes[1] / sizes[0]:.2f}")
+    return ratios
+
+
+def _difference_lines(one: Run, other: Run) -> list[str]:
+    flat = [flatten("", _comparable(run)) for run in (one, other)]
+    differing = [
+        f"  {key.removeprefix('.')}: {json.dumps(flat[0].get(key))} -> "
+        f"{json.dumps(flat[1].get(key))}"
+        for key in sorted(flat[0].keys() | flat[1].keys())
+        if flat[0].get(key) != flat[1].get(key)
+    ]
+    lines = ["Configuration, A -> B:", *differing] if differing else ["One configuration."]
+    if one.fingerprint != other.fingerprint:
+        lines.append("The protocols differ: the difference is not of the networks alone.")
+    return lines
+
+
+def _comparable(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+
+
+def _verdict(difference: Interval) -> str:
+    low, high = 100 * difference.low, 100 * difference.high
+    span = f"{VERDICT_METRIC} {100 * difference.estimate:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    words = {"better": "B is better", "worse": "B is worse", "": "not separated"}
+    return f"Verdict: {words[_sign(difference)]}: {span}"

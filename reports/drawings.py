@@ -1,0 +1,140 @@
+"""Which figures a report has: for each set of conditions, from its runs and cost records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bench.metrics.ratios import ratio
+from reports import figures
+from reports.contestants import Contestant, contestants, groups
+from reports.cost import cost_of
+from reports.pictures import kept_predictions, qualitative
+from reports.runs import Run, matrix, read_losses
+from reports.scores import Context
+
+PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its file name, its caption, and what the page filters it by."""
+
+    name: str
+    caption: str
+    figure: Figure
+    dataset: str
+    protocol: str
+
+
+def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
+    """Draws every figure for which there is something to draw."""
+    found = []
+    for number, group in enumerate(groups(runs), start=1):
+        config = group[0].config
+        dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
+        where = f"{dataset}, protocol {protocol}, fingerprint {group[0].fingerprint}"
+        for name, caption, figure in _of_group(group, context):
+            if figure is not None:
+                found.append(
+                    Drawing(f"{name}-{number}", f"{caption} {where}.", figure, dataset, protocol)
+                )
+    return found
+
+
+def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Figure | None]]:
+    split = group[0].config["protocol"]["evaluation_splits"][0]
+    dataset = group[0].config["dataset"]
+    ranked = _best(contestants(group), context, split)
+    entries = [entry for _, entry in ranked]
+    kept = [kept_predictions(one.label, one.runs, split) for one, _ in ranked]
+    pictures = [predictions for predictions in kept if predictions is not None]
+    more = len(contestants(group)) - len(ranked)
+    only = f" The {len(ranked)} networks with the highest mIoU." if more > 0 else ""
+    return [
+        (
+            "accuracy-cost",
+            "Accuracy against what a network costs; dotted: no network is cheaper and better."
+            f"{only}",
+            figures.accuracy_against_cost(entries),
+        ),
+        (
+            "qualitative",
+            "Images, truth, predictions (not masked) and their errors; unlabelled truth is black. "
+            "From each network's evaluation with the highest mIoU.",
+            qualitative(pictures, dataset, split),
+        ),
+        (
+            "learning",
+            f"Training loss of the lowest seed, over iterations and over time.{only}",
+            figures.learning_curves(entries),
+        ),
+        ("classes", f"Accuracy of each class, {split}.{only}", figures.class_bars(entries)),
+        (
+            "confusion",
+            f"Where the pixels of each class went, {split}.",
+            figures.confusion_matrices(entries, dataset["classes"]),
+        ),
+        (
+            "timing",
+            "Samples of the forward pass around their median (their number in parentheses).",
+            figures.timing_samples(entries),
+        ),
+    ]
+
+
+def _best(
+    found: Sequence[Contestant], context: Context, split: str
+) -> list[tuple[Contestant, figures.Entry]]:
+    """Returns as many networks as can be told apart, those of the highest mIoU, in their order."""
+    entries = [(one, _entry(one, context, split)) for one in found]
+    kept = sorted(entries, key=lambda pair: -(pair[1].miou or 0.0))[: figures.MOST]
+    names = {entry.name for _, entry in kept}
+    return [pair for pair in entries if pair[1].name in names]
+
+
+def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
+    run = one.first
+    seeds = [(r, e) for r in one.runs if (e := r.evaluation(split, None)) is not None]
+    estimates = context.estimates.of(seeds) if seeds else {}
+    cost = cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
+    quartiles = cost.quartiles("forward_ms") if cost else None
+    parameters = run.network.get("parameters")
+    known = {
+        PARAMETERS: parameters / 1e6 if parameters else None,
+        TIME: quartiles[0] if quartiles else None,
+        MEMORY: cost.megabytes("inference") if cost else None,
+    }
+    return figures.Entry(
+        name=one.label,
+        miou=100 * estimates["mIoU"].estimate if estimates else None,
+        costs={title: value for title, value in known.items() if value is not None},
+        losses=_losses(run),
+        accuracy={
+            key.removeprefix("accuracy/"): 100 * estimate.estimate
+            for key, estimate in estimates.items()
+            if key.startswith("accuracy/")
+        },
+        confusion=_confusion([matrix(e) for _, e in seeds]),
+        samples=cost.samples.get("forward_ms", []) if cost else [],
+    )
+
+
+def _confusion(matrices: Sequence[NDArray[np.int64]]) -> NDArray[np.float64] | None:
+    """Sums matrices (K+1, K+1) and divides each class's row (K, K) by its pixels."""
+    if not matrices:
+        return None
+    counts = np.sum(matrices, axis=0)[:-1]
+    return np.nan_to_num(ratio(counts, counts.sum(axis=1, keepdims=True)))[:, :-1]
+
+
+def _losses(run: Run) -> list[tuple[int, float, float]]:
+    lines = read_losses(run.folder)
+    seconds = accumulate(line["seconds"] for line in lines)
+    return [
+        (line["first"] + len(line["losses"]) - 1, passed, float(np.mean(line["losses"])))
+        for line, passed in zip(lines, seconds, strict=True)
+    ]

@@ -1,0 +1,145 @@
+"""What a table is, before it is Markdown, LaTeX, CSV or HTML: columns, sections, rows, cells."""
+
+from dataclasses import dataclass, field
+from math import isnan
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of figures.
+
+    Attributes:
+        group: what it shares with its neighbours, such as `median, test`; may be empty.
+        name: G, C, mIoU, BF, a class, or a cost with its unit.
+        digits: after the decimal point, as many as the paper prints.
+        published: the column's name in published.csv, or None.
+        source: what `reports` fills it from, opaque to the renderers.
+    """
+
+    group: str
+    name: str
+    digits: int = 1
+    published: str | None = None
+    source: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Group and name in one line."""
+        return f"{self.group} {self.name}" if self.group else self.name
+
+
+@dataclass
+class Cell:
+    """One figure, with what is known about it.
+
+    Attributes:
+        value: ours, in the column's unit; None where there is none.
+        low: lower end of the interval.
+        high: upper end.
+        published: the paper's.
+        text: what stands in the place of a missing value: a state, or what the paper printed.
+        bold: the best of its column, or not separated from it.
+        run: the folder that the figure comes from.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    published: float | None = None
+    text: str = ""
+    bold: bool = False
+    run: Path | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's, where both are."""
+        if self.value is None or self.published is None:
+            return None
+        return self.value - self.published
+
+
+@dataclass
+class Row:
+    """One network, or one line of the literature.
+
+    Attributes:
+        label: the display name.
+        cells: one for each column.
+        details: seeds, iterations and the like, by title.
+        marks: the footnotes that concern this row only, as texts.
+        ours: whether runs of ours stand behind it.
+    """
+
+    label: str
+    cells: list[Cell]
+    details: dict[str, str] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+    ours: bool = True
+
+
+@dataclass
+class Section:
+    """Rows that may be compared with each other, and what one must know to do so."""
+
+    title: str
+    rows: list[Row]
+    difference: str = ""
+    notes: list[str] = field(default_factory=list)
+    dataset: str = ""
+    protocol: str = ""
+
+    def footnotes(self) -> dict[str, str]:
+        """Letters of the rows' footnotes: text to letter, in order of appearance."""
+        texts = dict.fromkeys(text for row in self.rows for text in row.marks)
+        return {text: _letter(number) for number, text in enumerate(texts)}
+
+
+@dataclass
+class Table:
+    """A table of the paper, or in the shape of one."""
+
+    number: str
+    title: str
+    columns: list[Column]
+    sections: list[Section]
+    notes: list[str] = field(default_factory=list)
+
+
+def figure(value: float | None, digits: int) -> str:
+    """Formats a figure; what is missing is empty."""
+    return "" if value is None or isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int) -> str:
+    """Formats a difference with its sign."""
+    if value is None or isnan(value):
+        return ""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text.replace("-", "+")
+
+
+def interval(cell: Cell, digits: int) -> str:
+    """Formats the interval of a cell in brackets, or nothing."""
+    if cell.low is None or cell.high is None or isnan(cell.low) or isnan(cell.high):
+        return ""
+    return f"[{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
+
+
+def comparison(cell: Cell, digits: int) -> str:
+    """Formats the published figure and, where we have one too, our difference from it."""
+    if cell.published is None:
+        return ""
+    difference = signed(cell.difference, digits)
+    published = figure(cell.published, digits)
+    return f"{published} ({difference})" if difference else published
+
+
+def _letter(number: int) -> str:
+    """Counts a, b, ... z, aa, ab, ..."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters

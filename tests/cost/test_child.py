@@ -1,0 +1,131 @@
+"""The measuring process, served in this one: every task answers, and what goes wrong is said."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_cost import cost_composer
+
+from bench.cost.child import serve
+
+Compose = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def cost_config(tiny_config: Compose) -> Compose:
+    return cost_composer(tiny_config)
+
+
+def ask(config: dict[str, Any], *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+    requests = io.StringIO("".join(json.dumps(line) + "\n" for line in (config, *tasks)))
+    replies = io.StringIO()
+    serve(requests, replies)
+    return [json.loads(line) for line in replies.getvalue().splitlines()]
+
+
+def test_describing_needs_no_measurement(cost_config: Compose) -> None:
+    (reply,) = ask(cost_config(), {"task": "describe"})
+    found = reply["answer"]
+    assert found["environment"]["device_type"] == "cpu"
+    assert found["work"]["model_bytes"] == 4 * found["work"]["parameters"]
+    # 2-bit indices of 4 channels: 16x24, 8x12, 4x6 and 2x3 windows.
+    assert found["storage"] == {
+        "retained_bytes": 16 * 24 + 8 * 12 + 4 * 6 + 2 * 3,
+        "retained_bytes_first_level": 16 * 24,
+    }
+    estimates = found["estimates"]
+    assert estimates["training"] > estimates["time"] > estimates["inference"] > 0
+    assert found["arithmetic"]["precision"] == "fp32"
+
+
+def test_a_training_turn_gives_every_phase_by_two_clocks(cost_config: Compose) -> None:
+    turn = {"task": "turn", "typical_ms": 1.0, "at_most": 2}
+    warm, taken = ask(cost_config(), {"task": "warm_up"}, turn)
+    assert warm["answer"]["iterations"] >= 2
+    samples = taken["answer"]["samples"]
+    assert len(samples) == 2
+    assert set(samples[0]) == {"wall", "process"}
+    phases = {"forward_ms", "backward_ms", "optimiser_ms", "step_ms"}
+    assert set(samples[0]["wall"]) == phases
+    assert all(value > 0 for value in samples[0]["wall"].values())
+    assert taken["answer"]["card"] is None
+
+
+def test_an_inference_turn_has_the_forward_pass_alone(cost_config: Compose) -> None:
+    turn = {"task": "turn", "typical_ms": 1.0, "at_most": 1}
+    (taken,) = ask(cost_config("cost.backward=false"), turn)
+    assert set(taken["answer"]["samples"][0]["wall"]) == {"forward_ms", "step_ms"}
+
+
+def test_memory_that_a_cpu_does_not_report_is_null(cost_config: Compose) -> None:
+    (reply,) = ask(cost_config(), {"task": "memory", "training": True, "batch": 2})
+    readings = reply["answer"]["readings"]
+    assert readings["resident_bytes"] >= 0
+    assert readings["nvml_process_bytes"] is None
+    assert readings["allocated_bytes"] is None
+    assert reply["answer"]["missing"]["NVML"]
+
+
+def test_energy_that_nobody_reports_is_null(cost_config: Compose) -> None:
+    (reply,) = ask(cost_config(), {"task": "energy"})
+    assert reply == {"answer": {"joules_per_image": None}}
+
+
+def test_calibration_gives_three_rates(cost_config: Compose) -> None:
+    (reply,) = ask(cost_config(), {"task": "calibrate"})
+    assert set(reply["answer"]) == {"convolution_flops", "matmul_flops", "copy_bytes_per_second"}
+    assert all(rate > 1e6 for rate in reply["answer"].values())
+
+
+def test_a_size_that_the_network_refuses_is_an_answer(cost_config: Compose) -> None:
+    config = cost_config("arch=deconvnet", "arch.width=2", "arch.fc_width=4")
+    config["arch"]["input_size"] = [320, 480]
+    (reply,) = ask(config, {"task": "describe"})
+    assert reply["state"] == "failed"
+    assert "an image of 32x48 is too small" in reply["reason"]
+
+
+def test_a_network_with_a_map_of_one_pixel_is_timed_at_batch_1(cost_config: Compose) -> None:
+    """DeconvNet, as in Table 6; its memory in training needs a batch."""
+    config = cost_config("arch=deconvnet", "arch.width=2", "arch.fc_width=4")
+    described, warm = ask(config, {"task": "describe"}, {"task": "warm_up"})
+    assert described["answer"]["estimates"]["time"] > 0
+    assert warm["answer"]["iterations"] >= 2
+
+
+def test_a_batch_that_does_not_fit_is_out_of_memory(cost_config: Compose) -> None:
+    (reply,) = ask(cost_config(), {"task": "memory", "training": False, "batch": 10**10})
+    assert reply["state"] == "out_of_memory"
+
+
+CURIOUS = """
+from torch import nn
+
+class Curious(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer = nn.Conv2d(3, num_classes, 1)
+
+    def forward(self, x):
+        if x.sum().item() == 12345:
+            raise AssertionError
+        return self.layer(x)
+"""
+
+
+def test_a_network_that_looks_at_its_numbers_is_run_for_real(
+    cost_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its work is counted; its memory cannot be estimated from shapes alone."""
+    (tmp_path / "curious.py").write_text(CURIOUS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = cost_config()
+    config["arch"] = {"name": "Curious", "_target_": "curious.Curious"}
+    (reply,) = ask(config, {"task": "describe"})
+    found = reply["answer"]
+    assert found["work"]["multiply_accumulates"] == 3 * 11 * 32 * 48
+    assert found["storage"]["retained_bytes"] is None
+    assert set(found["estimates"].values()) == {None}

@@ -1,0 +1,84 @@
+"""Timing: a known sleep, warm-up, turns and the uncertainty of a median."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from bench.cost.check import KnownWork
+from bench.cost.timing import take_sample, take_turn, warm_up
+from bench.cost.turns import uncertainty
+
+CPU = torch.device("cpu")
+
+
+def test_a_sleep_takes_its_time_and_computes_nothing() -> None:
+    sample = take_sample(KnownWork(lambda: time.sleep(0.02), CPU))
+    assert sample["wall"]["step_ms"] >= 20
+    assert sample["process"]["step_ms"] < 10
+    assert sample["wall"]["forward_ms"] == sample["wall"]["step_ms"]
+
+
+def test_phases_add_up_to_the_step() -> None:
+    class TwoPhases(KnownWork):
+        def phases(self) -> tuple[str, ...]:
+            return ("forward", "backward")
+
+        def run(self, mark: Callable[[], None] = lambda: None) -> None:
+            mark()
+            time.sleep(0.002)
+            mark()
+            time.sleep(0.005)
+            mark()
+
+    wall = take_sample(TwoPhases(lambda: None, CPU))["wall"]
+    assert wall["forward_ms"] + wall["backward_ms"] == pytest.approx(wall["step_ms"], abs=1e-3)
+    assert wall["backward_ms"] >= 5
+
+
+def test_a_warm_up_goes_on_until_times_settle() -> None:
+    delays = iter([0.05, 0.03, 0.02, 0.01, 0.01, 0.01] + [0.01] * 1000)
+    warm = warm_up(KnownWork(lambda: time.sleep(next(delays)), CPU), seconds=20.0)
+    assert warm["steady"]
+    assert warm["iterations"] >= 6
+
+
+def test_a_warm_up_that_never_settles_ends() -> None:
+    delays = iter([0.002 * 2**n for n in range(20)])
+    warm = warm_up(KnownWork(lambda: time.sleep(next(delays)), CPU), seconds=0.2)
+    assert not warm["steady"]
+
+
+def test_a_turn_takes_no_more_than_it_is_given() -> None:
+    calls = []
+    samples = take_turn(KnownWork(lambda: calls.append(1), CPU), typical_ms=0.1, at_most=7)
+    assert len(samples) == 7
+    assert len(calls) == 8  # one untimed, to regain caches and clocks
+
+
+def test_a_slow_network_is_not_run_untimed() -> None:
+    calls = []
+    take_turn(KnownWork(lambda: calls.append(1), CPU), typical_ms=500.0, at_most=1)
+    assert len(calls) == 1
+
+
+def test_few_samples_are_not_trusted() -> None:
+    assert uncertainty([1.0, 1.0]) == float("inf")
+
+
+def test_the_uncertainty_ignores_the_unit_and_an_outlier() -> None:
+    samples = [10.0, 10.1, 9.9, 10.0, 10.2, 9.8, 10.0]
+    assert uncertainty([1000 * s for s in samples]) == pytest.approx(uncertainty(samples))
+    assert uncertainty([*samples, 500.0]) < 0.03
+
+
+def test_the_uncertainty_is_the_spread_of_medians() -> None:
+    """Half a 95 % interval: about two standard deviations of the median of such samples."""
+    draw = random.Random(0)
+    rows = [[draw.gauss(100, 5) for _ in range(40)] for _ in range(500)]
+    spread = 1.96 * statistics.stdev(statistics.median(row) for row in rows) / 100
+    claimed = statistics.mean(uncertainty(row) for row in rows)
+    assert claimed == pytest.approx(spread, rel=0.25)

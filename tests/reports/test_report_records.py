@@ -1,0 +1,206 @@
+"""What reports make of records that are old, new, foreign, malformed or half-written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import records
+from reports.cost import read_costs
+from reports.published import columns_of, published, read_literature
+from reports.runs import read_runs
+from reports.tables import context_of, numbered_table
+
+Make = Callable[..., Path]
+
+
+def estimates_of(folder: Path) -> dict[str, float]:
+    (run,) = read_runs([folder])
+    evaluation = run.evaluation("test", None)
+    assert evaluation is not None
+    found = context_of(folder.parent).estimates.of([(run, evaluation)])
+    return {key: interval.estimate for key, interval in found.items()}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"version": 1}', '{"version": 1, "config": {"arch": {}}}']
+)
+def test_a_malformed_configuration_is_passed_over_and_named(
+    make_run: Make, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    good, bad = make_run("SegNet", 0.8), make_run("FCN", 0.8)
+    (bad / "config.json").write_text(content)
+    assert [run.name for run in read_runs([bad, good])] == ["SegNet"]
+    assert str(bad / "config.json") in capsys.readouterr().err
+
+
+def test_a_half_written_evaluation_is_passed_over_and_the_others_count(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("SegNet", shares={("test", 50): 0.5, ("test", 100): 0.8})
+    path = folder / "evaluations" / "test-0000050.json"
+    path.write_text(path.read_text()[:40])
+    (run,) = read_runs([folder])
+    assert [e["iteration"] for e in run.evaluations] == [100]
+    assert "test-0000050.json" in capsys.readouterr().err
+
+
+def test_a_matrix_of_other_classes_is_passed_over(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    path = folder / "evaluations" / "test-0000100.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "confusion": [[1, 2], [3, 4]]}))
+    (run,) = read_runs([folder])
+    assert not run.evaluations
+    assert "does not fit 3 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_without_evidence_there_is_a_figure_and_no_interval(
+    make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    path = folder / "evaluations" / "test-0000100.npz"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    found = estimates_of(folder)
+    assert found["G"] == pytest.approx(0.8)
+    assert found["BF"] != found["BF"]
+    assert "test-0000100.npz" in capsys.readouterr().err
+
+
+def test_a_record_of_a_newer_version_is_passed_over_and_an_older_one_is_read(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, old = make_run("SegNet", 0.8), make_run("FCN", 0.8)
+    for folder, version in ((new, 99), (old, 0)):
+        content = records.read_json(folder / "config.json")
+        records.write_json(folder / "config.json", {**content, "version": version})
+    assert [run.name for run in read_runs([new, old])] == ["FCN"]
+    assert "newer than this program" in capsys.readouterr().err
+
+
+def test_keys_that_reports_do_not_know_do_no_harm(make_run: Make) -> None:
+    folder = make_run("SegNet", 0.8, colour_of_the_bike_shed="green")
+    content = records.read_json(folder / "network.json")
+    records.write_json(folder / "network.json", {**content, "mood": "good"})
+    assert estimates_of(folder)["G"] == pytest.approx(0.8)
+
+
+def test_a_damaged_cache_is_computed_anew(
+    make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    (tmp_path / "runs" / ".estimates.json").write_text('{"version": 1, "estim')
+    assert estimates_of(folder)["G"] == pytest.approx(0.8)
+    assert ".estimates.json" in capsys.readouterr().err
+
+
+def test_two_reports_at_once_keep_what_both_have_found(make_run: Make, tmp_path: Path) -> None:
+    make_run("SegNet", 0.8)
+    make_run("FCN", 0.7)
+    runs = {run.name: run for run in read_runs(records.run_folders(tmp_path / "runs"))}
+    contexts = [context_of(tmp_path / "runs") for _ in range(2)]
+    for context, name in zip(contexts, runs, strict=True):
+        context.estimates.of([(runs[name], runs[name].evaluations[0])])
+    for context in contexts:
+        context.estimates.save()
+    kept = records.read_json(tmp_path / "runs" / ".estimates.json")["estimates"]
+    assert len(kept) == 2
+
+
+def test_a_new_evaluation_of_the_same_name_is_not_taken_from_the_cache(make_run: Make) -> None:
+    folder = make_run("SegNet", 0.8)
+    (run,) = read_runs([folder])
+    context = context_of(folder.parent)
+    context.estimates.of([(run, run.evaluations[0])])
+    context.estimates.save()
+    path = folder / "evaluations" / "test-0000100.npz"
+    with_other = folder.parent / "other.npz"
+    with_other.write_bytes(path.read_bytes() + b"\0")
+    path.unlink()
+    with_other.rename(path)
+    assert len(records.read_json(folder.parent / ".estimates.json")["estimates"]) == 1
+    context = context_of(folder.parent)
+    context.estimates.of([(run, run.evaluations[0])])
+    context.estimates.save()
+    assert len(records.read_json(folder.parent / ".estimates.json")["estimates"]) == 2
+
+
+def test_a_malformed_cost_record_is_passed_over_and_named(
+    make_cost: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_cost("SegNet", [10.0])
+    (tmp_path / "runs" / "cost" / "broken.json").write_text("{")
+    (tmp_path / "runs" / "cost" / "foreign.json").write_text('{"version": 1}')
+    assert [cost.name for cost in read_costs(tmp_path / "runs")] == ["SegNet"]
+    shown = capsys.readouterr().err
+    assert "broken.json" in shown
+    assert "foreign.json" in shown
+
+
+def test_table_6_has_medians_quartiles_and_what_could_not_be_measured(
+    make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    make_cost("SegNet", [10.0, 20.0, 30.0, 40.0, 50.0])
+    make_cost("DeconvNet", [10.0], state="out_of_memory", reason="90 GB", time=None, memory=None)
+    make_cost("FCN (learnt deconv)", [5.0], memory={"training": {"readings": None}})
+    (table,) = numbered_table("6", [], context_of(tmp_path / "runs"))
+    cells = {row.label: row.cells for section in table.sections for row in section.rows if row.ours}
+    forward, backward, training, inference, model = cells["SegNet"]
+    assert (forward.value, forward.low, forward.high, forward.published) == (30, 20, 40, 422.5)
+    assert backward.value == 60
+    assert (training.value, inference.value, model.value) == (6000, 1000, 5.7)
+    assert cells["DeconvNet"][0].text == "out of memory"
+    assert cells["FCN (learnt deconv)"][2].text == "n/a"
+    marks = {row.label: row.marks for section in table.sections for row in section.rows}
+    assert "training memory: NVML, this process" in marks["SegNet"]
+    assert "out of memory: 90 GB" in marks["DeconvNet"]
+
+
+def test_costs_of_different_machines_are_separated(make_cost: Make, tmp_path: Path) -> None:
+    make_cost("SegNet", [10.0])
+    make_cost("SegNet", [99.0], environment={"device": "Other GPU"})
+    (table,) = numbered_table("6", [], context_of(tmp_path / "runs"))
+    assert [section.title.split(",")[0] for section in table.sections] == ["Test GPU", "Other GPU"]
+    assert table.sections[1].difference
+
+
+def test_all_506_published_cells_are_shipped_446_of_them_numbers() -> None:
+    assert len(published()) == 506
+    assert sum(cell.number is not None for cell in published().values()) == 446
+
+
+def test_a_user_adds_rows_of_their_own_literature(make_run: Make, tmp_path: Path) -> None:
+    path = tmp_path / "my.csv"
+    path.write_text("table,row,column,value,doi\n3,PSPNet,>80K/mIoU,69.1,10.1/x\n")
+    make_run("SegNet", 0.8)
+    context = context_of(tmp_path / "runs", literature=read_literature(path))
+    (table,) = numbered_table("3", read_runs(records.run_folders(tmp_path / "runs")), context)
+    rows = {row.label: row for row in table.sections[-1].rows}
+    titles = [column.title for column in table.columns]
+    assert rows["PSPNet"].cells[titles.index(">80K, test mIoU")].text == "69.1"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("table,row,value\n3,X,1\n", "has no column column"),
+        ("table,row,column,value\n3,X,>80K/F1,1\n", "has no column '>80K/F1'; it has 40K/G"),
+        ("table,row,column,value\n9,X,G,1\n", "tables are 1 to 6"),
+        ("", "not a readable CSV"),
+    ],
+)
+def test_literature_that_cannot_be_placed_is_an_error_that_names_the_file(
+    tmp_path: Path, content: str, complaint: str
+) -> None:
+    path = tmp_path / "my.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="my.csv") as caught:
+        read_literature(path)
+    assert complaint in str(caught.value)
+    assert columns_of("3")[0] == "40K/G"

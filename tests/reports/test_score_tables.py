@@ -1,0 +1,278 @@
+"""Tables 1 to 5 from hand-made runs: figures, intervals, published cells, states, separation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import records
+from reports.formats import csv, markdown, text
+from reports.runs import read_runs
+from reports.table import Cell, Table
+from reports.tables import context_of, fitting_tables, numbered_table
+
+MakeRun = Callable[..., Path]
+VALIDATED = {"split": "val", "every": 50, "criterion": "G", "patience": None}
+
+
+def filled(root: Path, number: str) -> list[Table]:
+    context = context_of(root)
+    tables = numbered_table(number, read_runs(records.run_folders(root)), context)
+    context.estimates.save()
+    return tables
+
+
+def cell(table: Table, network: str, title: str, section: int = 0) -> Cell:
+    titles = [column.title for column in table.columns]
+    row = next(row for row in table.sections[section].rows if row.label == network)
+    return row.cells[titles.index(title)]
+
+
+def test_table_1_shows_our_figure_the_published_one_and_the_difference(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    """80 of 100 pixels right: G is 80.0, the paper's natural 84.0, the difference -4.0."""
+    make_run("SegNet-Basic", 0.8, spread=10)
+    (table,) = filled(tmp_path / "runs", "1")
+    found = cell(table, "SegNet-Basic", "natural, test G")
+    assert found.value == pytest.approx(80.0)
+    assert found.published == 84.0
+    assert found.difference == pytest.approx(-4.0)
+    assert found.low is not None
+    assert found.high is not None
+    assert 70 < found.low < 80 < found.high < 90
+    # Every class loses 20 of 100 pixels to the next one: IoU = 80 / (100 + 100 - 80).
+    assert cell(table, "SegNet-Basic", "natural, test mIoU").value == pytest.approx(100 * 80 / 120)
+
+
+def test_both_class_weightings_stand_side_by_side_in_table_1(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_run("SegNet-Basic", 0.6, class_weights="median_frequency")
+    (table,) = filled(tmp_path / "runs", "1")
+    assert len(table.sections) == 1
+    assert cell(table, "SegNet-Basic", "natural, test G").value == pytest.approx(80)
+    assert cell(table, "SegNet-Basic", "median, test G").value == pytest.approx(60)
+    assert cell(table, "SegNet-Basic", "median, test G").published == 82.7
+
+
+def test_a_variant_without_a_run_has_its_published_figures_and_says_so(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    (table,) = filled(tmp_path / "runs", "1")
+    found = cell(table, "FCN-Basic", "natural, test G")
+    assert (found.value, found.text, found.published) == (None, "no run", 83.9)
+
+
+@pytest.mark.parametrize("state", ["diverged", "out_of_memory", "interrupted"])
+def test_a_run_that_did_not_finish_is_an_empty_cell_with_its_state_and_reason(
+    make_run: MakeRun, tmp_path: Path, state: str
+) -> None:
+    make_run("SegNet-Basic", None, state=state)
+    (table,) = filled(tmp_path / "runs", "1")
+    assert cell(table, "SegNet-Basic", "natural, test G").text == state.replace("_", " ")
+    assert "it did not end well" in text(table)
+
+
+def test_a_run_without_an_end_or_a_sign_of_life_is_pending(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", None, state=None)
+    (table,) = filled(tmp_path / "runs", "1")
+    assert cell(table, "SegNet-Basic", "natural, test G").text == "pending"
+
+
+def test_the_iteration_that_validation_selected_is_reported(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    shares = {("val", 50): 0.9, ("val", 100): 0.7, ("test", 50): 0.6, ("test", 100): 0.8}
+    make_run("SegNet-Basic", shares=shares, validation=VALIDATED)
+    (table,) = filled(tmp_path / "runs", "1")
+    assert cell(table, "SegNet-Basic", "natural, test G").value == pytest.approx(60)
+    assert table.sections[0].rows[0].details["best"] == "50"
+
+
+def test_table_3_has_a_column_for_each_milestone(make_run: MakeRun, tmp_path: Path) -> None:
+    shares = {("test", 40_000): 0.5, ("test", 80_000): 0.6, ("test", 140_000): 0.7}
+    make_run("SegNet", shares=shares, max_iterations=140_000)
+    (table,) = filled(tmp_path / "runs", "3")
+    found = [cell(table, "SegNet", f"{column}, test G") for column in ("40K", "80K", ">80K")]
+    assert [c.value for c in found] == pytest.approx([50, 60, 70])
+    assert [c.published for c in found] == [88.81, 89.68, 90.40]
+
+
+def test_table_2_has_class_accuracies_beside_the_classical_methods(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, classes=["Sky", "Road", "SignSymbol"])
+    (table,) = filled(tmp_path / "runs", "2")
+    assert [column.name for column in table.columns][:3] == ["Sky", "Sign-Symbol", "Road"]
+    assert cell(table, "SegNet", "Sign-Symbol").value == pytest.approx(80)
+    assert cell(table, "SegNet", "Sign-Symbol").published == 52.7
+    assert cell(table, "Boosting+Detectors+CRF", "Sky", section=1).text == "96.2"
+    assert cell(table, "Boosting", "mIoU", section=1).text == "n/a*"
+
+
+def test_table_5_takes_the_runs_on_sun(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("SegNet", 0.8, dataset="SUN RGB-D", classes=["wall", "floor", "cabinet"])
+    make_run("FCN", 0.8)
+    (table,) = filled(tmp_path / "runs", "5")
+    assert cell(table, "SegNet", "wall").published == 83.42
+    assert [row.label for row in table.sections[0].rows if row.cells[0].value] == ["SegNet"]
+
+
+def test_a_table_without_any_run_still_has_all_that_was_published(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8)
+    (table,) = filled(tmp_path / "runs", "4")
+    assert "DeconvNet" in text(table)
+    assert "66.13" in text(table)
+
+
+def test_rows_of_different_fingerprints_are_separated_and_the_difference_is_named(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8)
+    make_run("FCN", 0.8, lr=0.001, fingerprint="other")
+    (table,) = filled(tmp_path / "runs", "3")
+    assert [section.rows[0].label for section in table.sections] == ["FCN", "SegNet"]
+    assert table.sections[1].difference == "protocol.lr 0.001 / 0.1"
+    assert "Not comparable with the rows above: protocol.lr 0.001 / 0.1." in text(table)
+
+
+def test_the_same_protocol_on_other_files_is_separated_too(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, digest="d1")
+    make_run("FCN", 0.8, digest="d2")
+    (table,) = filled(tmp_path / "runs", "3")
+    assert len(table.sections) == 2
+    assert "the files of split test" in table.sections[1].difference
+
+
+def test_deviations_from_the_paper_are_footnoted_without_being_declared(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, batch_size=3, lr=0.001)
+    (table,) = filled(tmp_path / "runs", "3")
+    shown = " ".join(text(table).split())
+    assert "batch_size 3 (paper 5)" in shown
+    assert "20 training images (paper 3433)" in shown
+    assert "He initialisation; the paper starts from VGG-16 weights" in shown
+    assert "trained for 100 iterations; the paper, 140000" in shown
+    assert "lr 0.001" not in shown
+
+
+def test_only_a_separated_best_is_alone_in_bold(make_run: MakeRun, tmp_path: Path) -> None:
+    """All images agree that A beats B; C is as good as A on average, by other images."""
+    make_run("A", 0.8)
+    make_run("B", 0.6)
+    (table,) = filled(tmp_path / "runs", "3")
+    bold = {row.label for row in table.sections[0].rows if row.cells[-4].bold}
+    assert bold == {"A"}
+    make_run("C", 0.8, spread=10)
+    (table,) = filled(tmp_path / "runs", "3")
+    bold = {row.label for row in table.sections[0].rows if row.cells[-4].bold}
+    assert bold == {"A", "C"}
+
+
+def test_a_network_alone_is_not_in_bold(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("A", 0.8)
+    (table,) = filled(tmp_path / "runs", "3")
+    assert not any(found.bold for found in table.sections[0].rows[0].cells)
+
+
+@pytest.mark.parametrize(("seeds", "warned"), [(2, True), (3, False)])
+def test_fewer_than_three_seeds_are_a_comparison_of_weights(
+    make_run: MakeRun, tmp_path: Path, seeds: int, warned: bool
+) -> None:
+    for name in ("A", "B"):
+        for seed in range(seeds):
+            make_run(name, 0.5 + 0.1 * seed, seed=seed)
+    (table,) = filled(tmp_path / "runs", "3")
+    assert ("Fewer than 3 seeds: the comparison is of these weights" in text(table)) is warned
+
+
+def test_a_figure_is_the_mean_over_seeds_and_three_seeds_widen_its_interval(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    """All images are alike, so that the interval of two seeds is a point."""
+    for seed, share in enumerate((0.6, 0.8)):
+        make_run("A", share, seed=seed)
+    (table,) = filled(tmp_path / "runs", "3")
+    two = table.sections[0].rows[0].cells[-4]
+    assert (two.value, two.low, two.high) == pytest.approx((70, 70, 70))
+    make_run("A", 1.0, seed=2)
+    (table,) = filled(tmp_path / "runs", "3")
+    three = table.sections[0].rows[0].cells[-4]
+    assert three.value == pytest.approx(80)
+    assert three.low is not None
+    assert three.low < 70
+
+
+def test_networks_of_one_name_are_told_apart_by_what_differs(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, arch={"width": 64})
+    make_run("SegNet", 0.7, arch={"width": 4}, seed=1)
+    (table,) = filled(tmp_path / "runs", "3")
+    labels = [row.label for row in table.sections[0].rows if row.ours]
+    assert labels == ["SegNet (width 64)", "SegNet (width 4)"]
+
+
+def test_every_table_says_device_versions_commit_seeds_iterations_and_conventions(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, seed=7)
+    (table,) = filled(tmp_path / "runs", "3")
+    for shown in (" ".join(text(table).split()), markdown(table)):
+        for words in ("Test CPU", "torch 2.15", "0123456789+", "7", "100", "paper"):
+            assert words in shown
+    assert "BF matching: one_to_one" in " ".join(text(table).split())
+
+
+def test_the_terminal_is_a_hundred_columns_wide(make_run: MakeRun, tmp_path: Path) -> None:
+    for name in ("FCN-Basic-NoAddition-NoDimReduction", "SegNet-Basic", "A" * 60):
+        make_run(name, 1.0, spread=0)
+    make_run("FCN-Basic", None, state="out_of_memory")
+    make_run("FCN-Basic", None, state="diverged", seed=1)
+    make_run("FCN-Basic", None, state="interrupted", seed=2)
+    for number in "123456":
+        for table in filled(tmp_path / "runs", number):
+            assert max(map(len, text(table).splitlines())) <= 100
+
+
+def test_the_tables_that_suit_the_runs_are_chosen(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_run("SegNet", 0.8, fingerprint="deep", lr=0.001)
+    runs = read_runs(records.run_folders(tmp_path / "runs"))
+    context = context_of(tmp_path / "runs")
+    assert [t.number for t in fitting_tables(runs, context)] == ["1", "3"]
+    assert [t.number for t in fitting_tables(runs, context, classes=True)] == ["1", "3", "2"]
+
+
+def test_the_csv_has_every_part_of_a_cell_in_a_column_of_its_own(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, max_iterations=140_000)
+    (table,) = filled(tmp_path / "runs", "3")
+    head, first, *_ = csv(table).splitlines()
+    assert '">80K, test G difference"' in head
+    assert "80.0000,80.0000,80.0000,90.4000,-10.4000" in first
+
+
+def test_the_evidence_is_opened_once(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("SegNet", 0.8)
+    (first,) = filled(tmp_path / "runs", "3")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the evidence was opened again")
+
+    monkeypatch.setattr(records, "read_evidence", refuse)
+    (second,) = filled(tmp_path / "runs", "3")
+    assert text(second) == text(first)
