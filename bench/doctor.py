@@ -23,6 +23,7 @@ from bench.batch_norm import recomputed
 from bench.command_line import compose_config, user_errors
 from bench.data.images import UInt8Array
 from bench.data.order import derive_seed
+from bench.data.pairs import some
 from bench.device import prepare_device
 from bench.evaluation import label_map
 from bench.metrics.regions import confusion_matrix, region_score
@@ -55,6 +56,7 @@ class Patient:
         inputs: normalised images (2, BATCH, 3, H, W).
         labels: uint8 (2, BATCH, H, W).
         admitted: when, by time.monotonic.
+        num_classes: K.
     """
 
     network: nn.Module
@@ -63,11 +65,7 @@ class Patient:
     inputs: Tensor
     labels: Tensor
     admitted: float
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes."""
-        return len(self.config["dataset"]["classes"])
+    num_classes: int
 
     def twin(self) -> nn.Module:
         """Returns a copy that a check may train."""
@@ -124,6 +122,7 @@ def admit(config: dict[str, Any]) -> Patient:
         inputs=inputs.view(2, BATCH, 3, height, width),
         labels=labels.to(device).view(2, BATCH, height, width),
         admitted=time.monotonic(),
+        num_classes=num_classes,
     )
 
 
@@ -204,9 +203,9 @@ def check_gradients(patient: Patient) -> Iterator[Finding]:
     without = [name for name, grad in trained.items() if grad is None]
     broken = [n for n, grad in trained.items() if grad is not None and not grad.isfinite().all()]
     if without:
-        yield Finding("bad", f"no gradient reaches {_some(without)}: the forward pass skips them")
+        yield Finding("bad", f"no gradient reaches {some(without)}: the forward pass skips them")
     if broken:
-        yield Finding("bad", f"the gradient of {_some(broken)} is not finite")
+        yield Finding("bad", f"the gradient of {some(broken)} is not finite")
     if not trained:
         yield Finding("bad", "no parameter is trainable")
     elif not without and not broken:
@@ -279,8 +278,7 @@ def check_memory(patient: Patient) -> Iterator[Finding]:
     if out_of_time and (iteration < TOO_FEW or losses[-1] < losses[0] / 2):
         yield Finding("note", f"{text}; this machine is too slow to see it memorise them")
     else:
-        advice = "it does not learn with this protocol; check the initialisation and protocol.lr"
-        yield Finding("bad", f"{text}: {advice}")
+        yield Finding("bad", f"{text}: it does not learn; check its initialisation and protocol.lr")
 
 
 def memorised(network: nn.Module, patient: Patient) -> float:
@@ -296,10 +294,6 @@ def memorised(network: nn.Module, patient: Patient) -> float:
                     prediction, label, num_classes=patient.num_classes, void=void
                 )
     return region_score(total, "mIoU")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 if __name__ == "__main__":

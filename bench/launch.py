@@ -68,7 +68,7 @@ def _covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
     return (
         end["state"] == records.FINISHED
         and end["max_iterations"] >= config["max_iterations"]
-        and config["postprocess"]["name"] in ("none", *end["postprocessed"])
+        and config["postprocess"]["name"] in ("none", *end.get("postprocessed", []))
     )
 
 

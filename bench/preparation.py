@@ -75,8 +75,9 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
     epochs = config["max_iterations"] * protocol["batch_size"] / len(training.split.names)
     notice(
         f"{config['arch']['name']}: {network['parameters'] / 1e6:.3f} M parameters "
-        f"({network['initialisation']}), {config['dataset']['name']} ({counts}), protocol "
-        f"{protocol['name']}, {config['max_iterations']} iterations ({epochs:.1f} epochs)"
+        f"({network['initialisation']}), {config['dataset']['name']} ({counts}; "
+        f"{training.split.residence}), protocol {protocol['name']}, "
+        f"{config['max_iterations']} iterations ({epochs:.1f} epochs)"
     )
     # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
     # while written. Predictions and evidence are some 10 kB an image.
@@ -151,4 +152,10 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
     records.write_json(folder / "data.json", data)
     records.write_json(folder / "network.json", describe_network(training.network))
     environment = describe_environment(training.config, training.device)
+    if training.iteration > 0:
+        then = records.read_json(folder / "environment.json")
+        environment["accepted_changes"] = [
+            *then.get("accepted_changes", []),
+            *(f"iteration {training.iteration}: {text}" for text in changes(then, environment)),
+        ]
     records.write_json(folder / "environment.json", environment)

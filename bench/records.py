@@ -138,8 +138,9 @@ def read_evaluations(
 def read_evidence(folder: Path, summary: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """Reads an evaluation's arrays per image."""
     name = evaluation_name(summary["split"], summary["iteration"], summary.get("variant", ""))
-    with np.load(folder / "evaluations" / f"{name}.npz") as file:
-        return dict(file)
+    path = folder / "evaluations" / f"{name}.npz"
+    with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves a damaged file open
+        return dict(arrays)
 
 
 def run_folders(root: Path) -> list[Path]:

@@ -35,17 +35,23 @@ def test_table_1_has_its_eight_rows() -> None:
     assert names == rows
 
 
-def test_table_3_trains_as_long_as_the_paper_says() -> None:
+@pytest.mark.parametrize(
+    ("table", "experiment", "milestones"),
+    [("3", "table3_camvid", [40_000, 80_000]), ("4", "table4", [80_000, 140_000])],
+)
+def test_networks_are_trained_as_long_as_in_the_paper(
+    table: str, experiment: str, milestones: list[int]
+) -> None:
     with PUBLISHED.open() as file:
         printed = {
             line["row"]: line["number"]
             for line in csv.DictReader(file)
-            if line["table"] == "3" and line["column"] == "Max iter"
+            if line["table"] == table and line["column"] == "Max iter"
         }
-    for arch in contestants("table3_camvid"):
-        config = compose_config(["+experiment=table3_camvid", f"arch={arch}"])
+    for arch in contestants(experiment):
+        config = compose_config([f"+experiment={experiment}", f"arch={arch}"])
         assert config["max_iterations"] == float(printed[config["arch"]["name"]])
-        assert config["milestones"] == [40_000, 80_000]
+        assert config["milestones"] == milestones
 
 
 def test_a_users_own_limit_wins() -> None:

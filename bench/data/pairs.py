@@ -59,7 +59,7 @@ def folder_pairs(images: Path, labels: Path, read: LabelReader = read_label) -> 
     ):
         if missing:
             raise ValueError(
-                f"{folder}: nothing pairs with {_some(missing)} of {other}; every image needs a "
+                f"{folder}: nothing pairs with {some(missing)} of {other}; every image needs a "
                 "label of the same name"
             )
     return [file_pair(by_name[0][stem], by_name[1][stem], read) for stem in sorted(by_name[0])]
@@ -80,7 +80,8 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """Names the first three, and how many more there are."""
     ordered = sorted(names)
     rest = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
     return ", ".join(ordered[:3]) + rest

@@ -7,7 +7,6 @@ uint8; a larger one is decoded again for every batch, with the very same result.
 
 import hashlib
 import importlib
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,8 +25,6 @@ from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair
 from bench.data.streaming import stream
-
-log = logging.getLogger("bench")
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, W)
 Progress = Callable[[str, int, int], None]  # phase, done, total
@@ -57,6 +54,11 @@ class Split:
     decoder: Decoder
     workers: int
 
+    @property
+    def residence(self) -> str:
+        """Says in words where the data are kept."""
+        return "streamed from files"
+
     def batches(self, chosen: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """Yields images and labels, at the size of the network's input, of each set of indices."""
         return stream(self.truths.pairs, self.decoder, chosen, self.workers)
@@ -84,6 +86,11 @@ class ResidentSplit(Split):
 
     images: Tensor
     labels: Tensor
+
+    @property
+    def residence(self) -> str:
+        """Says in words where the data are kept."""
+        return f"kept on {self.images.device}"
 
     def batches(self, chosen: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """Yields copies of the images and labels of each set of indices, on their device."""
@@ -201,10 +208,6 @@ def _residence(
             f"dataset.resident is device, but {images} images of {width}x{height} need {size:.1f} "
             f"GB and dataset.memory_budget_gb is {budget}; raise it, or set dataset.resident=memory"
         )
-    log.info(
-        f"{images} images of {width}x{height} need {size:.1f} GB, more than "
-        f"dataset.memory_budget_gb={budget}: they are streamed from their files"
-    )
     return None
 
 

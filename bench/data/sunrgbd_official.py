@@ -10,7 +10,7 @@ it is asked for. HDF5 stores MATLAB's columns as rows, so they are transposed.
 
 import os
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def _relative(stored: str, source: Path) -> str:
     start = stored.find(DATA)
     if start < 0:
         raise ValueError(f"{source}: the path {stored!r} has no {DATA!r} in it; fetch it again")
-    return stored[start:].rstrip("/")
+    return str(PurePosixPath(stored[start:]))  # without doubled or trailing slashes
 
 
 @lru_cache(maxsize=4)

@@ -138,6 +138,18 @@ def test_a_set_on_the_device_stays_there(root: Path, configured: Configured) -> 
     assert split.images.device.type == split.labels.device.type == "meta"
 
 
+@pytest.mark.gpu
+def test_batches_from_a_gpu_are_those_from_memory(root: Path, configured: Configured) -> None:
+    resident = split_of(configured("camvid", root))
+    config = configured("camvid", root, "dataset.resident=device")
+    split = load_splits(config, ["train"], torch.device("cuda"))["train"]
+    chosen = [batch_indices(0, iteration, 3, 7) for iteration in range(3)]
+    for batch, expected in zip(split.batches(chosen), resident.batches(chosen), strict=True):
+        for one, other in zip(batch, expected, strict=True):
+            assert one.device.type == "cuda"
+            assert torch.equal(one.cpu(), other)
+
+
 def test_a_set_that_exceeds_the_budget_does_not_go_to_the_device(
     root: Path, configured: Configured
 ) -> None:
