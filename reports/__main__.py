@@ -140,6 +140,10 @@ def tables(options: argparse.Namespace) -> int:
         content = latex.bibtex(found, {run.config["dataset"]["name"] for run in runs})
     else:
         content = "\n\n".join(FORMATS[options.format](table).rstrip() for table in found) + "\n"
+        if options.format == "text" and not options.table:
+            content += (
+                f"\nBy class: --table 2. All as one page: python -m reports page {options.runs}\n"
+            )
     if options.out:
         records.write_bytes(options.out, content.encode())
         print(f"written to {options.out}")

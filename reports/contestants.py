@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.runs import NOT_IN_FINGERPRINT, Run, conditions
+from reports.runs import PLACES, Run, conditions
 
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
 
@@ -33,7 +33,7 @@ def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[R
     found: dict[str, list[Run]] = {}
     for run in runs:
         if apart_from:
-            left_out = {*apart_from, *NOT_IN_FINGERPRINT}
+            left_out = {*apart_from, *PLACES}
             shared: Any = {k: v for k, v in conditions(run).items() if k not in left_out}
         else:
             shared = run.fingerprint

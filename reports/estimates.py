@@ -102,7 +102,10 @@ class Estimates:
 
     def _mean(self, seeds: Sequence[Evaluated], side: int) -> dict[str, FloatArray]:
         """Averages over seeds: (1 + resamples,) of each score, the estimate first."""
-        parts = [self._samples(run.folder, e["split"], e["iteration"]) for run, e in seeds]
+        parts = [
+            self._samples(run.folder, e["split"], e["iteration"], e.get("variant", ""))
+            for run, e in seeds
+        ]
         loaded = [self._arrays(part, one) for part, one in zip(parts, seeds, strict=True)]
         count = len(loaded)
         shape = len(next(iter(loaded[0].values()))), count
@@ -132,9 +135,11 @@ class Estimates:
         missing = np.full(Resampling().resamples, np.nan)
         return {key: np.concatenate([value, missing]) for key, value in point.items()}
 
-    def _resampled(self, folder: Path, split: str, iteration: int) -> dict[str, FloatArray] | None:
+    def _resampled(
+        self, folder: Path, split: str, iteration: int, variant: str
+    ) -> dict[str, FloatArray] | None:
         """Scores an evaluation on all images and on every resample; None if it is unreadable."""
-        summary = {"split": split, "iteration": iteration}
+        summary = {"split": split, "iteration": iteration, "variant": variant}
         config = records.read_json(folder / "config.json")["config"]["dataset"]
         try:
             arrays = records.read_evidence(folder, summary)
@@ -142,9 +147,8 @@ class Estimates:
                 tuple(map(str, arrays["names"])), arrays["confusion"], arrays["boundaries"]
             )
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            warn(
-                f"{folder / 'evaluations' / records.evaluation_name(split, iteration)}.npz: {error}"
-            )
+            name = records.evaluation_name(split, iteration, variant)
+            warn(f"{folder / 'evaluations' / name}.npz: {error}")
             return None
         weights = _weights(evidence.names, config.get("sequence"))
         scores = headline(evidence, self.conventions, weights)
@@ -173,7 +177,9 @@ def resampling(pattern: str | None) -> Resampling:
 
 def _stamp(run: Run, evaluation: Evaluation) -> list[Any]:
     """Identifies the evidence of an evaluation without opening it."""
-    name = records.evaluation_name(evaluation["split"], evaluation["iteration"])
+    name = records.evaluation_name(
+        evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
+    )
     path = run.folder / "evaluations" / f"{name}.npz"
     stamp = path.stat() if path.exists() else None
     return [run.folder.name, name, stamp.st_mtime_ns if stamp else 0, stamp.st_size if stamp else 0]

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 INK, LINE = "#1a1b1c", "#c9cacb"  # markup.py turns these two into the page's own colours
@@ -118,8 +118,9 @@ def learning_curves(entries: Sequence[Entry]) -> Figure | None:
                 panels[1].plot(seconds, losses, **style)
         panels[0].set(xlabel="iteration", ylabel="training loss", yscale="log")
         panels[1].set(xlabel="seconds on the device")
-        panels[0].yaxis.set_major_formatter(LogFormatter())
-        panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        panels[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panels[0].yaxis.set_minor_formatter(NullFormatter())
         _legend(figure, panels[0])
     return figure
 

@@ -70,10 +70,8 @@ def row_marks(number: str, one: Contestant) -> list[str]:
         marks.append(f"{network.get('initialisation')}; the paper starts from VGG-16 weights")
     longest = printed(number, one.first.name, "Max iter")
     last = one.first.config["max_iterations"]
-    if longest and longest.text.rstrip("K").isdigit():
-        wanted = 1000 * int(longest.text.rstrip("K"))
-        if last < wanted:
-            marks.append(f"trained for {last} iterations; the paper, {wanted}")
+    if longest and longest.number and last < longest.number:
+        marks.append(f"trained for {last} iterations; the paper, {longest.number:.0f}")
     return marks
 
 

@@ -15,7 +15,7 @@ from reports.contestants import CONDITION_OF_COLUMNS, groups
 from reports.drawings import Drawing, drawings
 from reports.markup import anchor, group_start, html
 from reports.published import SOURCE
-from reports.runs import Run
+from reports.runs import Run, without_postprocessings
 from reports.scores import Context
 from reports.table import Table
 from reports.tables import fitting_tables
@@ -129,6 +129,7 @@ Rows under one heading may be compared; every figure leads to its run.</p>
 
 
 def _cards(runs: Sequence[Run]) -> str:
+    runs = without_postprocessings(runs)
     states = Counter(run.state.replace("_", " ") for run in runs)
     counts = {
         "networks": len({run.name for run in runs}),
@@ -188,7 +189,7 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
 def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:
     """Lists the runs, with the way to their configuration and log."""
     rows = []
-    for run in runs:
+    for run in without_postprocessings(runs):
         files = [
             f'<a href="{escape(_relative(run.folder / name, out))}">{words}</a>'
             for name, words in (("config.json", "config"), ("log.txt", "log"))

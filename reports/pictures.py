@@ -47,7 +47,9 @@ def kept_predictions(name: str, runs: Sequence[Run], split: str) -> Predictions 
     found = []
     for run in runs:
         for evaluation in run.evaluations:
-            stem = records.evaluation_name(split, evaluation["iteration"])
+            stem = records.evaluation_name(
+                split, evaluation["iteration"], evaluation.get("variant", "")
+            )
             folder = run.folder / "predictions" / stem
             if evaluation["split"] == split and folder.is_dir():
                 found.append((region_score(matrix(evaluation), "mIoU"), str(folder)))
@@ -59,15 +61,33 @@ def qualitative(
 ) -> Figure | None:
     """Draws the grid, a column for each image; None where data or predictions are missing."""
     common = set.intersection(*(p.names() for p in predictions)) if predictions else set()
-    pairs = _pairs(dataset, split)
-    usable = [pair for pair in pairs if pair.name in common]
-    if not usable:
+    if not common:
         return None
-    positions = np.linspace(0, len(usable) - 1, min(SHOWN, len(usable))).round().astype(int)
-    chosen = [usable[position] for position in dict.fromkeys(positions.tolist())]
+    try:
+        usable = [pair for pair in _pairs(dataset, split) if pair.name in common]
+        positions = np.linspace(0, len(usable) - 1, min(SHOWN, len(usable))).round().astype(int)
+        chosen = [usable[position] for position in dict.fromkeys(positions.tolist())]
+        return _grid(_rows(predictions, chosen, dataset), dataset) if chosen else None
+    except ValueError as error:
+        warn(f"the pictures of {dataset['name']}: {error}")
+        return None
+
+
+def _pairs(dataset: dict[str, Any], split: str) -> list[Pair]:
+    arguments = {"split": split}
+    if dataset.get("root") is not None:
+        arguments["root"] = dataset["root"]
+    pairs: list[Pair] = build("dataset.reader", dataset["reader"], **arguments)
+    return pairs[: dataset.get("limit")]
+
+
+def _rows(
+    predictions: Sequence[Predictions], chosen: Sequence[Pair], dataset: dict[str, Any]
+) -> list[tuple[str, list[Colours]]]:
+    """Reads and paints the grid's rows of pictures, each with its title."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(dataset["classes"])] = dataset["colours"]  # all else, void too, is black
-    rows: list[tuple[str, list[Colours]]] = [
+    rows = [
         ("image", [pair.image() for pair in chosen]),
         ("truth", [colours[pair.label()] for pair in chosen]),
     ]
@@ -79,19 +99,7 @@ def qualitative(
             for label, pair in zip(maps, chosen, strict=True)
         ]
         rows.append(("errors", errors))
-    return _grid(rows, dataset)
-
-
-def _pairs(dataset: dict[str, Any], split: str) -> list[Pair]:
-    arguments = {"split": split}
-    if dataset.get("root") is not None:
-        arguments["root"] = dataset["root"]
-    try:
-        pairs: list[Pair] = build("dataset.reader", dataset["reader"], **arguments)
-    except (ValueError, KeyError) as error:
-        warn(f"the pictures of {dataset['name']}: {error}")
-        return []
-    return pairs[: dataset.get("limit")]
+    return rows
 
 
 def _errors(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> Colours:

@@ -4,10 +4,11 @@ Only records are read: no torch, no data set, no network.
 """
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import records
+from bench.data.schema import NOT_IN_FINGERPRINT
 from bench.metrics.regions import region_score
 
+# Keys in which two runs may differ and share a fingerprint all the same.
+PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
 STALE_SECONDS = 600.0  # without a sign of life for so long, a run that has not ended is not running
-NOT_IN_FINGERPRINT = {"dataset.root", "dataset.note"}
-
+SET_ASIDE = re.compile(r"\.old\d+$")
 Evaluation = dict[str, Any]  # split, iteration, images, confusion
 
 
@@ -98,11 +101,16 @@ def warn(text: str) -> None:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Reads the records of runs; one that cannot be read is passed over with a warning."""
+    """Reads the records of runs; one that cannot be read is passed over with a warning.
+
+    Results that `rerun=true` set aside are left out, unless one is asked for by itself.
+    """
     found = []
     for folder in folders:
+        if len(folders) > 1 and SET_ASIDE.search(folder.name):
+            continue
         try:
-            found.append(_read_run(folder))
+            found += _with_postprocessings(_read_run(folder))
         except ValueError as error:
             warn(str(error))
     return found
@@ -136,6 +144,32 @@ def _read_run(folder: Path) -> Run:
         data=_read_if_sound(folder / "data.json"),
         evaluations=_evaluations(folder, len(config["dataset"]["classes"])),
     )
+
+
+def _with_postprocessings(run: Run) -> list[Run]:
+    """Splits off a run's post-processings as runs of their own: rows named NETWORK-denseCRF.
+
+    The validations stay with all of them, to tell the selected iteration.
+    """
+    validation = run.config["protocol"]["validation"].get("split")
+    own = [e for e in run.evaluations if not e.get("variant")]
+    selecting = [e for e in own if e["split"] == validation]
+    runs = [replace(run, evaluations=own)]
+    for variant in sorted({e["variant"] for e in run.evaluations if e.get("variant")}):
+        arch = run.config["arch"] | {"name": f"{run.name}-{variant}"}
+        theirs = [e for e in run.evaluations if e.get("variant") == variant]
+        runs.append(
+            replace(run, config=run.config | {"arch": arch}, evaluations=selecting + theirs)
+        )
+    return runs
+
+
+def without_postprocessings(runs: Sequence[Run]) -> list[Run]:
+    """Returns every run once, under the network's own name."""
+    first: dict[Path, Run] = {}
+    for run in runs:
+        first.setdefault(run.folder, run)
+    return list(first.values())
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -204,7 +238,7 @@ def differences(one: Run, other: Run) -> list[str]:
     found = [
         f"{key} {mine.get(key)} / {yours.get(key)}"
         for key in sorted(mine.keys() | yours.keys())
-        if mine.get(key) != yours.get(key) and key not in NOT_IN_FINGERPRINT
+        if mine.get(key) != yours.get(key) and key not in PLACES
     ]
     digests = [run.data.get("splits", {}) for run in (one, other)]
     found += [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.runs import Run
+from reports.runs import Run, without_postprocessings
 
 ORDER = ("running", "silent", "pending", "interrupted", "failed", "diverged", "out_of_memory")
 DETAIL = 40  # columns of the terminal for a reason
@@ -13,6 +13,7 @@ DETAIL = 40  # columns of the terminal for a reason
 
 def status(runs: Sequence[Run]) -> str:
     """Formats the state of runs, those that still need attention first, counted at the end."""
+    runs = without_postprocessings(runs)
     rank = {state: number for number, state in enumerate(ORDER)}
     ordered = sorted(runs, key=lambda run: (rank.get(run.state, len(rank)), run.folder.name))
     frame = pd.DataFrame(

@@ -7,25 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_run import TINY
 
 from bench import records
 from bench.command_line import compose_config
 from bench.config import fingerprint
 from bench.monitor import Monitor
-
-# A run of a few seconds: tiny scenes, a tiny network.
-TINY = [
-    "arch=segnet_basic",
-    "arch.width=4",
-    "dataset=synthetic",
-    "protocol=demo",
-    "dataset.reader.counts={train: 12, val: 4, test: 5}",
-    "dataset.reader.size=[40, 56]",
-    "protocol.image_size=[32, 48]",
-    "protocol.precision=fp32",
-    "max_iterations=6",
-    "threads=1",
-]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

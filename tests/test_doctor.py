@@ -80,7 +80,7 @@ def test_a_healthy_network_passes_every_check(findings: Any) -> None:
     ("network", "illness"),
     [
         ("Shrinks", "instead of (2, 11, 32, 48)"),
-        ("ForgetsALayer", "no gradient reaches unused.weight, unused.bias"),
+        ("ForgetsALayer", "no gradient reaches unused.bias, unused.weight"),
         ("LooksAtItsNeighbours", "changes with the other images of its batch"),
         ("Constant", "it does not learn"),
         ("Breaks", "It raised RuntimeError: size mismatch in some layer"),

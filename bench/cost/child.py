@@ -83,9 +83,11 @@ class Child:
                 "retained_bytes_first_level": retained.first_level if retained else None,
             },
             "estimates": {
-                "time": self._estimate(network, cost["batch_size"], cost["backward"], True),
-                "training": self._estimate(network, cost["training_batch"], True),
-                "inference": self._estimate(network, cost["inference_batch"], False),
+                "time": self._estimate(
+                    network, cost["batch_size"], training=cost["backward"], frozen_statistics=True
+                ),
+                "training": self._estimate(network, cost["training_batch"], training=True),
+                "inference": self._estimate(network, cost["inference_batch"], training=False),
             },
             "free_bytes": free_bytes(self.device),
         }
@@ -148,50 +150,17 @@ class Child:
         except NEEDS_NUMBERS:
             check_logits(network, self.config, cpu)
 
-    def _network(self) -> nn.Module:
-        network = build_network(self.config).to(self.device)
-        if self.config["protocol"]["channels_last"]:
-            network = network.to(memory_format=torch.channels_last)
-        return network
-
-    def _estimate(
-        self, network: nn.Module, batch: int | None, training: bool, frozen_statistics: bool = False
-    ) -> int | None:
-        if batch is None:
-            return None
+    def _estimate(self, network: nn.Module, batch: int | None, **how: bool) -> int | None:
         try:
-            return estimate_peak(
-                network,
-                self.config,
-                batch,
-                training=training,
-                frozen_statistics=frozen_statistics,
-            )
+            return None if batch is None else estimate_peak(network, self.config, batch, **how)
         except NEEDS_NUMBERS:
             return None
-
-    def _check_logits(self, network: nn.Module) -> None:
-        cpu = torch.device("cpu")
-        try:
-            copied, mode = shapes_only(network)
-            with mode:
-                check_logits(copied, self.config, cpu)
-        except NEEDS_NUMBERS:
-            check_logits(network, self.config, cpu)
 
     def _network(self) -> nn.Module:
         network = build_network(self.config).to(self.device)
         if self.config["protocol"]["channels_last"]:
             network = network.to(memory_format=torch.channels_last)
         return network
-
-    def _estimate(self, network: nn.Module, batch: int | None, training: bool) -> int | None:
-        if batch is None:
-            return None
-        try:
-            return estimate_peak(network, self.config, batch, training=training)
-        except NEEDS_NUMBERS:
-            return None
 
     def _arithmetic(self) -> dict[str, Any]:
         """States the switches that change a time."""

@@ -1,4 +1,22 @@
-"""A contestant of a measurement, and the record it leaves. This file imports no torch."""
+"""A contestant of a measurement, and the record it leaves. This file imports no torch.
+
+    state, reason      measured | out_of_memory | killed | failed: the first part that failed
+    arch, num_classes, image_size, precision, protocol, cost, device    what was measured
+    environment, arithmetic    where, and with which switches
+    work               parameters, trainable_parameters, model_bytes, file_bytes,
+                       multiply_accumulates, moved_bytes
+    storage            retained_bytes, retained_bytes_first_level (null without a bottleneck)
+    memory.training, memory.inference    batch, state, readings by source, baselines,
+                       estimate_bytes from shapes alone
+    time               raw samples in milliseconds by the device's clock (CUDA events, or the wall
+                       on a CPU): forward_ms, backward_ms, optimiser_ms, step_ms; those of every
+                       clock under `clocks`; warm_up, dropped, card, stopped_because
+    timed_with         the contestants it took turns with
+    calibration        samples of the device's rates, taken in the same turns
+    energy             joules_per_image of inference
+
+What was not read, or does not exist on a device, is null.
+"""
 
 import hashlib
 import json

@@ -100,7 +100,14 @@ def free_bytes(device: torch.device) -> int | None:
     return None
 
 
-def estimate_peak(network: nn.Module, config: dict[str, Any], batch: int, *, training: bool) -> int:
+def estimate_peak(
+    network: nn.Module,
+    config: dict[str, Any],
+    batch: int,
+    *,
+    training: bool,
+    frozen_statistics: bool = False,
+) -> int:
     """Estimates the peak of the allocator from shapes: weights, activations, gradients, momentum.
 
     What libraries take for themselves (a convolution's workspace, the CUDA context) is not in it.

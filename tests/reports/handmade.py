@@ -30,7 +30,8 @@ def configuration(
         "arch": {"name": name, "_target_": f"architectures.basic.{name}", **(arch or {})},
         "dataset": {
             "name": dataset,
-            "root": "data",
+            "root": "no such folder",
+            "reader": {"_target_": "bench.data.camvid.read"},
             "classes": list(classes),
             "colours": [COLOURS[i % 3] for i in range(len(classes))],
             "void": 255,

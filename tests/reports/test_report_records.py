@@ -12,6 +12,8 @@ from reports.published import columns_of, published, read_literature
 from reports.runs import read_runs
 from reports.tables import context_of, numbered_table
 
+pytest_plugins = ["run_fixtures"]
+
 Make = Callable[..., Path]
 
 
@@ -82,6 +84,14 @@ def test_a_record_of_a_newer_version_is_passed_over_and_an_older_one_is_read(
         records.write_json(folder / "config.json", {**content, "version": version})
     assert [run.name for run in read_runs([new, old])] == ["FCN"]
     assert "newer than this program" in capsys.readouterr().err
+
+
+def test_a_result_that_a_rerun_set_aside_does_not_count(make_run: Make) -> None:
+    folder = make_run("SegNet", 0.5)
+    aside = folder.rename(folder.with_name(f"{folder.name}.old1"))
+    again = make_run("SegNet", 0.8)
+    assert [run.folder for run in read_runs([aside, again])] == [again]
+    assert [run.folder for run in read_runs([aside])] == [aside]
 
 
 def test_keys_that_reports_do_not_know_do_no_harm(make_run: Make) -> None:
@@ -200,7 +210,7 @@ def test_literature_that_cannot_be_placed_is_an_error_that_names_the_file(
 ) -> None:
     path = tmp_path / "my.csv"
     path.write_text(content)
-    with pytest.raises(ValueError, match="my.csv") as caught:
+    with pytest.raises(ValueError, match=r"my\.csv") as caught:
         read_literature(path)
     assert complaint in str(caught.value)
     assert columns_of("3")[0] == "40K/G"

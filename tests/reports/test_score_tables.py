@@ -1,5 +1,6 @@
 """Tables 1 to 5 from hand-made runs: figures, intervals, published cells, states, separation."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from reports.formats import csv, markdown, text
 from reports.runs import read_runs
 from reports.table import Cell, Table
 from reports.tables import context_of, fitting_tables, numbered_table
+
+pytest_plugins = ["run_fixtures"]
 
 MakeRun = Callable[..., Path]
 VALIDATED = {"split": "val", "every": 50, "criterion": "G", "patience": None}
@@ -82,6 +85,18 @@ def test_a_run_without_an_end_or_a_sign_of_life_is_pending(
     make_run("SegNet-Basic", None, state=None)
     (table,) = filled(tmp_path / "runs", "1")
     assert cell(table, "SegNet-Basic", "natural, test G").text == "pending"
+
+
+@pytest.mark.parametrize(("age", "state"), [(5, "running"), (3600, "silent")])
+def test_a_run_that_is_alive_is_running_and_one_that_fell_silent_is_not(
+    make_run: MakeRun, tmp_path: Path, age: float, state: str
+) -> None:
+    folder = make_run("SegNet-Basic", None, state=None)
+    progress = {"phase": "training", "done": 30, "total": 100, "time": time.time() - age}
+    records.write_json(folder / "progress.json", progress)
+    (table,) = filled(tmp_path / "runs", "1")
+    assert cell(table, "SegNet-Basic", "natural, test G").text == state
+    assert "training 30/100" in text(table)
 
 
 def test_the_iteration_that_validation_selected_is_reported(

@@ -1,0 +1,247 @@
+"""The command line: tables, status, compare, choose, claims and the page."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from handmade import IMAGES, evidence
+
+from bench import records
+from reports.__main__ import main
+
+pytest_plugins = ["run_fixtures"]
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Calls `python -m reports` in this process: (exit code, output, errors)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["reports", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return code or 0, shown.out, shown.err
+
+    return run
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_the_default_is_a_table_for_the_terminal(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    code, shown, _ = call(tmp_path / "runs")
+    assert code == 0
+    assert "SegNet-Basic" in shown
+    assert "80.0" in shown
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv", "html", "macros", "bibtex"])
+def test_a_table_is_written_to_a_file(
+    call: Call, make_run: Make, tmp_path: Path, form: str
+) -> None:
+    make_run("SegNet", 0.8)
+    out = tmp_path / "table"
+    code, shown, _ = call(tmp_path / "runs", "--table", 3, "--format", form, "--out", out)
+    assert code == 0
+    assert str(out) in shown
+    assert "segnet" in out.read_text().lower()
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "empty"])
+def test_a_folder_without_runs_is_an_error_in_one_line(
+    call: Call, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, errors = call(tmp_path / folder)
+    assert code == 2
+    assert len(errors.splitlines()) == 1
+    assert folder in errors
+
+
+def test_status_shows_every_run_and_counts_them(call: Call, make_run: Make, tmp_path: Path) -> None:
+    make_run("SegNet", 0.8)
+    make_run("FCN", None, state="diverged")
+    make_run("U-Net", None, state=None)
+    code, shown, _ = call("status", tmp_path / "runs")
+    assert code == 0
+    assert shown.splitlines()[-1] == "3 runs: 1 diverged, 1 finished, 1 pending"
+    assert re.search(r"FCN +0 +diverged +it did not end well", shown)
+
+
+def test_a_post_processed_run_is_a_row_of_its_own_and_still_one_run(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    folder = make_run("DeepLab-LargeFOV", 0.7)
+    summary = {"split": "test", "iteration": 100, "images": IMAGES, "variant": "denseCRF"}
+    records.write_evaluation(folder, summary, evidence(0.8))
+    _, shown, _ = call(tmp_path / "runs", "--table", 3, "--format", "csv")
+    rows = shown.splitlines()
+    assert any("DeepLab-LargeFOV,run" in row and "70.0000" in row for row in rows)
+    assert any("DeepLab-LargeFOV-denseCRF,run" in row and "80.0000" in row for row in rows)
+    _, shown, _ = call("status", tmp_path / "runs")
+    assert shown.splitlines()[-1] == "1 runs: 1 finished"
+
+
+def test_compare_says_better_worse_and_by_how_much(
+    call: Call, make_run: Make, make_cost: Make
+) -> None:
+    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6)
+    make_cost("SegNet", [10.0])
+    make_cost("FCN", [25.0])
+    code, shown, _ = call("compare", one, other)
+    assert code == 0
+    assert re.search(r"^G +80\.0 +60\.0 +-20\.0 +\[-20\.0, -20\.0\] +worse$", shown, re.MULTILINE)
+    assert re.search(r"^Car +80\.0 +60\.0 +-20\.0", shown, re.MULTILINE)
+    assert "forward time 2.50" in shown
+    assert 'arch.name: "SegNet" -> "FCN"' in shown
+    # 80 right: 80 / 120; 60 right: 60 / 140.
+    assert shown.splitlines()[-1] == "Verdict: B is worse: mIoU -23.8 points [-23.8, -23.8]"
+
+
+@pytest.mark.parametrize(("tolerated", "code"), [(23.0, 1), (24.0, 0)])
+def test_compare_fails_on_request_when_the_second_is_worse(
+    call: Call, make_run: Make, tolerated: float, code: int
+) -> None:
+    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6)
+    assert call("compare", one, other, "--fail-if-worse", tolerated)[0] == code
+    assert call("compare", other, one, "--fail-if-worse", tolerated)[0] == 0
+
+
+def test_compare_refuses_what_was_evaluated_on_other_images(call: Call, make_run: Make) -> None:
+    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6, digest="other")
+    code, _, errors = call("compare", one, other)
+    assert code == 2
+    assert "different images" in errors
+
+
+def test_choose_lists_what_fits_and_says_why_the_rest_does_not(
+    call: Call, make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    for name, share, milliseconds in (("Fast", 0.7, 10), ("Slow", 0.9, 100), ("Bad", 0.3, 5)):
+        make_run(name, share)
+        make_cost(name, [milliseconds])
+    make_run("Unmeasured", 0.95)
+    code, shown, _ = call(
+        "choose", tmp_path / "runs", "--max-ms", 50, "--max-mb", 1500, "--min-miou", 45
+    )
+    lines = {line.split()[0]: line for line in shown.splitlines() if line}
+    assert code == 0
+    assert lines["Fast"].endswith("fits")
+    assert lines["Slow"].endswith("100.0 ms, limit 50")
+    assert lines["Bad"].endswith("17.6 mIoU, limit 45")
+    assert lines["Unmeasured"].endswith("ms not measured; MB not measured")
+    assert shown.index("Fast") < shown.index("Slow")
+    assert "Test GPU" in shown
+
+
+def test_claims_are_supported_refuted_or_undecided(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_run("FCN-Basic", 0.8)
+    make_run("Bilinear-Interpolation", 0.6)
+    make_run("SegNet-Basic-SingleChannelDecoder", 0.9)
+    make_run("FCN-Basic-NoAddition", 0.8, spread=10)
+    code, shown, _ = call("claims", tmp_path / "runs")
+    assert code == 0
+    joined = " ".join(shown.split())
+    assert "Fixed bilinear upsampling performs worst supported" in joined
+    assert re.search(r"SegNet-Basic and FCN-Basic perform equally +supported", shown)
+    assert re.search(r"A decoder of single-channel filters costs +refuted", shown)
+    assert re.search(r"Without the addition of encoder maps, FCN- +undecided", shown)
+    assert re.search(r"Natural weights raise G of SegNet-Basic +no runs", shown)
+
+
+def test_a_page_is_written_with_tables_and_figures_beside_it(
+    call: Call, make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_cost("SegNet-Basic", [10.0, 11.0])
+    code, shown, _ = call("page", tmp_path / "runs", "--out", tmp_path / "out")
+    assert code == 0
+    assert str(tmp_path / "out" / "index.html") in shown
+    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")}
+    assert {"tables/table1.tex", "tables/table6.csv", "figures/timing-1.svg"} <= written
+    first = (tmp_path / "out" / "index.html").read_bytes()
+    call("page", tmp_path / "runs", "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "index.html").read_bytes() == first
+
+
+def test_a_report_killed_while_it_writes_leaves_the_old_one(make_run: Make, tmp_path: Path) -> None:
+    make_run("SegNet", 0.8)
+    out = tmp_path / "table.md"
+    out.write_text("the old report")
+    dying = (
+        "import os, signal, sys; from bench import records; "
+        "records.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); "
+        "from reports.__main__ import main; "
+        f"sys.argv = ['reports', {str(tmp_path / 'runs')!r}, '--out', {str(out)!r}]; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", dying], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert out.read_text() == "the old report"
+
+
+def test_two_reports_at_once_both_succeed(make_run: Make, tmp_path: Path) -> None:
+    for name in ("SegNet", "FCN", "U-Net"):
+        make_run(name, 0.8)
+    command = [sys.executable, "-m", "reports", str(tmp_path / "runs")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    shown = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert shown[0] == shown[1]
+
+
+def test_a_report_loads_neither_torch_nor_matplotlib(make_run: Make, tmp_path: Path) -> None:
+    make_run("SegNet", 0.8)
+    looking = (
+        "import sys; from reports.__main__ import main\n"
+        f"sys.argv = ['reports', {str(tmp_path / 'runs')!r}]\n"
+        "try:\n    main()\nfinally:\n"
+        "    assert not {'torch', 'matplotlib'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", looking], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def generate(make_run: Make, count: int, runs: Path) -> None:
+    classes = [f"class {index}" for index in range(11)]
+    for number in range(count):
+        share = 0.3 + 0.5 * (number * 7919 % 1000) / 1000
+        make_run(f"Net {number // 5}", share, seed=number % 5, classes=classes, spread=5, runs=runs)
+
+
+def seconds(runs: Path) -> float:
+    start = time.perf_counter()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "reports", str(runs)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - start
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("count", "limit"), [(100, 3.0), (5000, 30.0)])
+def test_tables_of_many_runs_are_there_in_time(
+    make_run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, limit: float
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the disk is not what is timed
+    generate(make_run, count, tmp_path / "many")
+    seconds(tmp_path / "many")  # opens the evidence, and keeps the intervals
+    assert seconds(tmp_path / "many") < limit

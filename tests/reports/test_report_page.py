@@ -1,0 +1,152 @@
+"""The page in a real browser: it renders, sorts and filters, by keyboard too, and loads nothing."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser, is_available
+from handmade import write_picture
+
+from bench import records
+from reports.page import write_report
+from reports.runs import read_runs
+from reports.tables import context_of
+
+pytest_plugins = ["run_fixtures"]
+
+Make = Callable[..., Path]
+NASTY = "A<b>&\"'$"
+FIRST_COLUMN = (
+    "return [...document.querySelectorAll('#table-1 .group')[0].querySelectorAll('tbody tr')]"
+    ".filter(row => !row.hidden).map(row => row.cells[0].textContent)"
+)
+
+
+@pytest.fixture
+def page(make_run: Make, make_cost: Make, tmp_path: Path) -> Path:
+    for name, share in (("SegNet-Basic", 0.8), ("FCN-Basic", 0.9), (NASTY, 0.7)):
+        folder = make_run(name, share, dataset="Streets", classes=["Sky", "<i>&", "Car"])
+        write_picture(folder / "predictions" / "test-0000100" / "a0001.png")
+        make_cost(name, [share * 10, share * 11])
+    make_run("SegNet", 0.6, lr=0.001, fingerprint="deep", dataset="Fields", name_of_it="x")
+    make_run("U-Net", None, state="diverged", fingerprint="deep", lr=0.001, dataset="Fields")
+    root = tmp_path / "runs"
+    return write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    if not is_available():
+        pytest.skip("no chromium and chromedriver here")
+    with Browser() as window:
+        yield window
+
+
+def test_every_figure_of_ours_leads_to_its_run(page: Path, tmp_path: Path) -> None:
+    content = page.read_text()
+    targets = set(re.findall(r'href="#(run-[^"]+)"', content))
+    assert targets
+    assert all(f'id="{target}"' in content for target in targets)
+    for link in re.findall(r'href="(\.\.[^"]+)"', content):
+        assert (page.parent / link).is_file()
+
+
+def test_nothing_of_the_page_lies_elsewhere(page: Path) -> None:
+    content = page.read_text()
+    assert not re.search(r'(src|href)="(https?:)?//', content)
+    assert not re.search(r"@import|url\((?!#)", content)
+
+
+@pytest.mark.slow
+def test_the_page_renders_without_a_complaint_and_loads_nothing(
+    page: Path, browser: Browser
+) -> None:
+    browser.open(page)
+    assert browser.run("return document.querySelectorAll('figure svg').length") >= 4
+    assert browser.run("return document.querySelectorAll('script').length") == 1
+    assert browser.run(FIRST_COLUMN) == ["SegNet-Basic", "FCN-Basic", NASTY]
+    assert browser.log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+    requested = {
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    }
+    outside = {url for url in requested if not url.startswith(("data:", page.as_uri()))}
+    assert outside == set()
+
+
+@pytest.mark.slow
+def test_a_click_sorts_by_the_exact_figures_and_a_second_one_turns_it_round(
+    page: Path, browser: Browser
+) -> None:
+    browser.open(page)
+    click = (
+        "[...document.querySelectorAll('#table-1 th button')]"
+        ".find(b => b.textContent === 'mIoU').click();"
+    )
+    browser.run(click)
+    assert browser.run(FIRST_COLUMN) == ["FCN-Basic", "SegNet-Basic", NASTY]
+    browser.run(click)
+    assert browser.run(FIRST_COLUMN) == [NASTY, "SegNet-Basic", "FCN-Basic"]
+    state = "return document.querySelector('#table-1 th[aria-sort]').getAttribute('aria-sort')"
+    assert browser.run(state) == "ascending"
+
+
+@pytest.mark.slow
+def test_sorting_and_filtering_work_by_keyboard_alone(page: Path, browser: Browser) -> None:
+    browser.open(page)
+    browser.run("document.querySelector('#table-1 th button').focus()")
+    browser.press("\ue007")  # Enter
+    assert browser.run(FIRST_COLUMN)[0] == "SegNet-Basic"
+    browser.run("document.getElementById('network').focus()")
+    browser.press("fcn")
+    assert browser.run(FIRST_COLUMN) == ["FCN-Basic"]
+
+
+@pytest.mark.slow
+def test_filters_hide_what_does_not_fit(page: Path, browser: Browser) -> None:
+    browser.open(page)
+    choose = (
+        "const box = document.getElementById('{}'); box.value = '{}';"
+        "box.dispatchEvent(new Event('input'));"
+    )
+    shown = (
+        "return [...new Set([...document.querySelectorAll('.group')].filter(g => !g.hidden)"
+        ".map(g => g.dataset.dataset))].filter(Boolean)"
+    )
+    assert set(browser.run(shown)) == {"Streets", "Fields"}
+    browser.run(choose.format("dataset", "Fields"))
+    assert browser.run(shown) == ["Fields"]
+    browser.run(choose.format("network", "no such network"))
+    assert browser.run("return document.querySelectorAll('.group table:not([hidden])').length") > 0
+    assert browser.run("return document.querySelector('#runs tbody tr').hidden")
+
+
+@pytest.mark.slow
+def test_ink_and_paper_follow_the_readers_scheme(page: Path, browser: Browser) -> None:
+    browser.open(page)
+    ink = "return getComputedStyle(document.querySelector('figure svg text, figure svg')).color"
+    browser.prefer("light")
+    light = browser.run(ink)
+    browser.prefer("dark")
+    assert browser.run(ink) != light
+    assert browser.run("return getComputedStyle(document.body).backgroundColor") == (
+        "rgb(22, 24, 26)"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [380, 1280])
+def test_the_page_itself_never_scrolls_sideways(page: Path, width: int) -> None:
+    if not is_available():
+        pytest.skip("no chromium and chromedriver here")
+    with Browser(width=max(width, 500)) as window:
+        window.command(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+        )
+        window.open(page)
+        assert window.run("return document.documentElement.scrollWidth") <= width
