@@ -111,7 +111,23 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
         if start:
             started.setdefault(start, []).append(one.label)
     notes += [f"Started from {start}: {', '.join(names)}." for start, names in started.items()]
+    notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
     return notes + machines([run.environment for run in group])
+
+
+def _postprocessing_notes(run: Run) -> list[str]:
+    """Says what a post-processing was set to and what it costs on top of its network."""
+    notes = []
+    for evaluation in run.evaluations:
+        if evaluation.get("variant"):
+            settings = ", ".join(f"{k} {v}" for k, v in evaluation["parameters"].items())
+            notes.append(
+                f"{run.name}: {settings}, searched on {len(evaluation['searched_images'])} "
+                f"training images; {evaluation['seconds_per_image']:.2f} s an image on "
+                f"{evaluation['processes']} processes, the network included, at most "
+                f"{evaluation['peak_resident_bytes'] / 1e6:.0f} MB each."
+            )
+    return notes
 
 
 def machines(environments: Sequence[dict[str, Any]]) -> list[str]:
@@ -166,5 +182,6 @@ def table_notes(number: str, columns: Sequence[Column], conventions: Conventions
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return "x".join(map(str, value))
+        numbers = all(isinstance(part, int) for part in value)
+        return ("x" if numbers else " and ").join(map(str, value))
     return "none" if value is None else str(value)

@@ -30,11 +30,19 @@ NO_RUN = "no run"
 
 @dataclass(frozen=True)
 class Context:
-    """What every table is filled from, beside the runs."""
+    """What every table is filled from, beside the runs.
+
+    Attributes:
+        estimates: figures with their intervals.
+        costs: measured costs.
+        literature: a user's own figures.
+        rows_without_runs: also list the networks of the paper's table that have no run.
+    """
 
     estimates: Estimates
     costs: Sequence[Cost] = ()
     literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
+    rows_without_runs: bool = True
 
 
 def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:
@@ -82,7 +90,7 @@ def _section(
     for column_number, column in enumerate(columns):
         if column.source[0] == "score":
             _embolden(column_number, column, list(zip(ours, rows, strict=True)), context)
-    if compared and number != "2":
+    if compared and number != "2" and context.rows_without_runs:
         there = {one.first.name for one in ours}
         rows += [
             _published_row(number, name, columns, context, NO_RUN)

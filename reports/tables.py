@@ -20,11 +20,11 @@ PER_CLASS = {"1": "2", "3": "2", "4": "5"}  # beside which table the classes are
 
 
 def print_tables(folders: list[Path]) -> None:
-    """Prints the tables of runs, for a terminal 100 columns wide."""
+    """Prints the tables of just these runs, for a terminal 100 columns wide."""
     runs = read_runs(folders)
     root = folders[0].parent
     estimates = Estimates(root)
-    context = Context(estimates, read_costs(root))
+    context = Context(estimates, read_costs(root), rows_without_runs=False)
     print("\n\n".join(text(table) for table in fitting_tables(runs, context)))
     estimates.save()
 

@@ -128,3 +128,29 @@ def test_an_unknown_postprocessing_is_refused(
     folder, monitor = prepared(tiny_config("postprocess.name=sharpen"))
     with pytest.raises(ValueError, match="postprocess is sharpen; it must be none or dense_crf"):
         run(folder, monitor)
+
+
+def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
+    tiny_config: Callable[..., dict[str, Any]],
+    prepared: Callable[..., tuple[Path, Monitor]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from reports.tables import print_tables
+
+    options = ["images: 1", "rounds: 1", "w1: [2.0]", "sigma_alpha: [20.0]", "sigma_beta: [5.0]"]
+    folder, monitor = prepared(
+        tiny_config(
+            "postprocess=dense_crf",
+            *(f"postprocess.search.{o}".replace(": ", "=") for o in options),
+        )
+    )
+    run(folder, monitor)
+    capsys.readouterr()
+    print_tables([folder])
+    shown = capsys.readouterr().out
+    rows = {
+        line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
+    }
+    assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
+    assert "SegNet-Basic-denseCRF: w1 2.0" in shown
+    assert "s an image on" in shown
