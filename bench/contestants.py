@@ -17,6 +17,9 @@ from bench.cost.storage import UNIT_BYTES, retained_bytes
 from bench.cost.work import count_work
 from bench.network import build_network
 
+# What is counted of a network; null in JSON where it could not be.
+COUNTED = ("parameters", "model_mb", "gmac", "retained_bytes", "retained_bytes_first_level")
+
 
 def main() -> None:
     """Prints the contestants."""
@@ -63,7 +66,7 @@ def count(
     overrides = [f"arch={name}", f"protocol.image_size={image_size}"]
     config = compose_config(overrides, config_dir)
     config["dataset"]["classes"] = [f"class {index}" for index in range(num_classes)]
-    row: dict[str, Any] = {"name": name, "row": config["arch"]["name"]}
+    row = {"name": name, "row": config["arch"]["name"], **dict.fromkeys(COUNTED)}
     try:
         with torch.device("meta"):
             network = build_network(config)

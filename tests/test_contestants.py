@@ -47,7 +47,7 @@ def test_a_network_that_cannot_be_built_says_so_in_its_row(tmp_path: Path) -> No
     )
     row = count("mine", 11, [360, 480], tmp_path)
     assert "missing.pt" in row["error"]
-    assert "parameters" not in row
+    assert row["parameters"] is None
 
 
 def test_an_unknown_network_is_an_error() -> None:
