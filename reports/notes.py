@@ -116,17 +116,21 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
 
 
 def _postprocessing_notes(run: Run) -> list[str]:
-    """Says what a post-processing was set to and what it costs on top of its network."""
+    """Says what a post-processing was set to and what it costs, where its record tells."""
     notes = []
     for evaluation in run.evaluations:
-        if evaluation.get("variant"):
-            settings = ", ".join(f"{k} {v}" for k, v in evaluation["parameters"].items())
-            notes.append(
-                f"{run.name}: {settings}, searched on {len(evaluation['searched_images'])} "
-                f"training images; {evaluation['seconds_per_image']:.2f} s an image on "
+        if not {"variant", "parameters", "searched_images"} <= evaluation.keys():
+            continue
+        settings = ", ".join(f"{key} {value}" for key, value in evaluation["parameters"].items())
+        text = f"{run.name}: {settings}, searched on {len(evaluation['searched_images'])} "
+        text += "training images"
+        if "seconds_per_image" in evaluation:
+            text += (
+                f"; {evaluation['seconds_per_image']:.2f} s an image on "
                 f"{evaluation['processes']} processes, the network included, at most "
-                f"{evaluation['peak_resident_bytes'] / 1e6:.0f} MB each."
+                f"{evaluation['peak_resident_bytes'] / 1e6:.0f} MB each"
             )
+        notes.append(text + ".")
     return notes
 
 
