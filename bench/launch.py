@@ -28,9 +28,9 @@ from bench.display import POLL_SECONDS, watch
 ORPHAN_SECONDS = 120.0  # how long to wait for a child whose parent was killed
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
-# Threads that wait by spinning collapse when another program wants a core: with one of two cores
-# busy, SegNet-Basic's iteration took 25 times as long as on idle cores, and a quarter of that with
-# threads that sleep. On idle cores sleeping costs 15 %; OMP_WAIT_POLICY=ACTIVE gives it back.
+# Threads that wait by spinning collapse when another program wants a core. Seen once each, with one
+# of two cores busy: a short run of SegNet-Basic took 24 times as long as on idle cores, and 6 times
+# with threads that sleep; on idle cores sleeping cost a fifth. OMP_WAIT_POLICY=ACTIVE spins.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 # glibc returns freed memory to the kernel by default and pays page faults for the same tensors
 # every iteration; keeping it made SegNet-Basic's training 7 % faster on a CPU.
