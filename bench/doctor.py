@@ -30,8 +30,8 @@ from bench.metrics.regions import confusion_matrix, region_score
 from bench.network import build_network
 from bench.training import batch_loss, make_optimiser, network_input
 
-DEFAULTS = ["dataset=synthetic", "protocol=demo", "protocol.precision=fp32"]
 SMALL = "protocol.image_size=[64,96]"
+DEFAULTS = ["dataset=synthetic", "protocol=demo", "protocol.precision=fp32", SMALL]
 ODD = (33, 47)  # pixels added to the configured height and width
 BATCH = 4
 MEMORISED = 0.95
@@ -90,14 +90,14 @@ def main() -> None:
     parser.add_argument("--config-dir", type=Path, help="a folder with your own arch/ YAML files")
     arguments = parser.parse_args()
     with user_errors(parser):
-        overrides = [*DEFAULTS, SMALL, *arguments.overrides]
+        overrides = [*DEFAULTS, *arguments.overrides]
         if arguments.config_dir is not None:  # a user's network may lie beside their YAML
             sys.path.append(str(arguments.config_dir.absolute()))
         patient = admit(compose_config(overrides, arguments.config_dir))
     kinds = []
     for finding in examine(patient):
-        print(f"{finding.kind:>4}  {finding.text}", flush=True)
         kinds.append(finding.kind)
+        print(f"{finding.kind:>4}  {finding.text}", flush=True)
     healthy = "no fault found, but not all checked" if "open" in kinds else "fit for training"
     print(f"{kinds.count('bad')} faults" if "bad" in kinds else healthy)
     sys.exit(1 if "bad" in kinds else 0)
@@ -275,8 +275,7 @@ def check_memory(patient: Patient) -> Iterator[Finding]:
             yield Finding("good", f"two batches memorised in {iteration} iterations")
             return
     text = f"after {iteration} iterations on two batches mIoU is {score:.2f}, not above {MEMORISED}"
-    out_of_time = iteration < MEMORISE_ITERATIONS
-    if out_of_time and (iteration < TOO_FEW or losses[-1] < losses[0] / 2):
+    if iteration < MEMORISE_ITERATIONS and (iteration < TOO_FEW or losses[-1] < losses[0] / 2):
         yield Finding("open", f"{text}; this machine is too slow to see it memorise them")
     else:
         yield Finding("bad", f"{text}: it does not learn; check its initialisation and protocol.lr")
