@@ -115,6 +115,7 @@ class ProtocolConfig:
     evaluation_splits: list[str] = MISSING
     precision: Precision = MISSING
     channels_last: bool = MISSING
+    compile: bool = MISSING  # torch.compile in training; evaluation runs the network as it is
     deterministic: bool = MISSING
 
 

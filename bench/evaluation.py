@@ -25,6 +25,7 @@ from bench.metrics.regions import confusion_matrix
 from bench.monitor import Monitor
 from bench.training import Training, autocast, network_input
 
+PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
 MATCHING_AHEAD = 64  # predictions that may wait for their boundaries, so that memory stays bounded
 
 
@@ -85,6 +86,14 @@ def full_size_logits(
     monitor.beat(f"evaluating {split.name}", count, count)
 
 
+def pictured(split: Split, dataset: dict[str, Any]) -> set[str]:
+    """Names the images whose predictions are kept: `dataset.pictures`, or 8, spread evenly."""
+    if dataset["pictures"]:
+        return set(dataset["pictures"]) & set(split.names)
+    spread = np.linspace(0, len(split.names) - 1, min(PICTURES, len(split.names)))
+    return {split.names[position] for position in spread.round().astype(int)}
+
+
 def label_map(logits: Tensor) -> UInt8Array:
     """Turns logits or probabilities (K, H, W) into class indices uint8 (H, W)."""
     return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()
@@ -109,13 +118,14 @@ def collect_evidence(
         predictions: (index, label map at the size of the truth) for every image.
         split: with the truth.
         dataset: the data set's configuration.
-        pictures: a folder to fill with the predictions as palette PNGs, or None.
+        pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
 
     Returns:
         names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
         boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
     """
     num_classes, void = len(dataset["classes"]), dataset["void"]
+    kept = pictured(split, dataset)
     confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
     boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
 
@@ -131,7 +141,7 @@ def collect_evidence(
             confusion[index] = confusion_matrix(
                 prediction, split.truths[index], num_classes=num_classes, void=void
             )
-            if pictures is not None:
+            if pictures is not None and split.names[index] in kept:
                 write_label(pictures / f"{split.names[index]}.png", prediction, dataset["colours"])
             matching.append(pool.submit(count_boundaries, index, prediction))
             if len(matching) > MATCHING_AHEAD:
@@ -158,7 +168,7 @@ def evaluate(
         config: the run's configuration.
         device: where the network is.
         monitor: hears of progress.
-        pictures: a folder to fill with the predictions as palette PNGs, or None.
+        pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
     """
     logits = full_size_logits(network, split, config, device, monitor)
     predictions = ((index, label_map(scores)) for index, scores in logits)

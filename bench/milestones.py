@@ -109,7 +109,7 @@ def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: dict[str
 def _evaluate_with_pictures(
     training: Training, network: nn.Module, split: Split, iteration: int, validates: bool
 ) -> dict[str, NDArray[Any]]:
-    """Evaluates; predictions are kept as pictures, but not those of a validation."""
+    """Evaluates; some predictions are kept as pictures, but none of a validation."""
     folder, config = training.folder, training.config
     pictures = None
     if not validates:

@@ -26,6 +26,14 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     return network
 
 
+def placed(network: nn.Module, protocol: dict[str, Any], device: torch.device) -> nn.Module:
+    """Moves a network to its device, in the memory layout of the protocol."""
+    network = network.to(device)
+    if protocol["channels_last"]:
+        network = network.to(memory_format=torch.channels_last)
+    return network
+
+
 @torch.inference_mode()
 def check_logits(network: nn.Module, config: dict[str, Any], device: torch.device) -> None:
     """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).

@@ -11,7 +11,7 @@ from bench.data.class_weights import class_weights
 from bench.data.splits import Split
 from bench.environment import changes, describe_environment
 from bench.monitor import Monitor
-from bench.network import build_network, check_logits, describe_network
+from bench.network import build_network, check_logits, describe_network, placed
 from bench.training import Training, make_optimiser, seconds_per_iteration
 
 DAY = 86400.0
@@ -45,10 +45,10 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol["class_weights"], split.pixels, dataset)
-    network = build_network(config).to(device)
-    if protocol["channels_last"]:
-        network = network.to(memory_format=torch.channels_last)
+    network = placed(build_network(config), protocol, device)
     check_logits(network, config, device)
+    if protocol["compile"]:
+        network.compile()  # in place; copies, and so evaluations, run the network as it is
     return Training(
         config=config,
         folder=folder,
@@ -61,6 +61,22 @@ def prepare_training(
         device=device,
         monitor=monitor,
     )
+
+
+def check_pictures(config: dict[str, Any], splits: dict[str, Split]) -> None:
+    """Rejects a picture to be kept that no evaluation will show.
+
+    Raises:
+        ValueError: naming it.
+    """
+    evaluated = config["protocol"]["evaluation_splits"]
+    names = {name for split in evaluated for name in splits[split].names}
+    for name in config["dataset"]["pictures"]:
+        if name not in names:
+            raise ValueError(
+                f"dataset.pictures names {name!r}, which is no image of {', '.join(evaluated)}; "
+                f"they are named like {min(names)!r}"
+            )
 
 
 def announce(training: Training, splits: dict[str, Split]) -> None:

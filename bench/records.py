@@ -7,7 +7,7 @@
     RUN/losses.jsonl           the loss of every iteration
     RUN/evaluations/S-I.json   one evaluation of split S at iteration I: the set's confusion matrix
     RUN/evaluations/S-I.npz    its evidence, per image
-    RUN/predictions/S-I/       its label maps, for the last and the best evaluation
+    RUN/predictions/S-I/       some label maps of it, for the last and the best evaluation
     RUN/progress.json          where the run is now
     RUN/end.json               how it ended
     RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt

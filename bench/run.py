@@ -27,7 +27,14 @@ from bench.device import prepare_device
 from bench.milestones import evaluate_best, evaluate_missing, patience_exhausted
 from bench.monitor import InterruptedRunError, Monitor
 from bench.postprocess import postprocess
-from bench.preparation import announce, prepare_training, record_start, resume, wanted_splits
+from bench.preparation import (
+    announce,
+    check_pictures,
+    prepare_training,
+    record_start,
+    resume,
+    wanted_splits,
+)
 from bench.training import DivergedError, train
 from bench.wandb_log import attach_wandb
 
@@ -46,6 +53,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     config = records.read_json(folder / "config.json")["config"]
     device = prepare_device(config)
     splits = load_splits(config, wanted_splits(config), device, monitor.beat)
+    check_pictures(config, splits)
     training = prepare_training(config, folder, splits, device, monitor)
     announce(training, splits)
     if config["dry_run"]:

@@ -218,6 +218,8 @@ def seconds_per_iteration(training: Training) -> float:
     """Times one iteration on a copy, so that the run itself starts untouched."""
     twin = copy.copy(training)
     twin.network = copy.deepcopy(training.network).train()
+    if training.config["protocol"]["compile"]:
+        twin.network.compile()
     twin.optimiser = make_optimiser(twin.network, training.config["protocol"])
     images, labels = next(training_batches(training, range(1)))
     slow = 5.0

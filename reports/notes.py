@@ -24,7 +24,9 @@ from reports.table import Column
 CONF = Path(__file__).parent.parent / "conf"
 ROAD_IMAGES = 3433  # section 4.1: the images that Tables 2 and 3 were trained on
 # Keys whose value changes no definition of the experiment, or that a column shows.
-NOT_A_DEVIATION = {"protocol.name", "protocol.channels_last", "protocol.deterministic"}
+NOT_A_DEVIATION = {
+    "protocol.name", "protocol.channels_last", "protocol.compile", "protocol.deterministic",
+}  # fmt: skip
 FEW_SEEDS = (
     f"Fewer than {ENOUGH_SEEDS} seeds: the comparison is of these weights, not of the "
     "architectures."

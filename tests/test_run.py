@@ -54,6 +54,37 @@ def test_a_run_leaves_a_complete_record(tiny_config: Compose, prepared: Prepare)
     assert not list(folder.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize(
+    ("count", "options", "kept"),
+    [
+        (20, [], [f"test_{n:05d}" for n in (0, 3, 5, 8, 11, 14, 16, 19)]),
+        (5, ["dataset.pictures=[test_00003,test_00001]"], ["test_00001", "test_00003"]),
+    ],
+)
+def test_a_few_predictions_are_kept_the_same_for_every_run(
+    tiny_config: Compose, prepared: Prepare, count: int, options: list[str], kept: list[str]
+) -> None:
+    counts = f"dataset.reader.counts={{train: 12, val: 4, test: {count}}}"
+    folder, monitor = prepared(tiny_config(counts, "max_iterations=1", *options))
+    run(folder, monitor)
+    pictures = (folder / "predictions" / "test-0000001").iterdir()
+    assert sorted(path.stem for path in pictures) == kept
+    assert len(records.read_evidence(folder, records.read_evaluations(folder)[0])["names"]) == count
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_and_is_evaluated_as_it_is(
+    tiny_config: Compose, prepared: Prepare
+) -> None:
+    plain, monitor = prepared(tiny_config(), "plain")
+    run(plain, monitor)
+    folder, monitor = prepared(tiny_config("protocol.compile=true"), "compiled")
+    run(folder, monitor)
+    assert losses(folder) == pytest.approx(losses(plain), rel=1e-3)
+    state = checkpoints.load(folder / "weights-last.pt")["network"]
+    assert state.keys() == checkpoints.load(plain / "weights-last.pt")["network"].keys()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_same_seed_gives_the_same_numbers(
     tiny_config: Compose, prepared: Prepare, precision: str
@@ -177,6 +208,7 @@ def test_stops_are_milestones_validations_and_the_last_iteration(
         (["protocol.batch_size=13"], "failed", "batch_size is 13, but split 'train' has only 12"),
         (["device=cuda:77"], "failed", "device=cuda:77 cannot be used here"),
         (["protocol.train_split=trian"], "failed", "no scenes for split 'trian'"),
+        (["dataset.pictures=[nowhere]"], "failed", "names 'nowhere', which is no image of test"),
         (["arch._target_=tests_missing.Net"], "failed", "No module named 'tests_missing'"),
     ],
 )

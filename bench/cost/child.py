@@ -28,7 +28,7 @@ from bench.cost.work import count_work, file_bytes
 from bench.cost.workload import Workload
 from bench.device import prepare_device
 from bench.environment import describe_environment
-from bench.network import build_network, check_logits
+from bench.network import build_network, check_logits, placed
 from bench.run import end_with_parent
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
@@ -157,9 +157,9 @@ class Child:
             return None
 
     def _network(self) -> nn.Module:
-        network = build_network(self.config).to(self.device)
-        if self.config["protocol"]["channels_last"]:
-            network = network.to(memory_format=torch.channels_last)
+        network = placed(build_network(self.config), self.config["protocol"], self.device)
+        if self.config["protocol"]["compile"]:
+            network.compile()
         return network
 
     def _arithmetic(self) -> dict[str, Any]:
@@ -168,6 +168,7 @@ class Child:
         return {
             "precision": protocol["precision"],
             "channels_last": protocol["channels_last"],
+            "compile": protocol["compile"],
             "deterministic": protocol["deterministic"],
             "tf32": torch.backends.cudnn.allow_tf32 and self.device.type == "cuda",
             "cudnn_benchmark": torch.backends.cudnn.benchmark and self.device.type == "cuda",

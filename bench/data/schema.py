@@ -31,6 +31,7 @@ class DatasetConfig:
     sequence: str | None = None  # regular expression; its group 1 names the video of an image
     published_class_weights: dict[str, list[float]] = field(default_factory=dict)
     note: str = ""
+    pictures: list[str] = field(default_factory=list)  # images whose predictions are kept; []: 8
     download: bool = False  # fetch what is missing under root, where the set can be fetched
     resident: Residence = Residence.memory
     memory_budget_gb: float = 4.0  # larger sets are streamed from their files; 0: always
@@ -40,7 +41,7 @@ class DatasetConfig:
 
 # Where the data lies and how it is held changes no result; all else in `dataset` may.
 NOT_IN_FINGERPRINT = {
-    "root", "note", "download", "resident", "memory_budget_gb", "workers", "cache",
+    "root", "note", "pictures", "download", "resident", "memory_budget_gb", "workers", "cache",
 }  # fmt: skip
 
 
