@@ -6,6 +6,11 @@ from typing import Any
 import torch
 
 
+def has_fast_bf16() -> bool:
+    """Says whether this CPU's convolutions compute in bfloat16, which takes AVX-512 on x86."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def prepare_device(config: dict[str, Any]) -> torch.device:
     """Sets threads, TF32 and determinism for this process and returns the device.
 

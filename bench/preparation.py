@@ -9,6 +9,7 @@ import torch
 from bench import checkpoints, records
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split
+from bench.device import has_fast_bf16
 from bench.environment import changes, describe_environment
 from bench.monitor import Monitor
 from bench.network import build_network, check_logits, describe_network, placed
@@ -111,6 +112,8 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         f"about {duration(seconds)} of training on this device ({each:.2f} s an iteration), plus "
         f"evaluation; up to {need / 1e6:.0f} MB on disk"
     )
+    if protocol["precision"] == "bf16" and training.device.type == "cpu" and not has_fast_bf16():
+        notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
     if seconds > DAY and protocol["name"] != "short":
         notice(f"for a result today: {config['command']} protocol=short")
 
