@@ -5,23 +5,38 @@ torch's zip format carries a CRC per entry, which torch.load does not look at an
 """
 
 import os
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import records
 from bench.monitor import Monitor
+
+# What a damaged archive makes zipfile and torch raise; UnicodeDecodeError is about names in it.
+DAMAGE = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Saves plain containers of tensors, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Saves plain containers of tensors, whole or not at all.
+
+    Raises:
+        ValueError: the disk is full or cannot be written.
+    """
+    with records.replacing(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # about its own archive, when writing has failed before
+            raise error.__context__ or error from None
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -32,40 +47,67 @@ def load(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            damaged = _damaged_part(archive)
         if damaged is not None:
             raise ValueError(f"{path}: its part {damaged} is damaged; remove the file")
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; has the run been evaluated yet?") from None
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: damaged ({error}); remove the file") from error
+    except DAMAGE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: damaged ({reason}); remove the file") from error
     return content
 
 
+def _damaged_part(archive: zipfile.ZipFile) -> str | None:
+    """Names an entry whose bytes or attributes are not those that torch writes."""
+    for entry in archive.infolist():
+        # torch takes an entry with the attributes of a directory for an empty one, unread memory.
+        if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr != 0:
+            return entry.filename
+    return archive.testzip()
+
+
 def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
-    """Saves a run's state as checkpoint.pt, keeping the one before as checkpoint-previous.pt."""
-    newest = folder / "checkpoint.pt"
-    fresh = folder / "checkpoint-fresh.pt"
-    save(fresh, content)
-    if newest.exists():
-        newest.replace(folder / "checkpoint-previous.pt")
-    fresh.replace(newest)
+    """Saves a run's state as checkpoint.pt, keeping the one before as checkpoint-previous.pt.
+
+    Raises:
+        ValueError: the disk is full or cannot be written.
+    """
+    newest, fresh, losses = (
+        folder / name for name in ("checkpoint.pt", "checkpoint-fresh.pt", "losses.jsonl")
+    )
+    with records.writing(folder):
+        if losses.exists():  # those before a checkpoint are not computed again: first to the disk
+            with losses.open("rb") as file:
+                os.fsync(file.fileno())
+        save(fresh, content)
+        if newest.exists():
+            newest.replace(folder / "checkpoint-previous.pt")
+        fresh.replace(newest)
 
 
 def load_checkpoint(folder: Path, monitor: Monitor) -> dict[str, Any] | None:
     """Loads the newest sound checkpoint of a run, saying aloud when one had to be passed over.
+
+    A damaged one is renamed, so that it cannot take the place of the sound one before it.
 
     Raises:
         ValueError: there are checkpoints and none is sound.
     """
     names = ("checkpoint-fresh.pt", "checkpoint.pt", "checkpoint-previous.pt")
     present = [folder / name for name in names if (folder / name).exists()]
+    damaged: list[Path] = []
     for path in present:
         try:
-            return load(path)
+            content = load(path)
         except ValueError as error:
             monitor.notice(f"{error}; trying the checkpoint before it")
+            damaged.append(path)
+        else:
+            for other in damaged:
+                other.replace(other.with_suffix(".damaged"))
+            return content
     if present:
         raise ValueError(f"{folder}: no checkpoint is sound; start afresh with rerun=true")
     return None
@@ -73,6 +115,6 @@ def load_checkpoint(folder: Path, monitor: Monitor) -> dict[str, Any] | None:
 
 def prune(folder: Path) -> None:
     """Leaves the last checkpoint of a finished run, from which it can be extended."""
-    (folder / "checkpoint-previous.pt").unlink(missing_ok=True)
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink()
+    for path in (folder / "checkpoint-previous.pt", *folder.glob("checkpoint*.damaged")):
+        path.unlink(missing_ok=True)
+    records.remove_leftovers(folder)

@@ -26,8 +26,8 @@ def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) 
     while True:
         ended = child.poll() is not None
         state = _read_progress(folder)
-        if state.get("time") != sign_of_life:
-            sign_of_life, heard = state.get("time"), time.monotonic()
+        if state.get("time", sign_of_life) != sign_of_life:
+            sign_of_life, heard = state["time"], time.monotonic()
         elif time.monotonic() - heard > silence_seconds and not silent:
             silent = True
             child.kill()
@@ -46,7 +46,7 @@ def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) 
 def _read_progress(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads((folder / "progress.json").read_text())
-    except FileNotFoundError:  # the child is still starting
+    except OSError:  # the child is still starting, or a network disk is away for a moment
         return {}
     return state
 

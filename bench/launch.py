@@ -6,14 +6,11 @@ imports no torch.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -22,10 +19,12 @@ from typing import Any
 from tqdm import tqdm
 
 from bench import records
-from bench.config import fingerprint, run_folder
-from bench.display import POLL_SECONDS, watch
+from bench.config import fingerprint, identity, run_folder
+from bench.display import watch
+from bench.lock import locked
 
-ORPHAN_SECONDS = 120.0  # how long to wait for a child whose parent was killed
+CHILD = "bench.run"
+PARENT = "SEGBENCH_PARENT"  # tells a child the process that started it
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 # Threads that wait by spinning collapse when another program wants a core. Seen once each, with one
@@ -55,16 +54,48 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
             print(f"would run in {run_folder(config)}")
             return {**_supervise(Path(scratch), config, []), "folder": None}
     folder = run_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    if config["rerun"]:
-        _set_aside(folder)
-    with _locked(folder) as descriptor:
-        end = records.read_end(folder)
-        if end and _covers(end, config):
-            print(f"{folder.name}: finished before, at iteration {end['iteration']}")
-            return {**end, "folder": str(folder)}
-        (folder / "end.json").unlink(missing_ok=True)
-        return _supervise(folder, config, [descriptor])
+    with records.writing(folder):
+        if config["rerun"] and (folder / "config.json").exists():
+            _set_aside(folder)
+        elif (end := _finished(folder, config)) is not None:
+            return end
+        with locked(folder) as descriptor:
+            if (end := _finished(folder, config)) is not None:  # meanwhile
+                return end
+            _check_record(folder, config)
+            records.remove_leftovers(folder)
+            (folder / "end.json").unlink(missing_ok=True)
+            return _supervise(folder, config, [descriptor])
+
+
+def _finished(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the end of a run that has done all that is asked for now, else None."""
+    end = records.read_end(folder)
+    if end is None or not _covers(end, config):
+        return None
+    _check_record(folder, config)
+    print(f"{folder.name}: finished before, at iteration {end['iteration']}")
+    return {**end, "folder": str(folder)}
+
+
+def _check_record(folder: Path, config: dict[str, Any]) -> None:
+    """Rejects a folder whose record is of another run, or was edited into one.
+
+    Raises:
+        ValueError: naming the record.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        theirs = identity(records.read_json(path)["config"])
+    except (KeyError, TypeError, AttributeError):
+        theirs = "not a run's configuration"
+    if theirs != identity(config):
+        raise ValueError(
+            f"{path} is not of this run (identity {theirs} instead of {identity(config)}); "
+            "restore it, or start afresh with rerun=true"
+        )
 
 
 def _covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
@@ -78,51 +109,11 @@ def _covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
 
 def _set_aside(folder: Path) -> None:
     """Keeps an earlier result under another name."""
-    with _locked(folder):
+    with locked(folder):
         number = 1
         while (old := folder.with_name(f"{folder.name}.old{number}")).exists():
             number += 1
         folder.rename(old)
-    folder.mkdir()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Holds a run for one process and its child; the kernel frees it when the last one ends.
-
-    Raises:
-        ValueError: another process holds it.
-    """
-    with (folder / "lock").open("a+") as file:
-        patience = time.monotonic() + ORPHAN_SECONDS
-        while not _lock(file.fileno()):
-            file.seek(0)
-            holder = file.read()
-            # A child whose parent was killed lets go as soon as it has saved its checkpoint.
-            if not _is_orphaned(holder) or time.monotonic() > patience:
-                raise ValueError(
-                    f"{folder.name} is being worked on by another process ({holder}); "
-                    "wait for it or stop it"
-                )
-            time.sleep(POLL_SECONDS)
-        file.truncate(0)
-        file.write(f"host {socket.gethostname()}, pid {os.getpid()}")
-        file.flush()
-        yield file.fileno()
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_orphaned(holder: str) -> bool:
-    """Says whether the process that took a lock on this machine is no more."""
-    host, _, pid = holder.removeprefix("host ").rpartition(", pid ")
-    return host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
@@ -130,9 +121,24 @@ def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> 
     content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
     records.write_json(folder / "config.json", content)
     (folder / "progress.json").unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _postponed_signals():
+            child = _start(folder, descriptors)
+            forwarded = stack.enter_context(_forwarding(child))
+        silent = watch(folder, child, 60 * config["silence_minutes"])
+    end = records.read_end(folder)
+    if end is None:
+        end = _died(child.returncode, silent, config["silence_minutes"])
+        if forwarded:
+            end["state"] = records.INTERRUPTED
+        _record(folder, end)
+    return {**end, "folder": str(folder)}
+
+
+def _start(folder: Path, descriptors: list[int]) -> subprocess.Popen[bytes]:
     with (folder / "log.txt").open("a") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "bench.run", str(folder)],
+        return subprocess.Popen(
+            [sys.executable, "-m", CHILD, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -143,32 +149,44 @@ def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> 
                 **WAITING,
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                PARENT: str(os.getpid()),
             },
         )
-    with _forwarding(child):
-        silent = watch(folder, child, 60 * config["silence_minutes"])
-    end = records.read_end(folder)
-    if end is None:
-        end = _died(child.returncode, silent, config["silence_minutes"])
+
+
+def _record(folder: Path, end: dict[str, Any]) -> None:
+    """Writes how a run ended; where that is impossible, its reason says so too."""
+    try:
         records.write_json(folder / "end.json", end)
-    return {**end, "folder": str(folder)}
+    except ValueError as error:
+        end["reason"] = f"{end['reason']}; {error}"
 
 
 @contextlib.contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Passes stop signals on; the second Ctrl-C kills."""
-    count = 0
+def _postponed_signals() -> Iterator[None]:
+    """Holds stop signals back until somebody handles them, here and in a process started here."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Passes stop signals on and lists them; Ctrl-C after one of them kills."""
+    forwarded: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        child.send_signal(number if count == 1 else signal.SIGKILL)
-        if count == 1:
-            tqdm.write("stopping after a checkpoint; once more to stop at once", file=sys.stderr)
+        # Only an impatient user kills: SLURM sends SIGTERM some time after SIGUSR1.
+        child.send_signal(signal.SIGKILL if forwarded and number == signal.SIGINT else number)
+        if not forwarded:
+            tqdm.write("stopping after a checkpoint; Ctrl-C to stop at once", file=sys.stderr)
+        forwarded.append(number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        yield
+        yield forwarded
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -38,6 +38,7 @@ class Monitor:
         """Turns the stop signals into a request that the run honours at its next safe point."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._request_stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # those that came before now come
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop_requested = True
@@ -69,5 +70,6 @@ class Monitor:
         self._write()
 
     def _write(self) -> None:
-        records.write_json(self.folder / "progress.json", {**self._state, "time": time.time()})
+        state = {**self._state, "time": time.time()}
+        records.write_json(self.folder / "progress.json", state, durable=False)
         self._written = time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from bench import checkpoints, records
+from bench.config import identity
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split
 from bench.device import has_fast_bf16
@@ -100,11 +101,12 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
     # while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol["evaluation_splits"])
     need = 9 * network["model_bytes"] + 20_000 * images
+    there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
     free = shutil.disk_usage(training.folder).free
-    if free < need:
+    if free < need - there:
         raise ValueError(
-            f"runs={config['runs']} has {free / 1e6:.0f} MB free and this run needs up to "
-            f"{need / 1e6:.0f} MB; free some space or set runs=PATH to another disk"
+            f"runs={config['runs']} has {free / 1e6:.1f} MB free and this run needs up to "
+            f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
         )
     each = seconds_per_iteration(training)
     seconds = each * config["max_iterations"]
@@ -137,6 +139,11 @@ def resume(training: Training) -> None:
     if state is None:
         records.cut_losses(folder, 0)
         return
+    if state.get("identity") not in (None, identity(config)):
+        raise ValueError(
+            f"the checkpoint in {folder} is of another run (identity {state['identity']}); "
+            "restore its own, or start afresh with rerun=true"
+        )
     then = records.read_json(folder / "environment.json")
     changed = changes(then, describe_environment(config, training.device))
     if changed and not config["accept_changes"]:

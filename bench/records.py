@@ -15,12 +15,13 @@
 Everything is written to a temporary name, flushed and renamed: a file is there whole or not at all.
 """
 
+import contextlib
 import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +37,64 @@ KILLED = "killed"
 FAILED = "failed"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and has it on the disk before it has its name."""
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns the refusal of a full or read-only disk into a sentence.
+
+    Raises:
+        ValueError: something under the path could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"{error.filename or path} cannot be written ({error.strerror}); "
+            "when it can, the same command goes on"
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Opens a file that gets its name when it is whole and on the disk, or leaves nothing behind.
+
+    Args:
+        path: the name.
+        durable: whether to wait for the disk, which takes some 15 ms; else a power cut may lose
+            the file, though no reader ever sees half of it.
+
+    Raises:
+        ValueError: the disk is full or cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    try:
+        with writing(path):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what writers that were killed left behind; to be called with the run's lock held."""
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes a file whole or not at all, see `replacing`."""
+    with replacing(path, durable=durable) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON whole or not at all."""
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
+    """Writes JSON whole or not at all, see `replacing`."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_bytes(path, text.encode(), durable=durable)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -71,7 +117,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def append_losses(folder: Path, first: int, losses: list[float], seconds: float) -> None:
     """Appends the losses of iterations first, first + 1, ... as one line of losses.jsonl."""
     line = {"first": first, "losses": losses, "seconds": round(seconds, 4)}
-    with (folder / "losses.jsonl").open("a") as file:
+    path = folder / "losses.jsonl"
+    with writing(path), path.open("a") as file:
         file.write(json.dumps(line) + "\n")
 
 
@@ -114,7 +161,8 @@ def write_evaluation(
         evidence: arrays over the images, among them `names` and `confusion` (N, K+1, K+1).
     """
     name = evaluation_name(summary["split"], summary["iteration"], summary.get("variant", ""))
-    (folder / "evaluations").mkdir(exist_ok=True)
+    with writing(folder):
+        (folder / "evaluations").mkdir(exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **evidence)
     write_bytes(folder / "evaluations" / f"{name}.npz", buffer.getvalue())

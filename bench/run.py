@@ -9,6 +9,7 @@ evaluate the best network that validation found.
 """
 
 import ctypes
+import faulthandler
 import logging
 import os
 import signal
@@ -24,8 +25,9 @@ from bench import checkpoints, records
 from bench.config import identity
 from bench.data.splits import load_splits
 from bench.device import prepare_device
+from bench.launch import PARENT
 from bench.milestones import evaluate_best, evaluate_missing, patience_exhausted
-from bench.monitor import InterruptedRunError, Monitor
+from bench.monitor import InterruptedRunError, Monitor, log
 from bench.postprocess import postprocess
 from bench.preparation import (
     announce,
@@ -49,7 +51,7 @@ EXIT_CODES = {
 
 def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     """Executes the run of a folder and returns how it ended."""
-    start = time.time()
+    start = time.monotonic()
     config = records.read_json(folder / "config.json")["config"]
     device = prepare_device(config)
     splits = load_splits(config, wanted_splits(config), device, monitor.beat)
@@ -80,7 +82,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
         "max_iterations": config["max_iterations"],
         "postprocessed": postprocessed,
         "reason": reason,
-        "seconds": round(time.time() - start, 1),
+        "seconds": round(time.monotonic() - start, 1),
     }
 
 
@@ -116,17 +118,27 @@ def execute(folder: Path) -> int:
         }
     except DivergedError as error:
         end = {"state": records.DIVERGED, "reason": str(error)}
-    except torch.OutOfMemoryError as error:
-        end = {"state": records.OUT_OF_MEMORY, "reason": str(error).split(". ")[0]}
     except ValueError as error:
         end = {"state": records.FAILED, "reason": str(error)}
-        traceback.print_exc()
+        log.exception("failed")
     except Exception as error:  # noqa: BLE001 - whatever a user's network raises is recorded
         lines = traceback.format_exception(error)
         end = {"state": records.FAILED, "reason": lines[-1].strip(), "traceback": lines[-8:]}
-        traceback.print_exc()
-    records.write_json(folder / "end.json", end)
+        if ran_out_of_memory(error):
+            end = {"state": records.OUT_OF_MEMORY, "reason": str(error).split(". ")[0]}
+        log.exception(end["state"])  # unlike print, it does not raise when the disk is full
+    try:
+        records.write_json(folder / "end.json", end)
+    except ValueError:
+        log.exception("the end could not be recorded")  # the parent tries again, and says it
     return EXIT_CODES[end["state"]]
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Says whether an allocation failed; on the CPU, torch has no class of errors for that."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
+    )
 
 
 def main() -> None:
@@ -134,6 +146,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m bench.run FOLDER")
     end_with_parent()
+    faulthandler.enable()  # a segmentation fault leaves its stack in log.txt
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
@@ -145,6 +158,8 @@ def end_with_parent() -> None:
     if sys.platform == "linux" and os.getppid() != 1:
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        sys.exit("the process that started this run is gone")  # killed while torch was imported
 
 
 if __name__ == "__main__":

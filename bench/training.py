@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import checkpoints, records
+from bench.config import identity
 from bench.data.normalisation import normalise
 from bench.data.order import batch_indices, derive_seed, mirrored
 from bench.data.splits import Split
@@ -49,6 +50,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Returns what a checkpoint holds; randomness needs no place in it."""
         return {
+            "identity": identity(self.config),
             "iteration": self.iteration,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
