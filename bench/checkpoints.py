@@ -15,6 +15,8 @@ import torch
 from bench import records
 from bench.monitor import Monitor
 
+FRESH, NEWEST, PREVIOUS = "checkpoint-fresh.pt", "checkpoint.pt", "checkpoint-previous.pt"
+
 # What a damaged archive makes zipfile and torch raise; UnicodeDecodeError is about names in it.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -74,17 +76,21 @@ def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
     Raises:
         ValueError: the disk is full or cannot be written.
     """
-    newest, fresh, losses = (
-        folder / name for name in ("checkpoint.pt", "checkpoint-fresh.pt", "losses.jsonl")
-    )
+    losses = folder / "losses.jsonl"
     with records.writing(folder):
         if losses.exists():  # those before a checkpoint are not computed again: first to the disk
             with losses.open("rb") as file:
                 os.fsync(file.fileno())
-        save(fresh, content)
-        if newest.exists():
-            newest.replace(folder / "checkpoint-previous.pt")
-        fresh.replace(newest)
+        save(folder / FRESH, content)
+        _promote(folder)
+
+
+def _promote(folder: Path) -> None:
+    """Makes the fresh checkpoint the newest, and the newest so far the one before."""
+    newest = folder / NEWEST
+    if newest.exists():
+        newest.replace(folder / PREVIOUS)
+    (folder / FRESH).replace(newest)
 
 
 def load_checkpoint(folder: Path, monitor: Monitor) -> dict[str, Any] | None:
@@ -95,8 +101,7 @@ def load_checkpoint(folder: Path, monitor: Monitor) -> dict[str, Any] | None:
     Raises:
         ValueError: there are checkpoints and none is sound.
     """
-    names = ("checkpoint-fresh.pt", "checkpoint.pt", "checkpoint-previous.pt")
-    present = [folder / name for name in names if (folder / name).exists()]
+    present = [folder / n for n in (FRESH, NEWEST, PREVIOUS) if (folder / n).exists()]
     damaged: list[Path] = []
     for path in present:
         try:
@@ -107,6 +112,8 @@ def load_checkpoint(folder: Path, monitor: Monitor) -> dict[str, Any] | None:
         else:
             for other in damaged:
                 other.replace(other.with_suffix(".damaged"))
+            if path.name == FRESH:  # the kill came between the renames
+                _promote(folder)
             return content
     if present:
         raise ValueError(f"{folder}: no checkpoint is sound; start afresh with rerun=true")
@@ -115,6 +122,6 @@ def load_checkpoint(folder: Path, monitor: Monitor) -> dict[str, Any] | None:
 
 def prune(folder: Path) -> None:
     """Leaves the last checkpoint of a finished run, from which it can be extended."""
-    for path in (folder / "checkpoint-previous.pt", *folder.glob("checkpoint*.damaged")):
+    for path in (folder / PREVIOUS, *folder.glob("checkpoint*.damaged")):
         path.unlink(missing_ok=True)
     records.remove_leftovers(folder)

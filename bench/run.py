@@ -125,7 +125,8 @@ def execute(folder: Path) -> int:
         lines = traceback.format_exception(error)
         end = {"state": records.FAILED, "reason": lines[-1].strip(), "traceback": lines[-8:]}
         if ran_out_of_memory(error):
-            end = {"state": records.OUT_OF_MEMORY, "reason": str(error).split(". ")[0]}
+            reason = str(error).rpartition("DefaultCPUAllocator: ")[2].split(". ")[0]
+            end = {"state": records.OUT_OF_MEMORY, "reason": reason}
         log.exception(end["state"])  # unlike print, it does not raise when the disk is full
     try:
         records.write_json(folder / "end.json", end)

@@ -194,7 +194,8 @@ def train(training: Training, until: int) -> None:
             if checkpoint_due or stopping or training.iteration == until:
                 checkpoints.save_checkpoint(training.folder, training.state())
                 saved = time.monotonic()
-            training.monitor.check_stop()
+            if stopping:  # as it was before saving: a signal since then has no checkpoint yet
+                training.monitor.check_stop()
 
 
 def _drain(training: Training, pending: list[Tensor], seconds: float) -> None:
