@@ -113,14 +113,6 @@ def first_alone(work: Callable[[], T]) -> T:
     return work()
 
 
-def share_weights(network: nn.Module) -> nn.Module:
-    """Gives every process the first one's parameters and buffers."""
-    if size() > 1:
-        for value in network.state_dict().values():
-            dist.broadcast(value, src=0)
-    return network
-
-
 def training_model(network: nn.Module, device: torch.device, *, compiled: bool) -> nn.Module:
     """Returns what is called in training: the network itself, or a twin that shares its tensors.
 

@@ -223,7 +223,11 @@ def _plan(training: Training, each: float, saved: float) -> tuple[bool, bool, in
     """
     due = time.monotonic() - saved > 60 * training.config["checkpoint_minutes"]
     stop, save, each = distributed.largest([training.monitor.stop_requested, due, each])
-    return bool(stop), bool(save), min(DRAIN_ITERATIONS, max(1, int(DRAIN_SECONDS / each)))
+    return (
+        bool(stop),
+        bool(save),
+        min(DRAIN_ITERATIONS, max(1, int(DRAIN_SECONDS / max(each, 1e-6)))),
+    )
 
 
 def _record(training: Training, losses: list[float], seconds: float) -> None:
