@@ -1,7 +1,6 @@
 """Showing a run's progress: a bar on a terminal, a line now and then in a log file."""
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,11 +8,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench.children import Children
+
 POLL_SECONDS = 0.2
 LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
 
 
-def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) -> bool:
+def watch(folder: Path, children: Children, silence_seconds: float) -> bool:
     """Shows notices, and progress as a bar on a terminal or as lines elsewhere, until a run ends.
 
     A run that gives no sign of life for `silence_seconds` hangs, and is killed.
@@ -24,13 +25,13 @@ def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) 
     display = Bar() if sys.stderr.isatty() else Lines()
     shown, sign_of_life, heard, silent = 0, None, time.monotonic(), False
     while True:
-        ended = child.poll() is not None
+        ended = children.poll() is not None
         state = _read_progress(folder)
         if state.get("time", sign_of_life) != sign_of_life:
             sign_of_life, heard = state["time"], time.monotonic()
         elif time.monotonic() - heard > silence_seconds and not silent:
             silent = True
-            child.kill()
+            children.kill()
         for text in state.get("notices", [])[shown:]:
             display.clear()
             print(text, flush=True)

@@ -6,9 +6,8 @@ imports no torch.
 """
 
 import contextlib
-import os
+import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,25 +18,13 @@ from typing import Any
 from tqdm import tqdm
 
 from bench import records
+from bench.children import Children
 from bench.config import fingerprint, identity, run_folder
 from bench.display import watch
 from bench.lock import locked
 
 CHILD = "bench.run"
-PARENT = "SEGBENCH_PARENT"  # tells a child the process that started it
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-
-# Threads that wait by spinning collapse when another program wants a core. Seen once each, with one
-# of two cores busy: a short run of SegNet-Basic took 24 times as long as on idle cores, and 6 times
-# with threads that sleep; on idle cores sleeping cost a fifth. OMP_WAIT_POLICY=ACTIVE spins.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-# glibc returns freed memory to the kernel by default and pays page faults for the same tensors
-# every iteration; keeping it made SegNet-Basic's training 7 % faster on a CPU.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 
 
 def launch(config: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +52,8 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
             _check_record(folder, config)
             records.remove_leftovers(folder)
             (folder / "end.json").unlink(missing_ok=True)
+            if not config["start"]:
+                return _leave_to_torchrun(folder, config)
             return _supervise(folder, config, [descriptor])
 
 
@@ -116,42 +105,37 @@ def _set_aside(folder: Path) -> None:
         folder.rename(old)
 
 
-def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-    """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
     content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
     records.write_json(folder / "config.json", content)
+
+
+def _leave_to_torchrun(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Prepares a run that several machines with one file system will share."""
+    _write_config(folder, config)
+    print("on every node, with a rendezvous of yours:")
+    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
+    return {"state": records.FINISHED, "reason": None, "folder": None}
+
+
+def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
+    _write_config(folder, config)
     (folder / "progress.json").unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         with _postponed_signals():
-            child = _start(folder, descriptors)
-            forwarded = stack.enter_context(_forwarding(child))
-        silent = watch(folder, child, 60 * config["silence_minutes"])
+            children = Children(folder, config["processes"], CHILD, descriptors)
+            forwarded = stack.enter_context(_forwarding(children))
+        silent = watch(folder, children, 60 * config["silence_minutes"])
     end = records.read_end(folder)
-    if end is None:
-        end = _died(child.returncode, silent, config["silence_minutes"])
+    # Processes that share a run blame each other when one is killed; the signal is the reason.
+    killed = children.failed is not None and children.failed[1] < 0 and config["processes"] > 1
+    if end is None or killed:
+        end = _died(children, silent, config["silence_minutes"])
         if forwarded:
             end["state"] = records.INTERRUPTED
         _record(folder, end)
     return {**end, "folder": str(folder)}
-
-
-def _start(folder: Path, descriptors: list[int]) -> subprocess.Popen[bytes]:
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", CHILD, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches it once, through us
-            pass_fds=descriptors,
-            env={
-                **MALLOC,
-                **WAITING,
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                PARENT: str(os.getpid()),
-            },
-        )
 
 
 def _record(folder: Path, end: dict[str, Any]) -> None:
@@ -173,13 +157,13 @@ def _postponed_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+def _forwarding(children: Children) -> Iterator[list[int]]:
     """Passes stop signals on and lists them; Ctrl-C after one of them kills."""
     forwarded: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
         # Only an impatient user kills: SLURM sends SIGTERM some time after SIGUSR1.
-        child.send_signal(signal.SIGKILL if forwarded and number == signal.SIGINT else number)
+        children.send_signal(signal.SIGKILL if forwarded and number == signal.SIGINT else number)
         if not forwarded:
             tqdm.write("stopping after a checkpoint; Ctrl-C to stop at once", file=sys.stderr)
         forwarded.append(number)
@@ -192,12 +176,17 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _died(code: int, silent: bool, minutes: float) -> dict[str, Any]:
-    """Describes a child that could not say itself how it ended."""
+def _died(children: Children, silent: bool, minutes: float) -> dict[str, Any]:
+    """Describes a run that could not say itself how it ended."""
     if silent:
         reason = f"killed after silence_minutes={minutes:g} without a sign of life"
         return {"state": records.KILLED, "reason": f"{reason}; the same command goes on"}
+    number, code = children.failed or (0, 0)
+    who = f"process {number} " if children.count > 1 else ""
     if code < 0:
-        name = signal.Signals(-code).name
-        return {"state": records.KILLED, "reason": f"killed by {name}; the same command goes on"}
-    return {"state": records.FAILED, "reason": f"ended with exit code {code}; log.txt has the rest"}
+        reason = f"{who}killed by {signal.Signals(-code).name}; the same command goes on"
+        return {"state": records.KILLED, "reason": reason}
+    return {
+        "state": records.FAILED,
+        "reason": f"{who}ended with exit code {code}; log.txt has the rest",
+    }

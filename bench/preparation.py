@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bench import checkpoints, records
+from bench import checkpoints, distributed, records
 from bench.config import identity
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split
@@ -49,12 +49,11 @@ def prepare_training(
     weights = class_weights(protocol["class_weights"], split.pixels, dataset)
     network = placed(build_network(config), protocol, device)
     check_logits(network, config, device)
-    if protocol["compile"]:
-        network.compile()  # in place; copies, and so evaluations, run the network as it is
     return Training(
         config=config,
         folder=folder,
         network=network,
+        model=distributed.training_model(network, device, compiled=protocol["compile"]),
         optimiser=make_optimiser(network, protocol),
         split=split,
         class_weights=None
@@ -135,9 +134,10 @@ def resume(training: Training) -> None:
         ValueError: what ran then is not what would run now, and that was not accepted.
     """
     folder, config = training.folder, training.config
-    state = checkpoints.load_checkpoint(folder, training.monitor)
+    state = distributed.first_alone(lambda: checkpoints.load_checkpoint(folder, training.monitor))
     if state is None:
-        records.cut_losses(folder, 0)
+        if distributed.is_first():
+            records.cut_losses(folder, 0)
         return
     if state.get("identity") not in (None, identity(config)):
         raise ValueError(
@@ -152,7 +152,9 @@ def resume(training: Training) -> None:
             f"{'; '.join(changed)}: give accept_changes=true to go on, or rerun=true for a new run"
         )
     training.restore(state)
-    records.cut_losses(folder, training.iteration)
+    assert distributed.agreed(training.iteration) == training.iteration
+    if distributed.is_first():
+        records.cut_losses(folder, training.iteration)
     training.monitor.notice(f"resuming at iteration {training.iteration}")
     for text in changed:
         training.monitor.notice(f"accepted change: {text}")
@@ -164,8 +166,9 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
     Raises:
         ValueError: the data are not those the run began with.
     """
-    folder = training.folder
-    weights = training.class_weights
+    if not distributed.is_first():
+        return
+    folder, weights = training.folder, training.class_weights
     data = {
         "splits": {n: {"images": len(s.names), "digest": s.digest} for n, s in splits.items()},
         "class_weights": None if weights is None else weights.tolist(),

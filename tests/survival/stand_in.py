@@ -48,10 +48,8 @@ WAYS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "hangs": (hangs, "killed", "without a sign of life"),
     "diverges": (says("diverged"), "diverged", "as told"),
     "needs memory": (says("out_of_memory"), "out_of_memory", "as told"),
-    "writes nonsense": (
-        lambda folder: print((folder / "end.json").write_text("{")), "failed", "not valid JSON",
-    ),
-}  # fmt: skip
+    "aborts": (lambda _: os.abort(), "killed", "killed by SIGABRT"),
+}
 
 
 def main() -> None:
