@@ -46,6 +46,43 @@ def test_damage_is_an_error_that_names_the_file(tmp_path: Path, damage: object) 
         load(tmp_path / "c.pt")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["data", "directory"])
+def test_no_flipped_bit_passes(tmp_path: Path, part: str) -> None:
+    """Every bit of the archive's directory, and some of the rest: seen, or without effect."""
+    path = tmp_path / "c.pt"
+    saved = {"iteration": 3, "network": {"w": torch.arange(20.0)}}
+    save(path, saved)
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    bits = range(8 * directory, 8 * len(whole))
+    if part == "data":
+        bits = range(0, 8 * directory, 13)
+    complaints = set()
+    for bit in bits:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = load(path)
+        except ValueError as error:
+            complaints.add(str(error))
+        else:
+            assert loaded["iteration"] == 3
+            assert torch.equal(loaded["network"]["w"], saved["network"]["w"])  # type: ignore[index]
+    assert len(complaints) > 5
+    assert all("c.pt" in text and "\n" not in text for text in complaints)
+
+
+@pytest.mark.parametrize("length", range(0, 2000, 97))
+def test_no_cut_off_file_passes(tmp_path: Path, length: int) -> None:
+    save(tmp_path / "c.pt", content(3))
+    whole = (tmp_path / "c.pt").read_bytes()
+    (tmp_path / "c.pt").write_bytes(whole[:length])
+    with pytest.raises(ValueError, match=r"c\.pt: "):
+        load(tmp_path / "c.pt")
+
+
 @DAMAGES
 def test_the_checkpoint_before_a_damaged_one_is_used_aloud(tmp_path: Path, damage: object) -> None:
     for iteration in (1, 2):
@@ -57,6 +94,10 @@ def test_the_checkpoint_before_a_damaged_one_is_used_aloud(tmp_path: Path, damag
     assert state["iteration"] == 1
     notices = (tmp_path / "progress.json").read_text()
     assert "trying the checkpoint before it" in notices
+    assert (tmp_path / "checkpoint.damaged").exists()
+    save_checkpoint(tmp_path, content(2))
+    assert load(tmp_path / "checkpoint.pt")["iteration"] == 2
+    assert load(tmp_path / "checkpoint-previous.pt")["iteration"] == 1  # the sound one
 
 
 def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
@@ -66,6 +107,8 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     state = load_checkpoint(tmp_path, Monitor(tmp_path))
     assert state is not None
     assert state["iteration"] == 2
+    assert load(tmp_path / "checkpoint.pt")["iteration"] == 2
+    assert not (tmp_path / "checkpoint-fresh.pt").exists()
 
 
 def test_no_sound_checkpoint_is_an_error_and_none_at_all_is_not(tmp_path: Path) -> None:

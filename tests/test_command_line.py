@@ -64,12 +64,23 @@ def test_a_run_ends_in_a_table_and_is_not_repeated(tmp_path: Path) -> None:
     assert losses(folders[0]) == losses(folders[1]) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, number: signal.Signals) -> None:
-    options = ["max_iterations=300", "milestones=[10]", "protocol.dropout=0.5"]
-    whole = bench(tmp_path / "whole", *options)
-    assert whole.returncode == 0, whole.stderr
-    runs = tmp_path / "stopped"
+LONGER = ["max_iterations=300", "milestones=[10]", "protocol.dropout=0.5"]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    runs = tmp_path_factory.mktemp("whole")
+    answer = bench(runs, *LONGER)
+    assert answer.returncode == 0, answer.stderr
+    return only_run(runs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_stopped_run_goes_on_bit_for_bit(
+    tmp_path: Path, whole_run: Path, number: signal.Signals
+) -> None:
+    runs, options = tmp_path / "stopped", LONGER
     with subprocess.Popen(
         command(runs, *options, "checkpoint_minutes=0.001"), env=ENVIRONMENT, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -84,10 +95,10 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, number: signal.Signal
     again = bench(runs, *options)
     assert again.returncode == 0, again.stderr
     assert "resuming at iteration" in again.stdout
-    assert losses(folder) == losses(only_run(tmp_path / "whole"))
+    assert losses(folder) == losses(whole_run)
     for one, other in zip(
         *(checkpoints.load(f / "checkpoint.pt")["network"].values()
-          for f in (folder, only_run(tmp_path / "whole"))), strict=True,
+          for f in (folder, whole_run)), strict=True,
     ):  # fmt: skip
         assert torch.equal(one, other)
 

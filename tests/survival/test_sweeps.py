@@ -50,7 +50,7 @@ def test_of_200_runs_one_in_20_fails_and_every_row_tells_the_truth(tmp_path: Pat
     records.write_evaluation(tmp_path / "made", summary, evidence)
     seeds = ",".join(map(str, range(RUNS)))
     answer = sweep(
-        ["-c", WITH_STAND_INS], tmp_path / "runs", *TINY, f"seed={seeds}", "silence_minutes=0.01"
+        ["-c", WITH_STAND_INS], tmp_path / "runs", *TINY, f"seed={seeds}", "silence_minutes=0.5"
     )
     assert answer.returncode == 1
     assert "Traceback" not in answer.stderr

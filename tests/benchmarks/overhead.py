@@ -1,0 +1,128 @@
+"""What a run costs beside the network: bench.training.train against a bare loop, as a ratio.
+
+    python tests/benchmarks/overhead.py --width 16 --rounds 15
+
+Both train the same SegNet-Basic on the same batches at the sizes of protocol=short, and take turns
+within one process, a few iterations each; which of them goes first alternates. The bare loop knows
+no losses on disk, no progress, no heartbeat, no not-a-number, no signals, no seeds. The figure is
+the median of the ratios of neighbouring turns; target: at most 1.02. Checkpoints, every ten minutes
+in a run, are timed by themselves. The last line is JSON.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # also where the package is not installed
+
+import torch.nn.functional as F
+
+from bench import checkpoints
+from bench.command_line import compose_config
+from bench.data.order import batch_indices
+from bench.data.splits import load_splits
+from bench.device import prepare_device
+from bench.monitor import Monitor
+from bench.preparation import prepare_training
+from bench.training import Training, network_input, train
+
+
+def prepared(folder: Path, width: int, threads: int) -> Training:
+    """Prepares a run as bench/run.py does."""
+    config = compose_config(
+        ["arch=segnet_basic", f"arch.width={width}", "dataset=synthetic", "protocol=short",
+         "dataset.reader.counts={train: 100, val: 4, test: 4}", "dataset.cache=null",
+         f"threads={threads}", f"runs='{folder}'", "max_iterations=1000000"]
+    )  # fmt: skip
+    device, monitor = prepare_device(config), Monitor(folder)
+    splits = load_splits(config, ["train"], device, monitor.beat)
+    return prepare_training(config, folder, splits, device, monitor)
+
+
+def bare_loop(training: Training, iterations: int) -> Callable[[], None]:
+    """Returns a loop over the same batches that does nothing but train."""
+    config, split = training.config, training.split
+    protocol, void, device = config["protocol"], config["dataset"]["void"], training.device
+    indices = [
+        batch_indices(config["seed"], i, protocol["batch_size"], len(split.names))
+        for i in range(iterations)
+    ]
+    batches = [(images.clone(), labels.clone()) for images, labels in split.batches(indices)]
+
+    def loop() -> None:
+        training.network.train()
+        for images, labels in batches:
+            logits = training.network(network_input(images, protocol, device))
+            loss = F.cross_entropy(
+                logits, labels.long().to(device), training.class_weights, ignore_index=void
+            )
+            training.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            training.optimiser.step()
+        loss.item()
+
+    return loop
+
+
+def seconds(function: Callable[[], None]) -> tuple[float, float]:
+    """Wall time and CPU time of one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times both in turns; the ratios are those of neighbours."""
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
+        ours, bare = (prepared(Path(scratch), arguments.width, arguments.threads) for _ in range(2))
+        plain = bare_loop(bare, arguments.iterations)
+
+        def whole() -> None:
+            ours.iteration = 0  # the same batches every turn
+            train(ours, arguments.iterations)
+
+        pairs = []
+        with mock.patch.object(checkpoints, "save_checkpoint"):
+            for function in (plain, whole, plain, whole):  # warm-up
+                function()
+            for number in range(arguments.rounds):
+                order = (plain, whole) if number % 2 else (whole, plain)
+                taken = {function: seconds(function) for function in order}
+                pairs.append((taken[plain], taken[whole]))
+        saving, _ = seconds(lambda: checkpoints.save_checkpoint(Path(scratch), ours.state()))
+    walls = sorted(theirs[0] / mine[0] for mine, theirs in pairs)
+    lower, _, upper = statistics.quantiles(walls, n=4)
+    return {
+        "bare_ms": round(
+            1000 * statistics.median(m[0] for m, _ in pairs) / arguments.iterations, 2
+        ),
+        "ratio": round(statistics.median(walls), 4),
+        "ratio_quartiles": [round(lower, 4), round(upper, 4)],
+        "cpu_ratio": round(statistics.median(t[1] / m[1] for m, t in pairs), 4),
+        "checkpoint_s": round(saving, 3),
+        "checkpoint_share": round(saving / 600, 5),
+    }
+
+
+def main() -> None:
+    """Measure as the flags say; the last line is JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--width", type=int, default=16, help="channels; SegNet-Basic has 64")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--iterations", type=int, default=20, help="a turn")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where a run would write; a temporary folder")
+    arguments = parser.parse_args()
+    found = measure(arguments)
+    print(json.dumps({**vars(arguments), **found}, default=str))
+
+
+if __name__ == "__main__":
+    main()
