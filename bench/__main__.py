@@ -71,14 +71,17 @@ def interrupted() -> bool:
 def measure_costs() -> list[dict[str, Any]]:
     """Measures the collected contestants, prints what they cost, and returns how each ended."""
     from bench.cost.contest import measure  # noqa: PLC0415 - only `cost` needs them
-    from reports.costs import print_costs  # noqa: PLC0415
+    from reports.tables import print_costs  # noqa: PLC0415 - pandas is slow
 
     try:
-        found = [records.read_json(path) for path in measure(to_measure)]
+        paths = measure(to_measure)
     except KeyboardInterrupt:
         print("stopped; groups that were complete are recorded", file=sys.stderr)
         return [{"state": records.INTERRUPTED, "reason": "Ctrl-C", "folder": None}]
-    print_costs(found)
+    if paths:
+        print_costs(paths)
+        print(f"\nwritten to {paths[0].parent}{os.sep}")
+    found = [records.read_json(path) for path in paths]
     state = {True: records.FINISHED, False: records.FAILED}
     return [
         {"state": state[r["state"] == "measured"], "reason": r["reason"], "folder": None}

@@ -27,6 +27,8 @@ def prepare_device(config: dict[str, Any]) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # where streams, events and peaks are looked for
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device={name} cannot be used here ({reason}); try device=cpu") from error

@@ -129,7 +129,8 @@ def _root(folder: Path) -> Path:
 
 def tables(options: argparse.Namespace) -> int:
     """Prints tables, or writes them to a file."""
-    runs, context = _read(options.runs), _context(options)
+    context = _context(options)
+    runs = [] if context.costs and not records.run_folders(options.runs) else _read(options.runs)
     if options.table:
         found = numbered_table(options.table, runs, context)
     else:
@@ -140,7 +141,7 @@ def tables(options: argparse.Namespace) -> int:
         content = latex.bibtex(found, {run.config["dataset"]["name"] for run in runs})
     else:
         content = "\n\n".join(FORMATS[options.format](table).rstrip() for table in found) + "\n"
-        if options.format == "text" and not options.table:
+        if options.format == "text" and not options.table and runs:
             content += (
                 f"\nBy class: --table 2. All as one page: python -m reports page {options.runs}\n"
             )

@@ -94,10 +94,12 @@ def _ours(cell: Cell, column: Column) -> str:
     if cell.value is None:
         return textwrap.shorten(cell.text, CELL - 1, placeholder=" ...")
     mark = "*" if cell.bold else ""
-    digits = column.digits
-    if cell.low is not None:  # what has an interval too must be short
-        digits = min(digits, 1 if cell.value < 99.95 else 0)
-    return f"{figure(cell.value, digits)}{mark} {interval(cell, digits)}".rstrip()
+    words = ""
+    for digits in range(column.digits, -1, -1):  # what has an interval too must be short
+        words = f"{figure(cell.value, digits)}{mark} {interval(cell, digits)}".rstrip()
+        if cell.low is None or len(words) < CELL:
+            break
+    return words
 
 
 def _name(name: str) -> list[str]:

@@ -7,8 +7,8 @@ from bench.metrics.scores import PAPER, Conventions
 from bench.records import run_folders
 from reports.columns import natural_number
 from reports.contestants import CONDITION_OF_COLUMNS, groups
-from reports.cost import Cost, read_costs
-from reports.cost_table import cost_table
+from reports.cost import Cost, costs_in, read_costs
+from reports.cost_table import cost_table, cost_tables
 from reports.estimates import Estimates
 from reports.formats import text
 from reports.published import Printed
@@ -25,12 +25,25 @@ def print_tables(folders: list[Path]) -> None:
     root = folders[0].parent
     estimates = Estimates(root)
     context = Context(estimates, read_costs(root), rows_without_runs=False)
-    print("\n\n".join(text(table) for table in fitting_tables(runs, context)))
+    print("\n\n".join(text(table) for table in score_tables(runs, context)))
     estimates.save()
 
 
+def print_costs(paths: list[Path]) -> None:
+    """Prints the tables of just these cost records, for a terminal 100 columns wide."""
+    tables = cost_tables(costs_in(paths), rows_without_runs=False)
+    for table in reversed(tables):  # the paper's columns come last, where one looks first
+        print(f"\n{text(table)}")
+
+
 def fitting_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
-    """Fills the tables that suit runs: 1, 3 or 4 by what they are, and 6 where costs are known.
+    """Fills the tables that suit runs, and those of all measured costs; see `score_tables`."""
+    costs = cost_tables(context.costs, context.rows_without_runs)
+    return score_tables(runs, context, classes) + costs
+
+
+def score_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
+    """Fills the tables of scores that suit runs: 1, 3 or 4 by what they are.
 
     Args:
         runs: any runs.
@@ -46,14 +59,15 @@ def fitting_tables(runs: Sequence[Run], context: Context, classes: bool = False)
     if classes:
         for number in sorted({PER_CLASS[n] for n in by_number}):
             tables += score_table(number, runs, context)
-    if context.costs:
-        tables.append(cost_table(context.costs))
     return tables
 
 
 def numbered_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:
     """Fills one table of the paper, whatever the runs are."""
-    return [cost_table(context.costs)] if number == "6" else score_table(number, runs, context)
+    costs = [table for table in cost_tables(context.costs) if table.number == number]
+    if number == "6":
+        return costs or [cost_table(number, [])]
+    return [*score_table(number, runs, context), *costs]
 
 
 def context_of(

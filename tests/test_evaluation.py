@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torch import nn
 
 from bench.data.splits import load_splits
@@ -33,12 +32,13 @@ def evaluated(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Any
 
 
 def test_the_confusion_matrix_is_scikit_learns_at_the_size_of_the_truth(evaluated: Any) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
     split, evidence, pictures = evaluated
     assert evidence["names"].tolist() == split.names
     for index, name in enumerate(split.names):
         prediction = np.asarray(Image.open(pictures / f"{name}.png"))
         assert prediction.shape == split.truths[index].shape == (40, 56)
-        expected = sklearn_confusion(
+        expected = sklearn.confusion_matrix(
             split.truths[index].ravel(), prediction.ravel(), labels=range(12)
         )
         assert (evidence["confusion"][index] == expected).all()

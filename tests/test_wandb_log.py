@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import wandb
 
 from bench.monitor import Monitor
 from bench.run import run
+
+wandb = pytest.importorskip("wandb")
 
 Compose = Callable[..., dict[str, Any]]
 Prepare = Callable[..., tuple[Path, Monitor]]

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+import textwrap
 
 from bench.command_line import user_errors
 
+WIDTH = 100
 VERDICTS = {True: "ok", False: "FAILED", None: "note"}
 
 
@@ -20,7 +22,9 @@ def main() -> None:
     failed = False
     with user_errors(parser):
         for finding in check_machine(options.device):
-            print(f"{VERDICTS[finding.sound]:<7} {finding.what:<27} {finding.text}", flush=True)
+            head = f"{VERDICTS[finding.sound]:<7} {finding.what:<27} "
+            lines = textwrap.wrap(finding.text, WIDTH - len(head))
+            print(head + ("\n" + " " * len(head)).join(lines), flush=True)
             failed |= finding.sound is False
     sys.exit(1 if failed else 0)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.cost.memory import MemoryMeter
-from bench.cost.nvml import Card, cuda_card
+from bench.cost.nvml import Card, Process, cuda_card
 from bench.cost.timing import take_sample
 from bench.cost.turns import main_clock
 
@@ -57,20 +57,38 @@ def check_machine(device_name: str) -> Iterator[Finding]:
     Raises:
         ValueError: the device does not exist here.
     """
-    cuda = device_name != "cpu" and torch.cuda.is_available()
-    if device_name.startswith("cuda") and not cuda:
-        raise ValueError(f"--device {device_name}: torch finds no CUDA device; try --device cpu")
+    device = _named_device(device_name)
     card, reason = cuda_card(device_name)
-    yield from _driver(card, reason)
+    yield from check_driver(card, reason)
     meter = MemoryMeter(card)  # before the device is used
-    device = torch.device(("cuda" if device_name == "auto" else device_name) if cuda else "cpu")
+    if device.index is not None:
+        torch.cuda.set_device(device)
     yield from _memory(meter, device)
     yield _sleep(device)
     yield _doubled(device)
     yield _noise(device)
 
 
-def _driver(card: Card | None, reason: str | None) -> Iterator[Finding]:
+def _named_device(name: str) -> torch.device:
+    """Returns the device of a name, and puts nothing on it.
+
+    Raises:
+        ValueError: it is not one of auto, cpu, cuda and cuda:N, or not here.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if count else "cpu"
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (number or "0").isdigit()):
+        raise ValueError(f"--device is {name}; it must be auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(number or 0) >= count:
+        found = f"{count} CUDA devices" if count else "no CUDA device"
+        raise ValueError(f"--device {name}: torch finds {found}; try --device cpu")
+    return torch.device(name)
+
+
+def check_driver(card: Card | None, reason: str | None) -> Iterator[Finding]:
+    """Says what NVML tells of a card and who else uses it, or why it tells nothing."""
     if card is None:
         yield Finding("driver", None, f"{reason}; its readings will be n/a")
         return
@@ -82,6 +100,9 @@ def _driver(card: Card | None, reason: str | None) -> Iterator[Finding]:
         text = "MIG is on: clocks, power and energy are those of the whole card, or n/a"
         yield Finding("driver", None, text)
     yield Finding("other processes", *judge_processes(card.processes(), os.getpid()))
+    used = card.used_bytes()
+    if used is not None:
+        yield Finding("driver", None, f"{used / 1e6:.0f} MB of the card are in use before we begin")
     state = card.state()
     if state["throttled"]:
         yield Finding("clock", False, f"throttled now: {', '.join(state['throttled'])}")
@@ -89,11 +110,13 @@ def _driver(card: Card | None, reason: str | None) -> Iterator[Finding]:
         yield Finding("driver", None, f"{what}: n/a ({why})")
 
 
-def judge_processes(processes: list[tuple[int, int | None]], pid: int) -> tuple[bool | None, str]:
+def judge_processes(processes: list[Process] | None, pid: int) -> tuple[bool | None, str]:
     """Says in words who else uses the card; memory and times are ours alone if nobody does."""
+    if processes is None:
+        return None, "n/a: the driver does not list them"
     others = [number for number, _ in processes if number != pid]
     if not others:
-        return True, "none on this card"
+        return True, "none on this card that the driver shows"
     hidden = sum(used is None for _, used in processes)
     text = f"{len(others)} on this card (process ids {', '.join(map(str, others))})"
     return False, text + (f"; the driver hides the memory of {hidden}" if hidden else "")
@@ -113,6 +136,8 @@ def _memory(meter: MemoryMeter, device: torch.device) -> Iterator[Finding]:
         grown = reading - before[source]
         sound = abs(grown - block.nbytes) <= ALLOCATION_TOLERANCE * block.nbytes
         text = f"{block.nbytes / 1e6:.0f} MB allocated, {grown / 1e6:.0f} MB seen"
+        if source == "nvml_process_bytes":
+            text += f" (found by {after['nvml_source']})"
         yield Finding(f"memory, {source}", sound, text)
 
 
@@ -121,6 +146,7 @@ def _sleep(device: torch.device) -> Finding:
     if device.type == "cuda":
         cycles = 100_000_000
         wait = KnownWork(lambda: torch.cuda._sleep(cycles), device)  # type: ignore[no-untyped-call]
+        take_sample(wait)  # the first loads the kernel
         sample = take_sample(wait)
         events, wall = (sample[clock]["step_ms"] for clock in ("device", "wall"))
         text = f"a waiting kernel took {events:.1f} ms by events, {wall:.1f} ms by the wall clock"

@@ -32,6 +32,9 @@ from bench.network import build_network, check_logits, placed
 from bench.run import end_with_parent
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
+# What is said by the CPU's allocator, which has no exception of its own, and by CUDA and its
+# libraries where they allocate beside torch's allocator, such as for a context.
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class Child:
@@ -67,16 +70,18 @@ class Child:
         """The known work that the others are compared with."""
         return Calibration(self.config, self.device)
 
+    def environment_task(self) -> dict[str, Any]:
+        """Says where it is measured and with which switches; the network is not yet needed."""
+        environment = describe_environment(self.config, self.device)
+        return {"environment": environment, "arithmetic": self._arithmetic()}
+
     def describe_task(self) -> dict[str, Any]:
         """Says what can be known of a network without running it."""
-        environment = describe_environment(self.config, self.device)
         network, cost = build_network(self.config), self.cost
         self._check_logits(network)
         size = self.config["protocol"]["image_size"]
         retained = retained_bytes(network, size)
         return {
-            "environment": environment,
-            "arithmetic": self._arithmetic(),
             "work": {**count_work(network, size), "file_bytes": file_bytes(network)},
             "storage": {
                 "retained_bytes": retained.total if retained else None,
@@ -117,7 +122,7 @@ class Child:
         end = time.perf_counter() + ENERGY_SECONDS
         while time.perf_counter() < end:
             work.run()
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
             images += len(work.images)
         work.optimiser = optimiser
         after = card.energy_joules()
@@ -132,7 +137,7 @@ class Child:
         if self.device.type == "cuda":  # algorithms are chosen here; their trials do not count
             work.run()
             work.run()
-            meter.restart()
+            meter.restart(self.device)
         work.run()
         return {
             "batch": batch,
@@ -192,8 +197,7 @@ def answer(child: Child, task: str, **arguments: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - recorded; the parent goes on with the others
         traceback.print_exc()
         reason = traceback.format_exception_only(error)[-1].strip()
-        # The CPU's allocator has no exception of its own.
-        memory = isinstance(error, MemoryError) or "can't allocate memory" in reason
+        memory = isinstance(error, MemoryError) or any(words in reason for words in NO_MEMORY)
         state = records.OUT_OF_MEMORY if memory else records.FAILED
         return {"state": state, "reason": str(error) if isinstance(error, ValueError) else reason}
     return {"answer": done}

@@ -62,12 +62,14 @@ def _describe(config: dict[str, Any]) -> Contestant:
     print(f"{contestant.name}: parameters, work, storage", flush=True)
     try:
         with MeasuringProcess(config, contestant.log, timing=False) as process:
+            where = process.ask("environment")
+            contestant.record.update(where, device=where["environment"]["device_type"])
             found = process.ask("describe")
     except MeasurementError as error:
         contestant.fail(error, "network")
         return contestant
     contestant.estimates, contestant.free_bytes = found.pop("estimates"), found.pop("free_bytes")
-    contestant.record.update(found, device=found["environment"]["device_type"])
+    contestant.record.update(found)
     return contestant
 
 

@@ -31,6 +31,8 @@ from bench.cost.processes import MeasurementError
 MEASURED = "measured"
 # What makes two measurements the same measurement.
 IDENTITY = ("arch", "num_classes", "image_size", "protocol", "cost", "device")
+# Of the environment: two GPUs of one machine, or two numbers of threads, have a record each.
+PLACE = ("device", "threads")
 # What must not have changed for an earlier record to be kept.
 CIRCUMSTANCES = ("torch", "device", "threads", "sources", "host")
 
@@ -54,7 +56,12 @@ class Contestant:
     def path(self) -> Path:
         """Where the record goes: readable parts, then a hash of its identity."""
         record = self.record
-        text = json.dumps({key: record[key] for key in IDENTITY}, sort_keys=True)
+        place = record["environment"] or {}
+        identity = {
+            **{key: record[key] for key in IDENTITY},
+            "environment": [place.get(key) for key in PLACE],
+        }
+        text = json.dumps(identity, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         name = "".join(c if c.isalnum() else "_" for c in self.name).lower()
         size = "x".join(map(str, record["image_size"]))

@@ -10,6 +10,7 @@ A reading that a device does not have is None, never 0.
 """
 
 import contextlib
+import os
 import resource
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.cost.nvml import Card, Match
+from bench.cost.nvml import Card, match_process
 from bench.cost.shapes import shapes_only
 from bench.cost.workload import Workload
 
@@ -34,12 +35,13 @@ class MemoryMeter:
             "resident_bytes": peak_resident_bytes(),
             "nvml_device_bytes": card.used_bytes() if card else None,
         }
+        self._others = {pid for pid, _ in (card.processes() if card else None) or ()}
 
-    def restart(self) -> None:
+    def restart(self, device: torch.device) -> None:
         """Forgets peaks and cached blocks of a GPU, so that a warm-up does not count."""
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
 
     def read(self, device: torch.device) -> dict[str, Any]:
         """Returns the peaks and present readings, and how the driver's was found."""
@@ -49,15 +51,17 @@ class MemoryMeter:
             return {**NO_READINGS, "resident_bytes": peak_resident_bytes() - before}
         torch.cuda.synchronize(device)
         before = self.baselines["nvml_device_bytes"]
-        match = self.card.process_bytes(before) if self.card else Match(None, None)
         now = self.card.used_bytes() if self.card else None
+        delta = None if before is None or now is None else now - before
+        processes = self.card.processes() if self.card else None
+        match = match_process(processes, self._others, os.getpid(), delta)
         return {
             **NO_READINGS,
             "allocated_bytes": torch.cuda.max_memory_allocated(device),
             "reserved_bytes": torch.cuda.max_memory_reserved(device),
             "nvml_process_bytes": match.bytes,
             "nvml_source": match.source,
-            "nvml_device_bytes": None if before is None or now is None else now - before,
+            "nvml_device_bytes": delta,
         }
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import records
-from bench.children import MALLOC
+from bench.children import MALLOC, WAITING
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
 LAST_WORDS = 2000  # characters at the end of a log in which the reason is looked for
@@ -47,7 +47,7 @@ class MeasuringProcess:
                 stderr=errors,
                 text=True,
                 start_new_session=True,  # Ctrl-C reaches the parent, which ends its children
-                env={**allocator, **os.environ, "PYTHONPATH": paths},
+                env={**WAITING, **allocator, **os.environ, "PYTHONPATH": paths},
             )
         self._log = log
         self._send(config)

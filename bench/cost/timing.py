@@ -50,13 +50,13 @@ def _events(work: Timed) -> Sample:
 
     def mark() -> None:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(work.device))
         events.append(event)
 
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(work.device)
     start = time.perf_counter()
     work.run(mark)
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(work.device)
     wall = 1e3 * (time.perf_counter() - start)
     laps = [one.elapsed_time(two) for one, two in itertools.pairwise(events)]
     device = _named(work, laps, events[0].elapsed_time(events[-1]))
@@ -70,7 +70,7 @@ def _host_clocks(work: Timed) -> Sample:
 
     def mark() -> None:
         if cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(work.device)
         readings.append((1e3 * time.perf_counter(), 1e3 * time.process_time()))
 
     work.run(mark)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_cost import cost_composer
 
-from bench.cost.child import serve
+from bench.cost.child import Child, answer, serve
 
 Compose = Callable[..., dict[str, Any]]
 
@@ -27,9 +27,10 @@ def ask(config: dict[str, Any], *tasks: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_describing_needs_no_measurement(cost_config: Compose) -> None:
-    (reply,) = ask(cost_config(), {"task": "describe"})
+    where, reply = ask(cost_config(), {"task": "environment"}, {"task": "describe"})
+    assert where["answer"]["environment"]["device_type"] == "cpu"
+    assert where["answer"]["arithmetic"]["precision"] == "fp32"
     found = reply["answer"]
-    assert found["environment"]["device_type"] == "cpu"
     assert found["work"]["model_bytes"] == 4 * found["work"]["parameters"]
     # 2-bit indices of 4 channels: 16x24, 8x12, 4x6 and 2x3 windows.
     assert found["storage"] == {
@@ -38,7 +39,6 @@ def test_describing_needs_no_measurement(cost_config: Compose) -> None:
     }
     estimates = found["estimates"]
     assert estimates["training"] > estimates["time"] > estimates["inference"] > 0
-    assert found["arithmetic"]["precision"] == "fp32"
 
 
 def test_a_training_turn_gives_every_phase_by_two_clocks(cost_config: Compose) -> None:
@@ -129,3 +129,24 @@ def test_a_network_that_looks_at_its_numbers_is_run_for_real(
     assert found["work"]["multiply_accumulates"] == 3 * 11 * 32 * 48
     assert found["storage"]["retained_bytes"] is None
     assert set(found["estimates"].values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "out_of_memory",
+        ),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "failed"),
+    ],
+)
+def test_every_allocator_is_understood(error: Exception, state: str) -> None:
+    class Failing(Child):
+        def fail_task(self) -> None:
+            raise error
+
+    assert answer(Failing({"cost": {}}), "fail")["state"] == state

@@ -21,17 +21,19 @@ def cost_config(tiny_config: Compose) -> Compose:
     return cost_composer(tiny_config)
 
 
-DESCRIBED = {
+WHERE = {
     "environment": {
         "device_type": "cpu", "torch": "t", "device": "d", "threads": 1, "sources": "s",
         "host": "h",
     },
     "arithmetic": {},
+}  # fmt: skip
+DESCRIBED = {
     "work": {"parameters": 1},
     "storage": {"retained_bytes": None, "retained_bytes_first_level": None},
     "estimates": {"time": 10, "training": 10, "inference": 10},
     "free_bytes": 1000,
-}  # fmt: skip
+}
 
 
 class Stage:
@@ -71,6 +73,7 @@ class Actor:
             return dict(played)
         wall = {"forward_ms": 1.0, "backward_ms": 2.0, "optimiser_ms": 0.1, "step_ms": 3.1}
         return {
+            "environment": dict(WHERE),
             "describe": dict(DESCRIBED),
             "memory": {"readings": {"resident_bytes": 5}, "baselines": {}, "missing": {}},
             "warm_up": {"step_ms": [3.1], "steady": True},
@@ -143,6 +146,7 @@ def test_a_network_that_cannot_be_built_is_a_row_too(stage: Stage, cost_config: 
     record = records.read_json(paths[0])
     assert (record["state"], record["reason"]) == (records.FAILED, "network: no such layer")
     assert record["work"] is None
+    assert record["environment"]["device"] == "d"
     assert stage.names("turn") == ["B"] * 3
 
 
@@ -218,10 +222,29 @@ def test_what_was_measured_is_not_measured_again(stage: Stage, cost_config: Comp
 def test_other_sources_are_measured_again(stage: Stage, cost_config: Compose) -> None:
     config = named(cost_config(), "A")
     measure([config])
-    changed = {**DESCRIBED, "environment": {**DESCRIBED["environment"], "sources": "new"}}
-    stage.answers["A", "describe"] = changed
+    changed = {"environment": {**WHERE["environment"], "sources": "new"}, "arithmetic": {}}
+    stage.answers["A", "environment"] = changed
     measure([config])
     assert len(stage.names("turn")) == 6
+
+
+def test_numbers_of_threads_have_a_record_each(stage: Stage, cost_config: Compose) -> None:
+    (one,) = measure([named(cost_config(), "A")])
+    environment = {**WHERE["environment"], "threads": 2}
+    stage.answers["A", "environment"] = {"environment": environment, "arithmetic": {}}
+    (two,) = measure([named(cost_config(), "A")])
+    assert one != two
+    assert records.read_json(one)["environment"]["threads"] == 1
+
+
+def test_a_network_that_failed_has_its_record_replaced_when_it_is_mended(
+    stage: Stage, cost_config: Compose
+) -> None:
+    stage.answers["A", "describe"] = MeasurementError(records.FAILED, "no such layer")
+    failed = measure([named(cost_config(), "A")])
+    del stage.answers["A", "describe"]
+    assert measure([named(cost_config(), "A")]) == failed
+    assert records.read_json(failed[0])["state"] == "measured"
 
 
 def test_a_dry_run_measures_nothing(

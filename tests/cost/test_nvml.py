@@ -1,78 +1,205 @@
 """What NVML says, by recorded answers; and its real absence."""
 
+import os
+from collections.abc import Sequence
+
 import pynvml
 import pytest
+import torch
+from recorded_nvml import GIGABYTE, UUID, RecordedDriver
 
-from bench.cost.check import judge_processes
-from bench.cost.nvml import Card, Match, match_process, nvml_uuid, throttle_reasons
+from bench.cost.check import Finding, check_driver, judge_processes
+from bench.cost.memory import MemoryMeter
+from bench.cost.nvml import Card, Match, cuda_card, match_process, nvml_names, throttle_reasons
 
-GIGABYTE = 10**9
-# (processes listed, our process id, growth of the card) -> what is taken, and why
+DELTA = GIGABYTE // 2
+# (processes, ids that were there before, our id) -> what is taken, and how it was told
 RECORDED = {
-    "bare metal": ([(812, 3 * GIGABYTE), (977, 2 * GIGABYTE)], 977, 2 * GIGABYTE, "pid"),
-    "container, alone": ([(40112, 2 * GIGABYTE)], 7, 2 * GIGABYTE, "only process"),
-    "container, with others": (
-        [(40112, 2 * GIGABYTE), (40113, GIGABYTE)], 7, GIGABYTE // 2, "device delta",
-    ),
-    "memory hidden": ([(977, None)], 977, GIGABYTE // 2, "device delta"),
-    "none listed": ([], 977, GIGABYTE // 2, "device delta"),
+    "bare metal": ([(812, 3), (977, 2)], [812], 977, Match(2, "pid")),
+    "container, alone": ([(40112, 2)], [], 7, Match(2, "only new process")),
+    "container, others before": ([(412, 2), (413, 1)], [413], 7, Match(2, "only new process")),
+    "container, others since": ([(40112, 2), (40113, 1)], [], 7, Match(DELTA, "device delta")),
+    "container, only another": ([(40113, 1)], [40113], 7, Match(DELTA, "device delta")),
+    "container, our id is another's": ([(7, 9), (40112, 2)], [7], 7, Match(2, "only new process")),
+    "memory hidden": ([(977, None)], [], 977, Match(DELTA, "device delta")),
+    "ours hidden, another's not": ([(977, None), (5, 1)], [], 977, Match(DELTA, "device delta")),
+    "none listed": ([], [], 977, Match(DELTA, "device delta")),
+    "the driver lists nothing": (None, [], 977, Match(DELTA, "device delta")),
 }  # fmt: skip
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> RecordedDriver:
+    """A driver with one card that nobody uses; CUDA_VISIBLE_DEVICES is not set."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return RecordedDriver(monkeypatch)
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_our_memory_is_found_among_the_processes(name: str) -> None:
-    processes, pid, expected, source = RECORDED[name]
-    assert match_process(processes, pid, GIGABYTE // 2) == Match(expected, source)
+    processes, before, pid, expected = RECORDED[name]
+    assert match_process(processes, before, pid, DELTA) == expected
 
 
 def test_without_any_reading_there_is_none() -> None:
-    assert match_process([], 977, None) == Match(None, None)
+    assert match_process([], [], 977, None) == Match(None, None)
 
 
 @pytest.mark.parametrize(
     ("uuid", "visible", "expected"),
     [
-        ("8f3e", None, "GPU-8f3e"),
-        ("GPU-8f3e", "1", "GPU-8f3e"),
-        ("8f3e", "GPU-8f3e", "GPU-8f3e"),
-        ("8f3e", "MIG-77aa,MIG-77ab", "MIG-77aa"),
+        ("8f3e", None, ["GPU-8f3e", "MIG-8f3e"]),
+        ("GPU-8f3e", "1", ["GPU-8f3e", "MIG-8f3e"]),
+        ("8f3e", "GPU-8f", ["GPU-8f3e", "MIG-8f3e"]),
+        ("8f3e", "MIG-77aa,MIG-77ab", ["MIG-77aa", "GPU-8f3e", "MIG-8f3e"]),
     ],
 )
 def test_a_card_goes_by_its_uuid_and_a_slice_by_its_own(
-    uuid: str, visible: str | None, expected: str
+    uuid: str, visible: str | None, expected: list[str]
 ) -> None:
-    assert nvml_uuid(uuid, visible) == expected
+    assert nvml_names(uuid, visible) == expected
 
 
-def test_heat_throttles_and_a_power_cap_does_not() -> None:
+@pytest.mark.parametrize(
+    ("known", "visible", "found"),
+    [
+        ([f"GPU-{UUID}"], "0", f"GPU-{UUID}"),
+        (["MIG-77aa", f"GPU-{UUID}"], "MIG-77aa", "MIG-77aa"),
+        ([f"MIG-{UUID}"], None, f"MIG-{UUID}"),  # torch gave the slice's UUID
+        ([f"GPU-{UUID}"], "MIG-77", f"GPU-{UUID}"),  # an abbreviation, which NVML does not take
+    ],
+)
+def test_the_narrowest_name_that_the_driver_knows_is_taken(
+    monkeypatch: pytest.MonkeyPatch, known: list[str], visible: str | None, found: str
+) -> None:
+    RecordedDriver(monkeypatch, *known)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    card = Card(UUID)
+    assert card.uuid == found
+    assert card.is_mig() == found.startswith("MIG-")
+
+
+def test_a_card_that_the_driver_does_not_know_is_an_error(driver: RecordedDriver) -> None:
+    with pytest.raises(pynvml.NVMLError, match="Not Found"):
+        Card("another")
+
+
+def test_heat_throttles_and_a_power_cap_does_not(driver: RecordedDriver) -> None:
     cap, heat = (
-        pynvml.nvmlClocksThrottleReasonSwPowerCap,
-        pynvml.nvmlClocksThrottleReasonHwThermalSlowdown,
+        pynvml.nvmlClocksEventReasonSwPowerCap,
+        pynvml.nvmlClocksEventReasonHwThermalSlowdown,
     )
-    assert throttle_reasons(cap | pynvml.nvmlClocksThrottleReasonGpuIdle) == []
-    assert throttle_reasons(cap | heat) == ["hardware thermal slowdown"]
+    assert throttle_reasons(cap | pynvml.nvmlClocksEventReasonGpuIdle) == []
+    driver.answers["CurrentClocksEventReasons"] = cap | heat
+    assert Card(UUID).state() == {
+        "sm_clock_mhz": 1410,
+        "power_watts": 250.0,
+        "temperature_celsius": 51,
+        "throttled": ["hardware thermal slowdown"],
+        "noted": ["power cap"],
+    }
 
 
 def test_other_processes_are_reported_in_words() -> None:
-    assert judge_processes([(977, GIGABYTE)], 977) == (True, "none on this card")
+    alone, text = judge_processes([(977, GIGABYTE)], 977)
+    assert alone
+    assert "none" in text
     sound, text = judge_processes([(977, GIGABYTE), (5, None)], 977)
     assert sound is False
     assert "process ids 5" in text
     assert "hides the memory of 1" in text
 
 
-def test_a_refused_reading_is_none_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As without permission, or on a slice that has no power reading."""
+def test_a_list_that_is_refused_is_not_an_empty_one() -> None:
+    sound, text = judge_processes(None, 977)
+    assert sound is None
+    assert text.startswith("n/a")
 
-    def refuse(handle: object) -> int:
-        raise pynvml.NVMLError_NoPermission
 
-    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", refuse)
-    card = Card("8f3e")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pynvml.NVMLError_NoPermission(),
+        pynvml.NVMLError_NotSupported(),
+        pynvml.NVMLLibraryMismatchError("the driver is too old"),
+    ],
+)
+def test_a_refused_reading_is_none_with_its_reason(
+    driver: RecordedDriver, refusal: Exception
+) -> None:
+    """As without permission, on a slice that has no power reading, or with an old driver."""
+    for what in driver.answers:
+        driver.answers[what] = refusal
+    card = Card(UUID)
     assert card.energy_joules() is None
-    assert card.missing == {"energy": "Insufficient Permissions"}
+    assert card.processes() is None
+    assert card.used_bytes() is None
+    assert set(card.state().values()) == {None}
+    assert not card.is_mig()
+    assert card.missing["energy"] == str(refusal)
+
+
+def findings(driver: RecordedDriver) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for finding in check_driver(Card(UUID), None):
+        found.setdefault(finding.what, []).append(finding)
+    return found
+
+
+def words(found: Sequence[Finding]) -> str:
+    return "; ".join(finding.text for finding in found)
+
+
+def test_the_check_says_in_words_what_the_driver_does_not_tell(
+    driver: RecordedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    driver.answers["ComputeRunningProcesses"] = pynvml.NVMLError_NoPermission()
+    driver.answers["MigMode"] = [pynvml.NVML_DEVICE_MIG_ENABLE, pynvml.NVML_DEVICE_MIG_ENABLE]
+    found = findings(driver)
+    text = words(found["driver"])
+    assert "CUDA_VISIBLE_DEVICES=3: matched by UUID" in text
+    assert "processes: n/a (Insufficient Permissions)" in text
+    assert "MIG is on" in text
+    assert "1000 MB of the card are in use" in text
+    assert found["other processes"][0].sound is None
+
+
+def test_the_check_fails_beside_foreign_processes_and_while_the_card_is_throttled(
+    driver: RecordedDriver,
+) -> None:
+    driver.processes((5, GIGABYTE))
+    driver.answers["CurrentClocksEventReasons"] = pynvml.nvmlClocksEventReasonHwSlowdown
+    found = findings(driver)
+    assert found["other processes"][0].sound is False
+    assert found["clock"] == [Finding("clock", False, "throttled now: hardware slowdown")]
+
+
+def test_memory_on_a_card_is_what_came_since_the_baseline(
+    driver: RecordedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All sources of a GPU, with a foreign process that was there before."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 200)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 300)
+    driver.processes((5, GIGABYTE))
+    meter = MemoryMeter(Card(UUID))
+    driver.processes((5, GIGABYTE), (os.getpid(), 700))
+    driver.answers["MemoryInfo"].used = GIGABYTE + 800
+    assert meter.baselines["nvml_device_bytes"] == GIGABYTE
+    assert meter.read(torch.device("cuda")) == {
+        "allocated_bytes": 200,
+        "reserved_bytes": 300,
+        "nvml_process_bytes": 700,
+        "nvml_source": "pid",
+        "nvml_device_bytes": 800,
+        "resident_bytes": None,
+    }
+
+
+def test_a_device_that_is_not_nvidias_has_no_card() -> None:
+    assert cuda_card("cpu") == (None, "no GPU is asked for")
+    assert cuda_card("mps") == (None, "no GPU is asked for")
 
 
 def test_a_machine_without_a_driver_says_so() -> None:

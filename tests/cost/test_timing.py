@@ -22,21 +22,55 @@ def test_a_sleep_takes_its_time_and_computes_nothing() -> None:
     assert sample["wall"]["forward_ms"] == sample["wall"]["step_ms"]
 
 
+class TwoPhases(KnownWork):
+    """The function once as a forward pass, and once as a backward pass."""
+
+    def phases(self) -> tuple[str, ...]:
+        return ("forward", "backward")
+
+    def run(self, mark: Callable[[], None] = lambda: None) -> None:
+        mark()
+        self.function()
+        mark()
+        self.function()
+        mark()
+
+
 def test_phases_add_up_to_the_step() -> None:
-    class TwoPhases(KnownWork):
-        def phases(self) -> tuple[str, ...]:
-            return ("forward", "backward")
-
-        def run(self, mark: Callable[[], None] = lambda: None) -> None:
-            mark()
-            time.sleep(0.002)
-            mark()
-            time.sleep(0.005)
-            mark()
-
-    wall = take_sample(TwoPhases(lambda: None, CPU))["wall"]
+    wall = take_sample(TwoPhases(lambda: time.sleep(0.005), CPU))["wall"]
     assert wall["forward_ms"] + wall["backward_ms"] == pytest.approx(wall["step_ms"], abs=1e-3)
     assert wall["backward_ms"] >= 5
+
+
+def test_on_a_gpu_events_mark_the_phases_and_nothing_waits_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The order of calls, on a second GPU that is not there; each event is 3 ms after the last."""
+    calls: list[str] = []
+    moments = iter(range(0, 100, 3))
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: str) -> None:
+            calls.append(f"event on {stream}")
+            self.moment = next(moments)
+
+        def elapsed_time(self, later: "Event") -> float:
+            return later.moment - self.moment
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append(f"wait, {device}"))
+    work = TwoPhases(lambda: calls.append("work"), torch.device("cuda:1"))
+    sample = take_sample(work)
+    event, wait = "event on stream of cuda:1", "wait, cuda:1"
+    by_events = [wait, event, "work", event, "work", event, wait]
+    by_the_wall = [wait, "work", wait, "work", wait]
+    assert calls == by_events + by_the_wall
+    assert sample["device"] == {"forward_ms": 3, "backward_ms": 3, "step_ms": 6}
+    assert set(sample["wall"]) == {"forward_ms", "backward_ms", "step_ms"}
 
 
 def test_a_warm_up_goes_on_until_times_settle() -> None:

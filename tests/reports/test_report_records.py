@@ -153,33 +153,6 @@ def test_a_malformed_cost_record_is_passed_over_and_named(
     assert "foreign.json" in shown
 
 
-def test_table_6_has_medians_quartiles_and_what_could_not_be_measured(
-    make_run: Make, make_cost: Make, tmp_path: Path
-) -> None:
-    make_cost("SegNet", [10.0, 20.0, 30.0, 40.0, 50.0])
-    make_cost("DeconvNet", [10.0], state="out_of_memory", reason="90 GB", time=None, memory=None)
-    make_cost("FCN (learnt deconv)", [5.0], memory={"training": {"readings": None}})
-    (table,) = numbered_table("6", [], context_of(tmp_path / "runs"))
-    cells = {row.label: row.cells for section in table.sections for row in section.rows if row.ours}
-    forward, backward, training, inference, model = cells["SegNet"]
-    assert (forward.value, forward.low, forward.high, forward.published) == (30, 20, 40, 422.5)
-    assert backward.value == 60
-    assert (training.value, inference.value, model.value) == (6000, 1000, 5.7)
-    assert cells["DeconvNet"][0].text == "out of memory"
-    assert cells["FCN (learnt deconv)"][2].text == "n/a"
-    marks = {row.label: row.marks for section in table.sections for row in section.rows}
-    assert "training memory: NVML, this process" in marks["SegNet"]
-    assert "out of memory: 90 GB" in marks["DeconvNet"]
-
-
-def test_costs_of_different_machines_are_separated(make_cost: Make, tmp_path: Path) -> None:
-    make_cost("SegNet", [10.0])
-    make_cost("SegNet", [99.0], environment={"device": "Other GPU"})
-    (table,) = numbered_table("6", [], context_of(tmp_path / "runs"))
-    assert [section.title.split(",")[0] for section in table.sections] == ["Test GPU", "Other GPU"]
-    assert table.sections[1].difference
-
-
 def test_all_506_published_cells_are_shipped_446_of_them_numbers() -> None:
     assert len(published()) == 506
     assert sum(cell.number is not None for cell in published().values()) == 446
