@@ -67,10 +67,11 @@ def latex(table: Table) -> str:
 def _section(table: Table, section: Section) -> str:
     grouped = any(column.group for column in table.columns)
     heads = [("", "network"), *((escaped(c.group), escaped(c.name)) for c in table.columns)]
+    letters = section.footnotes()
     lines = [
         line
         for row in section.rows
-        for line in _lines(escaped(label(section, row)), row.cells, table.columns)
+        for line in _lines(escaped(label(row, letters)), row.cells, table.columns)
     ]
     columns: pd.Index = (
         pd.MultiIndex.from_tuples(heads) if grouped else pd.Index([h[1] for h in heads])

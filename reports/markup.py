@@ -23,9 +23,10 @@ def _section(table: Table, section: Section) -> str:
     titles = list(dict.fromkeys(title for row in section.rows for title in row.details))
     heads = [("", "network"), *(("", title) for title in titles)]
     heads += [(escape(column.group), escape(column.name)) for column in table.columns]
+    letters = section.footnotes()
     lines = [
         [
-            _label(section, row),
+            _label(row, letters),
             *(escape(row.details.get(title, "")) for title in titles),
             *(_cell(*pair) for pair in zip(row.cells, table.columns, strict=True)),
         ]
@@ -62,9 +63,9 @@ def _notes(lines: list[str]) -> str:
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
-def _label(section: Section, row: Row) -> str:
+def _label(row: Row, letters: dict[str, str]) -> str:
     kind = "ours" if row.ours else "published"
-    return f'<span class="network {kind}">{escape(label(section, row))}</span>'
+    return f'<span class="network {kind}">{escape(label(row, letters))}</span>'
 
 
 def _cell(cell: Cell, column: Column) -> str:

@@ -2,15 +2,15 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from handmade import IMAGES, evidence
+from handmade import IMAGES, evidence, write_many
 
 from bench import records
 from reports.__main__ import main
@@ -220,28 +220,24 @@ def test_a_report_loads_neither_torch_nor_matplotlib(make_run: Make, tmp_path: P
     assert done.returncode == 0, done.stderr.decode()
 
 
-def generate(make_run: Make, count: int, runs: Path) -> None:
-    classes = [f"class {index}" for index in range(11)]
-    for number in range(count):
-        share = 0.3 + 0.5 * (number * 7919 % 1000) / 1000
-        make_run(f"Net {number // 5}", share, seed=number % 5, classes=classes, spread=5, runs=runs)
-
-
-def seconds(runs: Path) -> float:
-    start = time.perf_counter()
+def processor_seconds(runs: Path) -> float:
+    """Reports, and returns the processor's time, which other programs hardly lengthen."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "reports", str(runs)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("count", "limit"), [(100, 3.0), (5000, 30.0)])
+@pytest.mark.parametrize(("count", "first", "again"), [(100, 10.0, 5.0), (5000, 60.0, 20.0)])
 def test_tables_of_many_runs_are_there_in_time(
-    make_run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, limit: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, first: float, again: float
 ) -> None:
+    """The bounds are some three times what was measured; tests/benchmarks/reports.py measures."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the disk is not what is timed
-    generate(make_run, count, tmp_path / "many")
-    seconds(tmp_path / "many")  # opens the evidence, and keeps the intervals
-    assert seconds(tmp_path / "many") < limit
+    write_many(tmp_path / "many", count)
+    assert processor_seconds(tmp_path / "many") < first
+    assert processor_seconds(tmp_path / "many") < again
