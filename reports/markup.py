@@ -2,6 +2,7 @@
 
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -79,10 +80,12 @@ def _cell(cell: Cell, column: Column) -> str:
     if cell.bold:
         words = f"<strong>{words}</strong>"
     if cell.run is not None:
-        words = f'<a href="#{anchor(cell.run)}">{words}</a>'
+        also = " ".join(map(anchor, cell.others))
+        more = f' data-also="{also}" title="{len(cell.others) + 1} runs"' if also else ""
+        words = f'<a href="#{anchor(cell.run)}"{more}>{words}</a>'
     return f'<span data-value="{cell.value!r}">{words}</span>{small}'
 
 
 def anchor(run: Path) -> str:
-    """Names the place of a run, or of a cost record, on the page."""
-    return f"run-{escape(run.stem if run.suffix == '.json' else run.name)}"
+    """Names the place of a run, or of a cost record, on the page; a word without spaces."""
+    return f"cost-{quote(run.stem)}" if run.suffix == ".json" else f"run-{quote(run.name)}"

@@ -92,6 +92,17 @@ def rows_of(table: str) -> list[str]:
     return list(dict.fromkeys(r for t, r, _ in published() if t == table))
 
 
+@cache
+def _ranks() -> dict[str, int]:
+    names = dict.fromkeys(name for table in ("1", "3", "6") for name in rows_of(table))
+    return {name: rank for rank, name in enumerate(names)}
+
+
+def rank_of(network: str) -> tuple[int, str]:
+    """Sorts networks in one order everywhere: as the paper's tables do, others by name."""
+    return _ranks().get(network, len(_ranks())), network
+
+
 def printed(table: str, row: str, column: str | None) -> Printed | None:
     """Returns what the paper prints for a network, by its display name, or None."""
     if table == "2" and row == "SegNet":
