@@ -51,6 +51,11 @@ def read_literature(path: Path) -> dict[tuple[str, str, str], Printed]:
     Raises:
         ValueError: the file is missing, a column is, or a table or column is not one of ours.
     """
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; --literature takes a CSV with the columns "
+            f"{', '.join(sorted(LITERATURE_COLUMNS))}"
+        )
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

@@ -74,6 +74,28 @@ def test_a_folder_without_runs_is_an_error_in_one_line(
     assert folder in errors
 
 
+def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) -> None:
+    folder = make_run("SegNet", 0.8)
+    code, _, errors = call("statsu", folder.parent)
+    assert code == 2
+    assert errors == (
+        "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
+        "claims; give the folder that holds the runs\n"
+    )
+
+
+def test_status_gives_long_reasons_in_full_once(call: Call, make_run: Make, tmp_path: Path) -> None:
+    reason = "the loss of a network became nan at iteration 12 with protocol.lr=10; lower it"
+    for seed in range(3):
+        folder = make_run("FCN-Basic-NoAddition-NoDimReduction", None, seed=seed)
+        records.write_json(folder / "end.json", {"state": "diverged", "reason": reason})
+    _, shown, _ = call("status", tmp_path / "runs")
+    joined = " ".join(shown.split())
+    assert joined.count(reason) == 1
+    assert "FCN-Basic-NoAddition-NoDimReduction, seed 0 and 2 more: the loss" in joined
+    assert max(map(len, shown.splitlines())) <= 100
+
+
 def test_status_shows_every_run_and_counts_them(call: Call, make_run: Make, tmp_path: Path) -> None:
     make_run("SegNet", 0.8)
     make_run("FCN", None, state="diverged")
@@ -128,6 +150,14 @@ def test_compare_refuses_what_was_evaluated_on_other_images(call: Call, make_run
     code, _, errors = call("compare", one, other)
     assert code == 2
     assert "different images" in errors
+
+
+def test_compare_names_the_splits_that_there_are(call: Call, make_run: Make) -> None:
+    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6)
+    code, _, errors = call("compare", one, other, "--split", "tset")
+    assert code == 2
+    assert "no last evaluation of split 'tset'" in errors
+    assert "there are evaluations of test" in errors
 
 
 def test_choose_lists_what_fits_and_says_why_the_rest_does_not(

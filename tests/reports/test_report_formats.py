@@ -33,8 +33,9 @@ def test_a_cell_has_our_figure_its_interval_the_papers_and_the_difference() -> N
     assert r"{\scriptsize 50.0 (-2.3)}" in shown
 
 
-def test_latex_uses_booktabs() -> None:
+def test_latex_uses_booktabs_and_leaves_the_numbering_to_latex() -> None:
     shown = latex(table())
+    assert r"\caption{As Table 1: decoder variants. section SegNet." in shown
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert shown.count(rule) == 1
     assert "hline" not in shown
