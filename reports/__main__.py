@@ -41,14 +41,28 @@ EXIT_WORSE = 1
 def main() -> None:
     """Runs a subcommand; `tables` where none is named."""
     words = sys.argv[1:]
-    if words and words[0] not in {*COMMANDS, "-h", "--help"}:
-        words.insert(0, "tables")
     try:
+        if words and words[0] not in {*COMMANDS, "-h", "--help"}:
+            _require_folder(words[0])
+            words.insert(0, "tables")
         options = parser().parse_args(words)
         sys.exit(COMMANDS[options.subcommand](options))
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+def _require_folder(word: str) -> None:
+    """Tells a mistyped command from a folder of runs.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not word.startswith("-") and not Path(word).exists():
+        raise ValueError(
+            f"{word}: no such folder, and none of the commands {', '.join(COMMANDS)}; "
+            "give the folder that holds the runs"
+        )
 
 
 def parser() -> argparse.ArgumentParser:

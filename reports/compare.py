@@ -76,9 +76,12 @@ def _evaluated(runs: Sequence[Run], split: str) -> list[Evaluated]:
     complete = [(run, evaluation) for run, evaluation in found if evaluation is not None]
     if not complete:
         states = ", ".join(dict.fromkeys(run.state for run in runs))
+        others = dict.fromkeys(
+            evaluation["split"] for run in runs for evaluation in run.evaluations
+        )
         raise ValueError(
-            f"{runs[0].folder} has no evaluation of split {split!r} yet ({states}); wait for it, "
-            "or name another with --split"
+            f"{runs[0].folder} ({states}) has no last evaluation of split {split!r}; wait for it, "
+            f"or name another with --split; there are evaluations of {', '.join(others) or 'none'}"
         )
     return complete
 

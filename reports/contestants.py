@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.published import rank_of
 from reports.runs import PLACES, Run, conditions
 
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
@@ -56,7 +57,7 @@ def _joined(grouped: list[list[Run]]) -> list[list[Run]]:
 
 
 def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contestant]:
-    """Gathers the seeds of each network; networks in the given order, then as they come.
+    """Gathers the seeds of each network; networks in the given order, then in the usual one.
 
     Networks of one name with other arguments are told apart by what differs.
     """
@@ -71,7 +72,9 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
         for runs, suffix in zip(variants, _distinctions(variants), strict=True):
             found.append(Contestant(f"{name} ({suffix})" if suffix else name, tuple(runs)))
     rank = {name: number for number, name in enumerate(order)}
-    return sorted(found, key=lambda one: rank.get(one.first.name, len(rank)))
+    return sorted(
+        found, key=lambda one: (rank.get(one.first.name, len(rank)), rank_of(one.first.name))
+    )
 
 
 def _distinctions(variants: list[list[Run]]) -> list[str]:

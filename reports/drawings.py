@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,9 +13,11 @@ from bench.metrics.ratios import ratio
 from reports import figures
 from reports.contestants import Contestant, contestants, groups
 from reports.cost import cost_of
+from reports.learning import curve_of, learning_curves
 from reports.pictures import kept_predictions, qualitative
-from reports.runs import Run, matrix, read_losses
+from reports.runs import Run, matrix
 from reports.scores import Context
+from reports.style import MOST
 
 PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
 
@@ -47,11 +50,11 @@ def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
 
 def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Figure | None]]:
     split = group[0].config["protocol"]["evaluation_splits"][0]
-    dataset = group[0].config["dataset"]
+    dataset = _dataset(group)
     ranked = _best(contestants(group), context, split)
     entries = [entry for _, entry in ranked]
     kept = [kept_predictions(one.label, one.runs, split) for one, _ in ranked]
-    pictures = [predictions for predictions in kept if predictions is not None]
+    grid = qualitative([predictions for predictions in kept if predictions], dataset, split)
     more = len(contestants(group)) - len(ranked)
     only = f" The {len(ranked)} networks with the highest mIoU." if more > 0 else ""
     return [
@@ -61,16 +64,12 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
             f"{only}",
             figures.accuracy_against_cost(entries),
         ),
-        (
-            "qualitative",
-            "Images, truth, predictions (not masked) and their errors; unlabelled truth is black. "
-            "From each network's evaluation with the highest mIoU.",
-            qualitative(pictures, dataset, split),
-        ),
+        ("qualitative", *(grid or ("", None))),
         (
             "learning",
-            f"Training loss of the lowest seed, over iterations and over time.{only}",
-            figures.learning_curves(entries),
+            "Training loss, and mIoU of the evaluations on the way, over iterations and over the "
+            f"time of training (evaluations do not count); of the lowest seed.{only}",
+            learning_curves([(entry.name, entry.curve) for entry in entries]),
         ),
         ("classes", f"Accuracy of each class, {split}.{only}", figures.class_bars(entries)),
         (
@@ -86,12 +85,20 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
     ]
 
 
+def _dataset(group: Sequence[Run]) -> dict[str, Any]:
+    """Returns the data set of a group, from where it lies here, with all pictures asked for."""
+    found = [run.config["dataset"] for run in group]
+    here = (d for d in found if d.get("root") is None or Path(d["root"]).is_dir())
+    named = dict.fromkeys(name for dataset in found for name in dataset.get("pictures") or ())
+    return {**next(here, found[0]), "pictures": list(named)}
+
+
 def _best(
     found: Sequence[Contestant], context: Context, split: str
 ) -> list[tuple[Contestant, figures.Entry]]:
     """Returns as many networks as can be told apart, those of the highest mIoU, in their order."""
     entries = [(one, _entry(one, context, split)) for one in found]
-    kept = sorted(entries, key=lambda pair: -(pair[1].miou or 0.0))[: figures.MOST]
+    kept = sorted(entries, key=lambda pair: -(pair[1].miou or 0.0))[:MOST]
     names = {entry.name for _, entry in kept}
     return [pair for pair in entries if pair[1].name in names]
 
@@ -112,7 +119,7 @@ def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
         name=one.label,
         miou=100 * estimates["mIoU"].estimate if estimates else None,
         costs={title: value for title, value in known.items() if value is not None},
-        losses=_losses(run),
+        curve=curve_of(run, context.estimates.conventions.absent_classes),
         accuracy={
             key.removeprefix("accuracy/"): 100 * estimate.estimate
             for key, estimate in estimates.items()
@@ -129,12 +136,3 @@ def _confusion(matrices: Sequence[NDArray[np.int64]]) -> NDArray[np.float64] | N
         return None
     counts = np.sum(matrices, axis=0)[:-1]
     return np.nan_to_num(ratio(counts, counts.sum(axis=1, keepdims=True)))[:, :-1]
-
-
-def _losses(run: Run) -> list[tuple[int, float, float]]:
-    lines = read_losses(run.folder)
-    seconds = accumulate(line["seconds"] for line in lines)
-    return [
-        (line["first"] + len(line["losses"]) - 1, passed, float(np.mean(line["losses"])))
-        for line, passed in zip(lines, seconds, strict=True)
-    ]

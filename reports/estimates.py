@@ -12,22 +12,24 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import records
 from bench.metrics import regions
-from bench.metrics.ratios import FloatArray, ratio
-from bench.metrics.scores import HEADLINE, PAPER, Conventions, Evidence, headline
+from bench.metrics.ratios import FloatArray
+from bench.metrics.scores import HEADLINE, PAPER, Conventions, Evidence, weighted_scores
 from bench.metrics.uncertainty import Interval, Resampling, resample, sequences
 from reports.runs import Evaluation, Run, matrix, warn
 
 CACHE = ".estimates.json"
 FORMAT = 1  # of the cache; a change in what the figures mean needs a new number
 ENOUGH_SEEDS = 3  # below, a comparison is of these weights and not of the architectures
+
+SAMPLES_KEPT = 256  # evaluations whose resamples stay in memory, some 0.1 MB each
 
 Evaluated = tuple[Run, Evaluation]
 
@@ -40,7 +42,7 @@ class Estimates:
         self._path = folder / CACHE if folder else None
         self._known = _read_cache(self._path)
         self._changed = False
-        self._samples = lru_cache(maxsize=64)(self._resampled)
+        self._samples = lru_cache(maxsize=SAMPLES_KEPT)(self._resampled)
 
     def of(self, seeds: Sequence[Evaluated]) -> dict[str, Interval]:
         """Estimates G, C, mIoU, BF and `accuracy/CLASS` of a network.
@@ -87,60 +89,51 @@ class Estimates:
     def _compute(
         self, first: Sequence[Evaluated], second: Sequence[Evaluated]
     ) -> dict[str, list[float | None]]:
-        values = self._mean(first, 0)
+        names, values = _names(first), self._mean(first, 0)
         if second:
             _require_same_images(first[0], second[0])
-            other = self._mean(second, 1)
-            values = {key: values[key] - other[key] for key in values}
+            theirs = _names(second)
+            values = values - self._mean(second, 1)[[theirs.index(name) for name in names]]
         level = Resampling().level
-        found = {}
-        for key, samples in values.items():
-            low, high = np.quantile(samples[1:], [(1 - level) / 2, (1 + level) / 2])
-            numbers = (float(samples[0]), float(low), float(high))
-            found[key] = [None if np.isnan(number) else number for number in numbers]
-        return found
-
-    def _mean(self, seeds: Sequence[Evaluated], side: int) -> dict[str, FloatArray]:
-        """Averages over seeds: (1 + resamples,) of each score, the estimate first."""
-        parts = [
-            self._samples(run.folder, e["split"], e["iteration"], e.get("variant", ""))
-            for run, e in seeds
-        ]
-        loaded = [self._arrays(part, one) for part, one in zip(parts, seeds, strict=True)]
-        count = len(loaded)
-        shape = len(next(iter(loaded[0].values()))), count
-        weights = np.full(shape, 1 / count)
-        if count >= ENOUGH_SEEDS:
-            rng = np.random.default_rng([Resampling().seed, side])
-            drawn = rng.multinomial(count, np.full(count, 1 / count), size=shape[0] - 1)
-            weights[1:] = drawn / count
+        low, high = np.quantile(values[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1)
+        numbers = np.stack([values[:, 0], low, high], axis=1).tolist()
         return {
-            key: (np.stack([one[key] for one in loaded], axis=1) * weights).sum(axis=1)
-            for key in loaded[0]
+            name: [None if isnan(number) else number for number in three]
+            for name, three in zip(names, numbers, strict=True)
         }
 
-    def _arrays(self, part: dict[str, FloatArray] | None, one: Evaluated) -> dict[str, FloatArray]:
-        """Falls back on the set's matrix where the evidence is unreadable: no interval, no BF."""
-        if part is not None:
-            return part
-        run, evaluation = one
-        confusion = matrix(evaluation)[None]
-        point = {
-            **_classes(regions.class_accuracy(confusion), run.config["dataset"]["classes"]),
-            "G": regions.global_accuracy(confusion),
-            "C": regions.mean_class_accuracy(confusion, self.conventions.absent_classes),
-            "mIoU": regions.mean_iou(confusion, self.conventions.absent_classes),
-            "BF": np.array([np.nan]),
-        }
-        missing = np.full(Resampling().resamples, np.nan)
-        return {key: np.concatenate([value, missing]) for key, value in point.items()}
+    def _mean(self, seeds: Sequence[Evaluated], side: int) -> FloatArray:
+        """Averages over seeds: (scores, 1 + resamples), the estimate first."""
+        samples = [self._of_one(*one) for one in seeds]
+        weights = _seed_weights(len(seeds), samples[0].shape[1] - 1, side)
+        return np.asarray((np.stack(samples, axis=-1) * weights).sum(axis=-1))
+
+    def _of_one(self, run: Run, evaluation: Evaluation) -> FloatArray:
+        """Scores one network on all images and on every resample: (scores, 1 + resamples).
+
+        Falls back on the set's matrix where the evidence is unreadable: no interval, no BF.
+        """
+        variant = evaluation.get("variant", "")
+        where = run.folder, evaluation["split"], evaluation["iteration"], variant
+        samples = self._samples(*where, run.config["dataset"].get("sequence"))
+        if samples is not None:
+            return samples
+        pixels, rule = regions.class_pixels(matrix(evaluation)), self.conventions.absent_classes
+        point = [
+            *regions.class_accuracy(pixels),
+            regions.global_accuracy(pixels),
+            regions.mean_class_accuracy(pixels, rule),
+            regions.mean_iou(pixels, rule),
+            np.nan,
+        ]
+        missing = np.full((len(point), Resampling().resamples), np.nan)
+        return np.column_stack([point, missing])
 
     def _resampled(
-        self, folder: Path, split: str, iteration: int, variant: str
-    ) -> dict[str, FloatArray] | None:
-        """Scores an evaluation on all images and on every resample; None if it is unreadable."""
+        self, folder: Path, split: str, iteration: int, variant: str, sequence: str | None
+    ) -> FloatArray | None:
+        """Opens the evidence of an evaluation and scores it, see `_of_one`; None: unreadable."""
         summary = {"split": split, "iteration": iteration, "variant": variant}
-        config = records.read_json(folder / "config.json")["config"]["dataset"]
         try:
             arrays = records.read_evidence(folder, summary)
             evidence = Evidence(
@@ -150,24 +143,32 @@ class Estimates:
             name = records.evaluation_name(split, iteration, variant)
             warn(f"{folder / 'evaluations' / name}.npz: {error}")
             return None
-        weights = _weights(evidence.names, config.get("sequence"))
-        scores = headline(evidence, self.conventions, weights)
-        rows = evidence.confusion.astype(np.float64)
-        counts = weights.astype(np.float64)
-        right = counts @ np.diagonal(rows, axis1=1, axis2=2)
-        accuracy = ratio(right, counts @ rows.sum(axis=2))
-        return {**_classes(accuracy, config["classes"]), **{k: scores[k] for k in HEADLINE}}
+        weights = _weights(evidence.names, sequence)
+        scores, accuracy = weighted_scores(evidence, self.conventions, weights)
+        return np.vstack([accuracy.T, *(scores[name] for name in HEADLINE)])
 
 
-def _classes(accuracy: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
-    return {f"accuracy/{name}": accuracy[:, index] for index, name in enumerate(names)}
+def _names(seeds: Sequence[Evaluated]) -> list[str]:
+    """Names the scores of an evaluation, in the order in which they are computed."""
+    run, _ = seeds[0]
+    return [*(f"accuracy/{name}" for name in run.config["dataset"]["classes"]), *HEADLINE]
+
+
+@lru_cache(maxsize=32)
+def _seed_weights(seeds: int, resamples: int, side: int) -> FloatArray:
+    """How much each seed counts: (1 + resamples, seeds); with enough of them, as drawn anew."""
+    weights = np.full((1 + resamples, seeds), 1 / seeds)
+    if seeds >= ENOUGH_SEEDS:
+        rng = np.random.default_rng([Resampling().seed, side])
+        weights[1:] = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    return weights
 
 
 @lru_cache(maxsize=8)
-def _weights(names: tuple[str, ...], pattern: str | None) -> NDArray[np.int64]:
+def _weights(names: tuple[str, ...], pattern: str | None) -> FloatArray:
     """How often each image occurs: once in the first row, as drawn in the others."""
     drawn = resample(sequences(names, pattern), resampling(pattern))
-    return np.vstack([np.ones(len(names), np.int64), drawn])
+    return np.vstack([np.ones(len(names)), drawn])
 
 
 def resampling(pattern: str | None) -> Resampling:
@@ -180,9 +181,11 @@ def _stamp(run: Run, evaluation: Evaluation) -> list[Any]:
     name = records.evaluation_name(
         evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
     )
-    path = run.folder / "evaluations" / f"{name}.npz"
-    stamp = path.stat() if path.exists() else None
-    return [run.folder.name, name, stamp.st_mtime_ns if stamp else 0, stamp.st_size if stamp else 0]
+    try:
+        stamp = (run.folder / "evaluations" / f"{name}.npz").stat()
+    except FileNotFoundError:
+        return [run.folder.name, name, 0, 0]
+    return [run.folder.name, name, stamp.st_mtime_ns, stamp.st_size]
 
 
 def _require_same_images(one: Evaluated, other: Evaluated) -> None:

@@ -18,9 +18,8 @@ def heading(table: Table) -> str:
     return f"Table {table.number}: {table.title}"
 
 
-def label(section: Section, row: Row) -> str:
-    """Returns a row's name with the letters of its footnotes."""
-    letters = section.footnotes()
+def label(row: Row, letters: dict[str, str]) -> str:
+    """Returns a row's name with the letters of its footnotes, as `Section.footnotes` gives them."""
     marks = ",".join(letters[text] for text in dict.fromkeys(row.marks))
     return f"{row.label} ({marks})" if marks else row.label
 
@@ -57,7 +56,7 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _upright(table: Table, section: Section) -> list[str]:
-    lines = _runs(section)
+    lines, letters = _runs(section), section.footnotes()
     numbered = enumerate(table.columns)
     for group, members in groupby(numbered, key=lambda pair: pair[1].group):
         columns = list(members)
@@ -65,7 +64,7 @@ def _upright(table: Table, section: Section) -> list[str]:
             some = columns[first : first + 4]
             lines += ["", _line(group, [column.name for _, column in some])]
             for row in section.rows:
-                lines += _row_lines(label(section, row), [(row.cells[n], c) for n, c in some])
+                lines += _row_lines(label(row, letters), [(row.cells[n], c) for n, c in some])
     return lines
 
 
@@ -74,10 +73,10 @@ def _runs(section: Section) -> list[str]:
     titles = list(dict.fromkeys(title for row in section.rows for title in row.details))
     if not titles:
         return []
-    lines = ["", _line("", titles)]
+    lines, letters = ["", _line("", titles)], section.footnotes()
     for row in section.rows:
         if row.details:
-            name, *rest = _name(label(section, row))
+            name, *rest = _name(label(row, letters))
             lines.append(_line(name, [row.details.get(title, "") for title in titles]))
             lines += rest
     return lines
@@ -113,10 +112,10 @@ def _line(name: str, cells: Sequence[str]) -> str:
 
 def _turned(table: Table, section: Section) -> list[str]:
     """Sets columns as lines: four networks to a block."""
-    lines = _runs(section)
+    lines, letters = _runs(section), section.footnotes()
     for first in range(0, len(section.rows), 4):
         rows = section.rows[first : first + 4]
-        names = [textwrap.wrap(label(section, row), CELL - 1) for row in rows]
+        names = [textwrap.wrap(label(row, letters), CELL - 1) for row in rows]
         lines.append("")
         for number in range(max(map(len, names))):
             lines.append(_line("", [name[number] if number < len(name) else "" for name in names]))
@@ -137,10 +136,11 @@ def markdown(table: Table) -> str:
         if section.difference:
             parts.append(f"Not comparable with the rows above: {_escaped(section.difference)}.")
         titles = list(dict.fromkeys(title for row in section.rows for title in row.details))
+        letters = section.footnotes()
         frame = pd.DataFrame(
             [
                 [
-                    _escaped(label(section, row)),
+                    _escaped(label(row, letters)),
                     *(row.details.get(title, "") for title in titles),
                     *(_markdown_cell(*pair) for pair in zip(row.cells, table.columns, strict=True)),
                 ]

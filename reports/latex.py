@@ -67,10 +67,11 @@ def latex(table: Table) -> str:
 def _section(table: Table, section: Section) -> str:
     grouped = any(column.group for column in table.columns)
     heads = [("", "network"), *((escaped(c.group), escaped(c.name)) for c in table.columns)]
+    letters = section.footnotes()
     lines = [
         line
         for row in section.rows
-        for line in _lines(escaped(label(section, row)), row.cells, table.columns)
+        for line in _lines(escaped(label(row, letters)), row.cells, table.columns)
     ]
     columns: pd.Index = (
         pd.MultiIndex.from_tuples(heads) if grouped else pd.Index([h[1] for h in heads])
@@ -79,7 +80,7 @@ def _section(table: Table, section: Section) -> str:
     tabular = styler.to_latex(
         hrules=True, column_format="l" + "r" * len(table.columns), multicol_align="c"
     )
-    caption = f"{heading(table)}. {section.title}."
+    caption = f"As {heading(table)}. {section.title}."  # LaTeX numbers tables itself
     if section.difference:
         caption += f" Not comparable with the table before: {section.difference}."
     below = [*notes(section), *table.notes]
@@ -106,7 +107,7 @@ def _lines(name: str, cells: Sequence[Cell], columns: Sequence[Column]) -> list[
     ours = [_ours(*pair) for pair in pairs]
     intervals = [interval(cell, column.digits) for cell, column in pairs]
     papers = [comparison(cell, column.digits) for cell, column in pairs]
-    lines = [[name, *ours]]
+    lines = [[rf"\addlinespace {name}", *ours]]  # a skip is possible only where a line begins
     if any(intervals):
         lines.append(["", *(_small(words) for words in intervals)])
     if any(papers):

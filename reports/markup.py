@@ -2,6 +2,7 @@
 
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -23,9 +24,10 @@ def _section(table: Table, section: Section) -> str:
     titles = list(dict.fromkeys(title for row in section.rows for title in row.details))
     heads = [("", "network"), *(("", title) for title in titles)]
     heads += [(escape(column.group), escape(column.name)) for column in table.columns]
+    letters = section.footnotes()
     lines = [
         [
-            _label(section, row),
+            _label(row, letters),
             *(escape(row.details.get(title, "")) for title in titles),
             *(_cell(*pair) for pair in zip(row.cells, table.columns, strict=True)),
         ]
@@ -62,9 +64,9 @@ def _notes(lines: list[str]) -> str:
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
-def _label(section: Section, row: Row) -> str:
+def _label(row: Row, letters: dict[str, str]) -> str:
     kind = "ours" if row.ours else "published"
-    return f'<span class="network {kind}">{escape(label(section, row))}</span>'
+    return f'<span class="network {kind}">{escape(label(row, letters))}</span>'
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -78,10 +80,12 @@ def _cell(cell: Cell, column: Column) -> str:
     if cell.bold:
         words = f"<strong>{words}</strong>"
     if cell.run is not None:
-        words = f'<a href="#{anchor(cell.run)}">{words}</a>'
+        also = " ".join(map(anchor, cell.others))
+        more = f' data-also="{also}" title="{len(cell.others) + 1} runs"' if also else ""
+        words = f'<a href="#{anchor(cell.run)}"{more}>{words}</a>'
     return f'<span data-value="{cell.value!r}">{words}</span>{small}'
 
 
 def anchor(run: Path) -> str:
-    """Names the place of a run, or of a cost record, on the page."""
-    return f"run-{escape(run.stem if run.suffix == '.json' else run.name)}"
+    """Names the place of a run, or of a cost record, on the page; a word without spaces."""
+    return f"cost-{quote(run.stem)}" if run.suffix == ".json" else f"run-{quote(run.name)}"

@@ -142,7 +142,7 @@ def machines(environments: Sequence[dict[str, Any]]) -> list[str]:
         ", ".join(
             [
                 str(e.get("device", "unknown device")),
-                f"{e.get('threads', 'n/a')} CPU threads",
+                f"CPU threads {e.get('threads', 'n/a')}",
                 f"torch {e.get('torch', 'n/a')}",
                 *([f"CUDA {e['cuda']}"] if e.get("cuda") else []),
                 *([f"driver {e['driver']}"] if e.get("driver") else []),

@@ -66,3 +66,13 @@ function filter() {
 }
 
 for (const control of [dataset, protocol, network]) control.addEventListener("input", filter);
+
+// A mean over seeds comes from several runs: the link leads to one and marks the others too.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  if (!link) return;
+  for (const row of document.querySelectorAll("tr.also")) row.classList.remove("also");
+  for (const id of (link.dataset.also || "").split(" ")) {
+    document.getElementById(id)?.classList.add("also");
+  }
+});

@@ -3,18 +3,20 @@
 import base64
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from bench import records
-from reports import figures, formats, latex
+from reports import formats, latex, style
 from reports.claims import claim_rows
 from reports.contestants import CONDITION_OF_COLUMNS, groups
 from reports.drawings import Drawing, drawings
+from reports.gaps import gaps
 from reports.markup import anchor, group_start, html
-from reports.published import SOURCE
+from reports.published import SOURCE, rank_of
 from reports.runs import Run, without_postprocessings
 from reports.scores import Context
 from reports.table import Table
@@ -44,15 +46,16 @@ def write_report(runs: Sequence[Run], context: Context, out: Path) -> Path:
     drawn = drawings(runs, context)
     pictures = {}
     for drawing in drawn:
-        picture = figures.svg(drawing.figure)
+        picture = style.svg(drawing.figure)
         pictures[drawing.name] = picture
         records.write_bytes(out / "figures" / f"{drawing.name}.svg", picture)
-        records.write_bytes(out / "figures" / f"{drawing.name}.png", figures.png(drawing.figure))
+        records.write_bytes(out / "figures" / f"{drawing.name}.png", style.png(drawing.figure))
     page = out / "index.html"
     parts = [
         _head(runs),
         '<main id="top">',
         _cards(runs),
+        _gaps(runs, context),
         '<p class="nothing" id="nothing" hidden>Nothing fits these filters.</p>',
         *(html(table) for table in tables),
         '<section id="figures"><h2>Figures</h2>',
@@ -98,7 +101,9 @@ def _head(runs: Sequence[Run]) -> str:
         for key, values in choices.items()
     )
     networks = sorted({run.name for run in runs})
-    title = f"{len(networks)} networks on {', '.join(choices['dataset'])}"
+    title = (
+        f"{len(networks)} {_plural('network', len(networks))} on {', '.join(choices['dataset'])}"
+    )
     links = "".join(
         f'<a href="#{place}">{words}</a>'
         for place, words in (
@@ -132,21 +137,27 @@ def _cards(runs: Sequence[Run]) -> str:
     runs = without_postprocessings(runs)
     states = Counter(run.state.replace("_", " ") for run in runs)
     counts = {
-        "networks": len({run.name for run in runs}),
-        "seeds": len({run.seed for run in runs}),
-        "fingerprints": len({run.fingerprint for run in runs}),
-        **{f"runs {state}": count for state, count in states.most_common()},
+        "network": len({run.name for run in runs}),
+        "seed": len({run.seed for run in runs}),
+        "fingerprint": len({run.fingerprint for run in runs}),
+        **{f"run {state}": count for state, count in states.most_common()},
     }
     cards = "".join(
-        f"<div><b>{n}</b><span>{escape(what)}</span></div>" for what, n in counts.items()
+        f"<div><b>{n}</b><span>{escape(_plural(what, n))}</span></div>"
+        for what, n in counts.items()
     )
     return f'<div class="cards">{cards}</div>'
+
+
+def _plural(words: str, count: int) -> str:
+    noun, *rest = words.split(" ", 1)
+    return " ".join([noun if count == 1 else f"{noun}s", *rest])
 
 
 def _figure(drawing: Drawing, picture: bytes) -> str:
     label = escape(drawing.caption)
     if drawing.name.startswith(RASTER):
-        data = base64.b64encode(figures.png(drawing.figure)).decode()
+        data = base64.b64encode(style.png(drawing.figure)).decode()
         inside = f'<img alt="{label}" src="data:image/png;base64,{data}">'
     else:
         inside = inline(picture, drawing.name, label)
@@ -162,7 +173,7 @@ def inline(picture: bytes, name: str, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    text = text.replace(figures.INK, "currentColor").replace(figures.LINE, "var(--line)")
+    text = text.replace(style.INK, "currentColor").replace(style.LINE, "var(--line)")
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip()
 
 
@@ -186,40 +197,51 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
     return "\n".join([*parts, "</section>"])
 
 
+def _gaps(runs: Sequence[Run], context: Context) -> str:
+    """Says what these records do not hold."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in gaps(runs, context))
+    return f'<aside class="gaps"><h2>Not here</h2><ul>{items}</ul></aside>' if items else ""
+
+
 def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:
-    """Lists the runs, with the way to their configuration and log."""
-    rows = []
-    for run in without_postprocessings(runs):
-        files = [
-            f'<a href="{escape(_relative(run.folder / name, out))}">{words}</a>'
-            for name, words in (("config.json", "config"), ("log.txt", "log"))
-            if (run.folder / name).exists()
-        ]
-        cells = [
-            escape(run.name),
-            str(run.seed),
-            escape(run.state.replace("_", " ")),
-            str(max((e["iteration"] for e in run.evaluations), default="")),
-            " ".join(files),
-        ]
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        words = f'<td class="words"><code>{escape(run.config.get("command") or "")}</code></td>'
-        rows.append(f'<tr id="{anchor(run.folder)}">{row}{words}</tr>')
-    costs = [
+    """Lists the runs, with the way to their configuration and log, and how to make them again."""
+    ordered = sorted(without_postprocessings(runs), key=lambda run: (rank_of(run.name), run.seed))
+    costs = sorted(context.costs, key=lambda cost: rank_of(cost.name))
+    rows = [_run_row(run, out) for run in ordered]
+    rows += [
         f'<tr id="{anchor(cost.path)}"><td>{escape(cost.name)}</td><td></td>'
         f"<td>{escape(cost.state)}</td><td></td>"
         f'<td><a href="{escape(_relative(cost.path, out))}">record</a></td>'
         f'<td class="words">cost: {escape(", ".join(cost.setting))}</td></tr>'
-        for cost in context.costs
+        for cost in costs
     ]
-    heads = "".join(
-        f"<th>{head}</th>" for head in ("network", "seed", "state", "evaluated", "files", "command")
-    )
+    heads = "".join(f"<th>{head}</th>" for head in ("network", "seed", "state", "evaluated"))
+    heads += '<th>files</th><th class="words">the same again, and as it was called</th>'
     return (
         f'<section id="runs"><h2>Runs</h2>{group_start("", "")}<div class="scroll" tabindex="0">'
-        f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows + costs)}'
+        f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}'
         "</tbody></table></div></div></section>"
     )
+
+
+def _run_row(run: Run, out: Path) -> str:
+    files = [
+        f'<a href="{escape(_relative(run.folder / name, out))}">{words}</a>'
+        for name, words in (("config.json", "config"), ("log.txt", "log"))
+        if (run.folder / name).exists()
+    ]
+    cells = [
+        escape(run.name),
+        str(run.seed),
+        escape(run.state.replace("_", " ")),
+        str(max((e["iteration"] for e in run.evaluations), default="")),
+        " ".join(files),
+    ]
+    again = shlex.join(["python", "-m", "bench", "--from", str(run.folder)])
+    called = run.config.get("command") or ""
+    commands = f"<code>{escape(again)}</code><small><code>{escape(called)}</code></small>"
+    row = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr id="{anchor(run.folder)}">{row}<td class="words">{commands}</td></tr>'
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -51,6 +51,11 @@ def read_literature(path: Path) -> dict[tuple[str, str, str], Printed]:
     Raises:
         ValueError: the file is missing, a column is, or a table or column is not one of ours.
     """
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; --literature takes a CSV with the columns "
+            f"{', '.join(sorted(LITERATURE_COLUMNS))}"
+        )
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -90,6 +95,17 @@ def columns_of(table: str) -> list[str]:
 def rows_of(table: str) -> list[str]:
     """Lists the rows of a table, in the paper's order."""
     return list(dict.fromkeys(r for t, r, _ in published() if t == table))
+
+
+@cache
+def _ranks() -> dict[str, int]:
+    names = dict.fromkeys(name for table in ("1", "3", "6") for name in rows_of(table))
+    return {name: rank for rank, name in enumerate(names)}
+
+
+def rank_of(network: str) -> tuple[int, str]:
+    """Sorts networks in one order everywhere: as the paper's tables do, others by name."""
+    return _ranks().get(network, len(_ranks())), network
 
 
 def printed(table: str, row: str, column: str | None) -> Printed | None:

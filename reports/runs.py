@@ -224,12 +224,17 @@ def _state(folder: Path) -> tuple[str, str]:
 
 
 def read_losses(folder: Path) -> list[dict[str, Any]]:
-    """Returns the sound lines of losses.jsonl: first, losses, seconds."""
+    """Returns the lines of losses.jsonl: first, losses, seconds; none if the file is unsound."""
+    path = folder / "losses.jsonl"
     try:
-        return list(records.read_losses(folder))
+        lines = list(records.read_losses(folder))
     except json.JSONDecodeError as error:
-        warn(f"{folder / 'losses.jsonl'}: {error}")
+        warn(f"{path}: {error}")
         return []
+    if any({"first", "losses", "seconds"} - line.keys() for line in lines):
+        warn(f"{path}: a line has not all of first, losses and seconds")
+        return []
+    return lines
 
 
 def differences(one: Run, other: Run) -> list[str]:

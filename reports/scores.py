@@ -162,7 +162,9 @@ def _score_cell(one: Contestant, column: Column, context: Context) -> Cell:
         found = context.estimates.of(seeds)[column.source[-1]]
         if isnan(found.estimate):
             return Cell(text="n/a")
-        return Cell(100 * found.estimate, 100 * found.low, 100 * found.high, run=seeds[0][0].folder)
+        percent = (100 * found.estimate, 100 * found.low, 100 * found.high)
+        first, *others = (run.folder for run, _ in seeds)
+        return Cell(*percent, run=first, others=others)
     weighting = column.source[1]
     concerned = [
         r for r in one.runs if weighting in {"", str(r.config["protocol"]["class_weights"])}

@@ -1,5 +1,6 @@
 """What a table is, before it is Markdown, LaTeX, CSV or HTML: columns, sections, rows, cells."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
@@ -40,7 +41,8 @@ class Cell:
         published: the paper's.
         text: what stands in the place of a missing value: a state, or what the paper printed.
         bold: the best of its column, or not separated from it.
-        run: the folder that the figure comes from.
+        run: the folder, or the cost record, that the figure comes from.
+        others: those of the other seeds, where it is their mean.
     """
 
     value: float | None = None
@@ -50,6 +52,7 @@ class Cell:
     text: str = ""
     bold: bool = False
     run: Path | None = None
+    others: Sequence[Path] = ()
 
     @property
     def difference(self) -> float | None:

@@ -3,10 +3,11 @@
 A confusion matrix here is int64 (K+1, K+1): rows are truth, columns prediction; the last row holds
 pixels whose truth is void, the last column predictions that are void. Every score leaves the last
 row out. A void prediction on labelled truth stays in its class's row, so it counts as wrong.
-Definitions: paper, section 4.1; the authors' compute_test_results.m.
+Definitions: paper, section 4.1; the authors' compute_test_results.m. A score takes the matrix, or
+the `ClassPixels` of it, which are all that it needs.
 """
 
-from typing import Literal, assert_never, get_args
+from typing import Literal, NamedTuple, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,21 @@ from bench.metrics.ratios import FloatArray, mean_defined, ratio
 
 AbsentClasses = Literal["paper_script", "ground_truth", "union"]
 ABSENT_CLASSES: tuple[AbsentClasses, ...] = get_args(AbsentClasses)
+
+
+class ClassPixels(NamedTuple):
+    """The pixels of each class, (..., K) each, on labelled pixels: all that the scores need.
+
+    They are linear in the confusion matrix: those of a set of images are the sums of its images'.
+    Floats will do for counts below 2^53, and are summed far faster.
+    """
+
+    right: NDArray[np.number]
+    in_truth: NDArray[np.number]
+    predicted: NDArray[np.number]
+
+
+Confusion = NDArray[np.integer] | ClassPixels
 
 
 def confusion_matrix(
@@ -69,34 +85,41 @@ def confusion_matrix(
     return confusion
 
 
-def global_accuracy(confusion: NDArray[np.integer]) -> FloatArray:
+def class_pixels(confusion: Confusion) -> ClassPixels:
+    """Right, true and predicted pixels of each class, (..., K+1, K+1) -> (..., K) each."""
+    if isinstance(confusion, ClassPixels):
+        return confusion
+    labelled = confusion[..., :-1, :]
+    right = np.diagonal(labelled, axis1=-2, axis2=-1)
+    return ClassPixels(right, labelled.sum(-1), labelled.sum(-2)[..., :-1])
+
+
+def global_accuracy(confusion: Confusion) -> FloatArray:
     """G: the share of labelled pixels that are right. (..., K+1, K+1) -> (...), 0..1 or NaN."""
-    right, in_truth, _ = _per_class_counts(confusion)
+    right, in_truth, _ = class_pixels(confusion)
     return ratio(right.sum(-1), in_truth.sum(-1))
 
 
-def class_accuracy(confusion: NDArray[np.integer]) -> FloatArray:
+def class_accuracy(confusion: Confusion) -> FloatArray:
     """The share of each class's pixels that are right: (..., K); NaN if absent from the truth."""
-    right, in_truth, _ = _per_class_counts(confusion)
+    right, in_truth, _ = class_pixels(confusion)
     return ratio(right, in_truth)
 
 
-def class_iou(confusion: NDArray[np.integer]) -> FloatArray:
+def class_iou(confusion: Confusion) -> FloatArray:
     """Intersection over union of each class: (..., K); NaN if absent from truth and prediction."""
-    right, in_truth, predicted = _per_class_counts(confusion)
+    right, in_truth, predicted = class_pixels(confusion)
     return ratio(right, in_truth + predicted - right)
 
 
 def mean_class_accuracy(
-    confusion: NDArray[np.integer], absent_classes: AbsentClasses = "paper_script"
+    confusion: Confusion, absent_classes: AbsentClasses = "paper_script"
 ) -> FloatArray:
     """C: the mean of `class_accuracy`, (...); see `_mean_over_classes` for the convention."""
     return _mean_over_classes(class_accuracy(confusion), confusion, absent_classes)
 
 
-def mean_iou(
-    confusion: NDArray[np.integer], absent_classes: AbsentClasses = "paper_script"
-) -> FloatArray:
+def mean_iou(confusion: Confusion, absent_classes: AbsentClasses = "paper_script") -> FloatArray:
     """mIoU: the mean of `class_iou`, (...); see `_mean_over_classes` for the convention."""
     return _mean_over_classes(class_iou(confusion), confusion, absent_classes)
 
@@ -111,7 +134,7 @@ def region_score(confusion: NDArray[np.integer], name: str) -> float:
 
 
 def _mean_over_classes(
-    values: FloatArray, confusion: NDArray[np.integer], absent_classes: AbsentClasses
+    values: FloatArray, confusion: Confusion, absent_classes: AbsentClasses
 ) -> FloatArray:
     """Averages (..., K) over the classes that a convention counts; NaN if it counts none.
 
@@ -120,7 +143,7 @@ def _mean_over_classes(
     union: the classes that occur in the truth or, on labelled pixels, in the prediction; a class
         that is only predicted counts 0 (torchmetrics' macro average).
     """
-    _, in_truth, predicted = _per_class_counts(confusion)
+    _, in_truth, predicted = class_pixels(confusion)
     zero_if_undefined = np.nan_to_num(values)
     match absent_classes:
         case "paper_script":
@@ -132,15 +155,6 @@ def _mean_over_classes(
         case _:
             assert_never(absent_classes)
     return mean_defined(np.where(counted, zero_if_undefined, np.nan))
-
-
-def _per_class_counts(
-    confusion: NDArray[np.integer],
-) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-    """Right, true and predicted pixels of each class, (..., K) each, on labelled pixels."""
-    labelled = confusion[..., :-1, :]
-    right = np.diagonal(labelled, axis1=-2, axis2=-1)
-    return right, labelled.sum(-1), labelled.sum(-2)[..., :-1]
 
 
 def _foreign_value(

@@ -70,7 +70,7 @@ PAPER = Conventions()
 def headline(
     evidence: Evidence,
     conventions: Conventions = PAPER,
-    weights: NDArray[np.integer] | None = None,
+    weights: NDArray[np.number] | None = None,
 ) -> dict[str, FloatArray]:
     """G, C, mIoU and BF of the images, or of many resamples of them at once.
 
@@ -82,23 +82,35 @@ def headline(
     Returns:
         Each score as (B,) fractions of 1; NaN where it is undefined.
     """
+    return weighted_scores(evidence, conventions, weights)[0]
+
+
+def weighted_scores(
+    evidence: Evidence,
+    conventions: Conventions = PAPER,
+    weights: NDArray[np.number] | None = None,
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """`headline`, and the accuracy of every class beside it: (B, K)."""
     if weights is None:
-        weights = np.ones((1, len(evidence.names)), np.int64)
+        weights = np.ones((1, len(evidence.names)))
     # float64 counts exactly up to 2^53 pixels, and multiplies far faster than int64.
-    flat = evidence.confusion.reshape(len(evidence.names), -1).astype(np.float64)
-    summed = weights.astype(np.float64) @ flat
-    confusion = summed.astype(np.int64).reshape(-1, *evidence.confusion.shape[1:])
+    weights = np.asarray(weights, np.float64)
+    of_images = np.stack(regions.class_pixels(evidence.confusion), axis=1)  # (N, 3, K)
+    summed = weights @ of_images.reshape(len(of_images), -1).astype(np.float64)
+    pixels = regions.ClassPixels(*np.moveaxis(summed.reshape(-1, *of_images.shape[1:]), 1, 0))
     per_image = image_f1(
         evidence.boundaries,
         matching=conventions.matching,
         classes=conventions.boundary_classes,
     )
-    return {
-        "G": regions.global_accuracy(confusion),
-        "C": regions.mean_class_accuracy(confusion, conventions.absent_classes),
-        "mIoU": regions.mean_iou(confusion, conventions.absent_classes),
-        "BF": ratio(weights @ np.nan_to_num(per_image), weights @ ~np.isnan(per_image)),
+    counted = (~np.isnan(per_image)).astype(np.float64)
+    scores = {
+        "G": regions.global_accuracy(pixels),
+        "C": regions.mean_class_accuracy(pixels, conventions.absent_classes),
+        "mIoU": regions.mean_iou(pixels, conventions.absent_classes),
+        "BF": ratio(weights @ np.nan_to_num(per_image), weights @ counted),
     }
+    return scores, regions.class_accuracy(pixels)
 
 
 def all_scores(evidence: Evidence) -> dict[str, Any]:

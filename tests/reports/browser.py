@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,7 @@ class Browser:
     """One window; closes with its `with` block."""
 
     def __init__(self, width: int = 1280, height: int = 900) -> None:
+        self.profile = tempfile.TemporaryDirectory()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -34,9 +36,15 @@ class Browser:
         )
         options = {
             "args": [
-                "--headless=new",
+                "--headless",
                 "--no-sandbox",
                 "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                f"--user-data-dir={self.profile.name}",
                 "--hide-scrollbars",
                 f"--window-size={width},{height}",
             ]
@@ -56,6 +64,7 @@ class Browser:
         self._call("DELETE", self.session)
         self.driver.terminate()
         self.driver.wait()
+        self.profile.cleanup()
 
     def open(self, page: Path) -> None:
         """Loads a file."""

@@ -88,6 +88,7 @@ def write_run(
     state: str | None = "finished",
     spread: int = 0,
     digest: str = "d1",
+    images: int = IMAGES,
 ) -> Path:
     """Writes the records of a run; `shares` gives the right share by (split, iteration)."""
     weighting = config["protocol"]["class_weights"]
@@ -106,17 +107,26 @@ def write_run(
     records.write_json(folder / "environment.json", environment)
     network = {"parameters": 1_425_000, "initialisation": "He initialisation", "loaded_weights": {}}
     records.write_json(folder / "network.json", network)
-    splits = {split: {"images": IMAGES, "digest": digest} for split in ("train", "test")}
+    splits = {split: {"images": images, "digest": digest} for split in ("train", "test")}
     records.write_json(folder / "data.json", {"splits": splits, "class_weights": None})
     for (split, iteration), share in shares.items():
-        arrays = evidence(share, len(config["dataset"]["classes"]), spread=spread)
-        summary = {"split": split, "iteration": iteration, "images": IMAGES}
+        arrays = evidence(share, len(config["dataset"]["classes"]), images, spread)
+        summary = {"split": split, "iteration": iteration, "images": images}
         records.write_evaluation(folder, summary, arrays)
     records.append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
     if state is not None:
         reason = None if state == "finished" else "it did not end well"
         records.write_json(folder / "end.json", {"state": state, "reason": reason})
     return folder
+
+
+def write_many(runs: Path, count: int, images: int = IMAGES) -> None:
+    """Writes runs of 11 classes, five seeds of each network, of shares from 0.3 to 0.8."""
+    classes = [f"class {index}" for index in range(11)]
+    for number in range(count):
+        config = configuration(f"Net {number // 5}", number % 5, classes=classes)
+        share = 0.3 + 0.5 * (number * 7919 % 1000) / 1000
+        write_run(runs, config, {("test", 100): share}, spread=5, images=images)
 
 
 def cost_record(name: str, forward: Sequence[float], **more: Any) -> dict[str, Any]:

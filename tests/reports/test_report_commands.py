@@ -2,15 +2,15 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from handmade import IMAGES, evidence
+from handmade import IMAGES, evidence, write_many
 
 from bench import records
 from reports.__main__ import main
@@ -74,6 +74,28 @@ def test_a_folder_without_runs_is_an_error_in_one_line(
     assert folder in errors
 
 
+def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) -> None:
+    folder = make_run("SegNet", 0.8)
+    code, _, errors = call("statsu", folder.parent)
+    assert code == 2
+    assert errors == (
+        "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
+        "claims; give the folder that holds the runs\n"
+    )
+
+
+def test_status_gives_long_reasons_in_full_once(call: Call, make_run: Make, tmp_path: Path) -> None:
+    reason = "the loss of a network became nan at iteration 12 with protocol.lr=10; lower it"
+    for seed in range(3):
+        folder = make_run("FCN-Basic-NoAddition-NoDimReduction", None, seed=seed)
+        records.write_json(folder / "end.json", {"state": "diverged", "reason": reason})
+    _, shown, _ = call("status", tmp_path / "runs")
+    joined = " ".join(shown.split())
+    assert joined.count(reason) == 1
+    assert "FCN-Basic-NoAddition-NoDimReduction, seed 0 and 2 more: the loss" in joined
+    assert max(map(len, shown.splitlines())) <= 100
+
+
 def test_status_shows_every_run_and_counts_them(call: Call, make_run: Make, tmp_path: Path) -> None:
     make_run("SegNet", 0.8)
     make_run("FCN", None, state="diverged")
@@ -128,6 +150,14 @@ def test_compare_refuses_what_was_evaluated_on_other_images(call: Call, make_run
     code, _, errors = call("compare", one, other)
     assert code == 2
     assert "different images" in errors
+
+
+def test_compare_names_the_splits_that_there_are(call: Call, make_run: Make) -> None:
+    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6)
+    code, _, errors = call("compare", one, other, "--split", "tset")
+    assert code == 2
+    assert "no last evaluation of split 'tset'" in errors
+    assert "there are evaluations of test" in errors
 
 
 def test_choose_lists_what_fits_and_says_why_the_rest_does_not(
@@ -220,28 +250,24 @@ def test_a_report_loads_neither_torch_nor_matplotlib(make_run: Make, tmp_path: P
     assert done.returncode == 0, done.stderr.decode()
 
 
-def generate(make_run: Make, count: int, runs: Path) -> None:
-    classes = [f"class {index}" for index in range(11)]
-    for number in range(count):
-        share = 0.3 + 0.5 * (number * 7919 % 1000) / 1000
-        make_run(f"Net {number // 5}", share, seed=number % 5, classes=classes, spread=5, runs=runs)
-
-
-def seconds(runs: Path) -> float:
-    start = time.perf_counter()
+def processor_seconds(runs: Path) -> float:
+    """Reports, and returns the processor's time, which other programs hardly lengthen."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "reports", str(runs)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("count", "limit"), [(100, 3.0), (5000, 30.0)])
+@pytest.mark.parametrize(("count", "first", "again"), [(100, 10.0, 5.0), (5000, 60.0, 20.0)])
 def test_tables_of_many_runs_are_there_in_time(
-    make_run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, limit: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, first: float, again: float
 ) -> None:
+    """The bounds are some three times what was measured; tests/benchmarks/reports.py measures."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the disk is not what is timed
-    generate(make_run, count, tmp_path / "many")
-    seconds(tmp_path / "many")  # opens the evidence, and keeps the intervals
-    assert seconds(tmp_path / "many") < limit
+    write_many(tmp_path / "many", count)
+    assert processor_seconds(tmp_path / "many") < first
+    assert processor_seconds(tmp_path / "many") < again

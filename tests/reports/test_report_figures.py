@@ -1,20 +1,23 @@
 """Figures: the same bytes every time, a true Pareto front, missing data, the qualitative grid."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from handmade import CLASSES, COLOURS, write_picture
+from handmade import CLASSES, COLOURS, IMAGES, evidence, write_picture
 
 from bench import records
 from bench.data.pairs import Pair
 from reports import pictures
 from reports.drawings import drawings
-from reports.figures import Entry, accuracy_against_cost, learning_curves, pareto, png, svg
+from reports.figures import Entry, accuracy_against_cost, pareto
+from reports.learning import Curve, curve_of, learning_curves
 from reports.pictures import Predictions, kept_predictions, qualitative
 from reports.runs import read_runs
+from reports.style import png, svg
 from reports.tables import context_of
 
 pytest_plugins = ["run_fixtures"]
@@ -47,7 +50,7 @@ def test_figures_are_the_same_byte_for_byte(
 
 def test_what_is_not_known_is_not_drawn() -> None:
     assert accuracy_against_cost([Entry("SegNet")]) is None
-    assert learning_curves([Entry("SegNet")]) is None
+    assert learning_curves([("SegNet", Curve())]) is None
 
 
 def test_the_pictures_come_from_the_evaluation_with_the_highest_miou(make_run: Make) -> None:
@@ -73,8 +76,10 @@ def test_the_grid_shows_image_truth_predictions_and_errors(
     pair = Pair("x", lambda: IMAGE, lambda: truth, "x")
     monkeypatch.setattr(pictures, "build", lambda *_, **__: [pair])
     dataset = {"name": "D", "root": None, "reader": {}, "classes": CLASSES, "colours": COLOURS}
-    figure = qualitative([Predictions("SegNet", tmp_path)], dataset, "test")
-    assert figure is not None
+    found = qualitative([Predictions("SegNet", tmp_path)], dataset, "test")
+    assert found is not None
+    caption, figure = found
+    assert caption.startswith("Images, truth, predictions")
     shown: list[Any] = [axes.images[0].get_array() for axes in figure.axes]
     image, painted, predicted, errors = shown
     assert (image == IMAGE).all()
@@ -88,11 +93,121 @@ def test_the_grid_shows_image_truth_predictions_and_errors(
     ]
 
 
-def test_without_the_data_set_there_is_no_grid(
+def kept(folder: Path, *names: str) -> Predictions:
+    for name in names:
+        write_picture(folder / f"{name}.png")
+    return Predictions(folder.name, folder)
+
+
+def titles(found: Any) -> list[str]:
+    _, figure = found
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+CAMVID = {
+    "name": "CamVid",
+    "root": "no such folder",
+    "reader": {"_target_": "bench.data.camvid.read"},
+    "classes": CLASSES,
+    "colours": COLOURS,
+}
+
+
+def test_without_the_data_set_predictions_stand_alone_and_the_caption_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_picture(tmp_path / "x.png")
-    reader = {"_target_": "bench.data.camvid.read"}
-    dataset = {"name": "CamVid", "root": str(tmp_path / "gone"), "reader": reader}
-    assert qualitative([Predictions("SegNet", tmp_path)], dataset, "test") is None
-    assert "gone" in capsys.readouterr().err
+    one, other = kept(tmp_path / "SegNet", "x", "y"), kept(tmp_path / "FCN", "y", "x")
+    found = qualitative([one, other], CAMVID, "test")
+    assert found is not None
+    caption, figure = found
+    assert "images and their truth are not here (dataset.root is no such folder)" in caption
+    assert len(figure.axes) == 4
+    assert [axes.get_ylabel() for axes in figure.axes] == ["SegNet", "", "FCN", ""]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == CLASSES
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_all_networks_are_shown_on_the_same_images(tmp_path: Path) -> None:
+    one = kept(tmp_path / "SegNet", *"abcdefgh")
+    other = kept(tmp_path / "FCN", *"bcdefghi")
+    assert titles(qualitative([one, other], CAMVID, "test")) == ["b", "d", "f", "h"]
+
+
+def test_images_that_were_asked_for_are_shown_before_others(tmp_path: Path) -> None:
+    one, other = kept(tmp_path / "SegNet", *"abcdefgh"), kept(tmp_path / "FCN", *"abcdefg")
+    dataset = {**CAMVID, "pictures": ["g", "h", "b"]}
+    assert titles(qualitative([one, other], dataset, "test")) == ["g", "b"]
+
+
+def test_networks_without_a_common_image_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = kept(tmp_path / "SegNet", "a"), kept(tmp_path / "FCN", "b")
+    assert qualitative([one, other], CAMVID, "test") is None
+    assert "there is no image of which SegNet, FCN all kept one" in capsys.readouterr().err
+
+
+def test_a_prediction_of_another_size_than_the_truth_is_shown_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = Pair("x", lambda: IMAGE, lambda: np.ones((48, 64), np.uint8), "x")
+    monkeypatch.setattr(pictures, "build", lambda *_, **__: [pair])
+    found = qualitative([kept(tmp_path / "SegNet", "x")], CAMVID, "test")
+    assert found is not None
+    assert found[0].startswith("Predictions alone")
+    assert "another form of the data set" in capsys.readouterr().err
+
+
+def test_losses_are_means_of_equal_stretches_whatever_the_lines_of_the_record(
+    make_run: Make,
+) -> None:
+    """600 iterations are stretches of 10; after a resume the record's lines are short."""
+    whole, resumed = (make_run("SegNet", seed=seed, max_iterations=600) for seed in (0, 1))
+    losses = [1 / (1 + iteration) for iteration in range(600)]
+    for folder, ends in ((whole, range(0, 601, 20)), (resumed, [0, 20, 40, 41, 43, 280, 600])):
+        (folder / "losses.jsonl").unlink()
+        for first, last in pairwise(ends):
+            part = losses[first:last]
+            records.append_losses(folder, first + 1, part, 0.5 * len(part))
+    one, other = (curve_of(*read_runs([folder]), "union") for folder in (whole, resumed))
+    assert np.array(one.losses) == pytest.approx(np.array(other.losses))
+    assert len(one.losses) == 60
+    assert one.losses[0] == pytest.approx((10, 5.0, sum(losses[:10]) / 10))
+    assert one.losses[-1][:2] == pytest.approx((600, 300.0))
+
+
+def test_scores_of_validations_and_milestones_are_placed_in_time(make_run: Make) -> None:
+    """80 of 100 right is an IoU of 80 / 120; the first of two stretches took 2 s, half of 4."""
+    shares = {("val", 2): 0.6, ("val", 4): 0.8, ("test", 4): 0.8, ("train", 4): 0.9}
+    validation = {"split": "val", "every": 2, "criterion": "G", "patience": None}
+    folder = make_run("SegNet", shares=shares, max_iterations=4, validation=validation)
+    (run,) = read_runs([folder])
+    curve = curve_of(run, "union")
+    assert curve.scores.keys() == {"validation", "test"}
+    assert curve.scores["validation"] == [
+        pytest.approx((2, 1.0, 100 * 60 / 140)),
+        pytest.approx((4, 2.0, 100 * 80 / 120)),
+    ]
+    figure = learning_curves([("SegNet", curve)])
+    assert figure is not None
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "", "mIoU (%)", ""]
+
+
+def test_a_row_that_only_post_processes_has_no_curve_of_its_own(make_run: Make) -> None:
+    folder = make_run("DeepLab-LargeFOV", 0.7)
+    summary = {"split": "test", "iteration": 100, "images": IMAGES, "variant": "denseCRF"}
+    records.write_evaluation(folder, summary, evidence(0.8))
+    own, post_processed = read_runs([folder])
+    assert curve_of(own, "union").losses
+    assert curve_of(post_processed, "union") == Curve()
+
+
+def test_a_line_of_losses_without_its_keys_is_named_and_draws_nothing(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    (folder / "losses.jsonl").write_text('{"first": 1}\n')
+    (run,) = read_runs([folder])
+    assert curve_of(run, "union").losses == []
+    assert "losses.jsonl" in capsys.readouterr().err

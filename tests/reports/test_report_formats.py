@@ -33,8 +33,9 @@ def test_a_cell_has_our_figure_its_interval_the_papers_and_the_difference() -> N
     assert r"{\scriptsize 50.0 (-2.3)}" in shown
 
 
-def test_latex_uses_booktabs() -> None:
+def test_latex_uses_booktabs_and_leaves_the_numbering_to_latex() -> None:
     shown = latex(table())
+    assert r"\caption{As Table 1: decoder variants. section SegNet." in shown
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert shown.count(rule) == 1
     assert "hline" not in shown
@@ -69,7 +70,7 @@ def test_names_are_words_in_html_whatever_they_hold() -> None:
     shown = html(table(NASTY, NASTY))
     assert "<script>" not in shown
     assert shown.count("&lt;script&gt;") >= 4
-    assert 'href="#run-a&lt;b"' in shown
+    assert 'href="#run-a%3Cb"' in shown
 
 
 def test_names_are_words_in_markdown_whatever_they_hold() -> None:

@@ -46,11 +46,53 @@ def browser() -> Iterator[Browser]:
 
 def test_every_figure_of_ours_leads_to_its_run(page: Path, tmp_path: Path) -> None:
     content = page.read_text()
-    targets = set(re.findall(r'href="#(run-[^"]+)"', content))
-    assert targets
+    targets = set(re.findall(r'href="#((?:run|cost)-[^"]+)"', content))
+    assert {target.partition("-")[0] for target in targets} == {"run", "cost"}
     assert all(f'id="{target}"' in content for target in targets)
     for link in re.findall(r'href="(\.\.[^"]+)"', content):
         assert (page.parent / link).is_file()
+
+
+def test_a_mean_over_seeds_leads_to_all_its_runs(make_run: Make, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run("SegNet", 0.8, seed=seed)
+    root = tmp_path / "runs"
+    page = write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
+    content = page.read_text()
+    others = "run-segnet-none-seed1 run-segnet-none-seed2"
+    assert f'href="#run-segnet-none-seed0" data-also="{others}"' in content
+    assert all(f'id="run-segnet-none-seed{seed}"' in content for seed in range(3))
+
+
+def test_the_page_says_how_to_make_each_run_again(page: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "segnet-basic-none-seed0"
+    assert f"<code>python -m bench --from {folder}</code>" in page.read_text()
+
+
+def test_the_page_says_what_its_records_do_not_hold(page: Path) -> None:
+    content = page.read_text()
+    missing = content[content.index("Not here") : content.index("</aside>")]
+    assert "The images of Streets (dataset.root is no such folder" in missing
+    assert "Kept predictions, of SegNet." in missing
+    assert "Measured time and memory, of SegNet." in missing
+    assert "Trained weights, of all networks." in missing
+    assert "evidence" not in missing
+
+
+def test_a_page_of_records_that_hold_all_does_not_complain(
+    make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    make_cost("SegNet", [10.0])
+    write_picture(folder / "predictions" / "test-0000100" / "a0001.png")
+    for name in ("log.txt", "weights-last.pt"):
+        (folder / name).write_text("")
+    content = records.read_json(folder / "config.json")
+    content["config"]["dataset"]["root"] = str(tmp_path)
+    records.write_json(folder / "config.json", content)
+    root = tmp_path / "runs"
+    page = write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
+    assert "Not here" not in page.read_text()
 
 
 def test_nothing_of_the_page_lies_elsewhere(page: Path) -> None:
@@ -74,7 +116,7 @@ def test_the_page_renders_without_a_complaint_and_loads_nothing(
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     }
-    outside = {url for url in requested if not url.startswith(("data:", page.as_uri()))}
+    outside = {url for url in requested if not url.startswith(("data:", "chrome:", page.as_uri()))}
     assert outside == set()
 
 
@@ -93,6 +135,22 @@ def test_a_click_sorts_by_the_exact_figures_and_a_second_one_turns_it_round(
     assert browser.run(FIRST_COLUMN) == [NASTY, "SegNet-Basic", "FCN-Basic"]
     state = "return document.querySelector('#table-1 th[aria-sort]').getAttribute('aria-sort')"
     assert browser.run(state) == "ascending"
+
+
+@pytest.mark.slow
+def test_a_click_on_a_mean_marks_the_runs_of_all_seeds(
+    make_run: Make, tmp_path: Path, browser: Browser
+) -> None:
+    for seed in range(3):
+        make_run("SegNet", 0.8, seed=seed)
+    make_run("FCN", 0.7)
+    root = tmp_path / "runs"
+    browser.open(write_report(read_runs([*root.iterdir()]), context_of(root), tmp_path / "out"))
+    browser.run("document.querySelector('a[data-also]').click()")
+    marked = "return [...document.querySelectorAll('tr:target, tr.also')].map(row => row.id)"
+    assert browser.run(marked) == [f"run-segnet-none-seed{seed}" for seed in range(3)]
+    browser.run("document.querySelector('a[href=\"#run-fcn-none-seed0\"]').click()")
+    assert browser.run(marked) == ["run-fcn-none-seed0"]
 
 
 @pytest.mark.slow
