@@ -5,9 +5,11 @@ maximum, 2 bits for a 2x2 window. ``max_pool2d(return_indices=True)`` spends 64 
 native operator finds the maximum and its int64 index is turned into 2 bits at once, four windows to
 a byte; autograd keeps nothing else. Values and gradients equal those of the native operators.
 
-Everything is scatter-free: each of the four cells of a window is a strided view of the large map,
-written (unpooling) or read (its gradient) as a whole. Hence
-``torch.use_deterministic_algorithms(True)`` works, where the native ``max_unpool2d`` refuses.
+Unpooling and its gradient have two forms of equal value; both work under
+``torch.use_deterministic_algorithms(True)``, where the native ``max_unpool2d`` refuses. A CPU
+scatters and gathers by addresses, made of the bits when they are needed. On other devices, where a
+deterministic scatter would sort, each of the four cells of a window is a strided view of the large
+map, written or read as a whole; on a CPU such access costs two to three times as much.
 """
 
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # An integer as wide as the value: times 0 or 1 it selects exactly, where a float would turn
-# inf * 0 into NaN and -1 * 0 into -0.
+# inf * 0 into NaN and -1 * 0 into -0; and torch scatters 16-bit integers ten times as fast as
+# bfloat16.
 _INTEGER = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -108,16 +111,9 @@ class _Place(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(bits)
         ctx.layout = size, channels_last
-        layout = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
-        large = torch.empty(
-            (*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout
-        )
-        codes = _unpack(bits, x.shape, channels_last)
-        integer = _INTEGER[x.element_size()]
-        for code, cell in enumerate(_cells(large.view(integer))):
-            here = (..., slice(cell.shape[2]), slice(cell.shape[3]))  # an odd edge has fewer
-            cell.copy_(x.view(integer)[here] * (codes[here] == code))
-        return large
+        place = _scatter if _uses_addresses(x) else _write_cells
+        large = place(x.view(_INTEGER[x.element_size()]), bits, size, channels_last)
+        return large.view(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -134,19 +130,105 @@ class _Pick(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(bits)
         ctx.layout = size, channels_last
-        shape = torch.Size((*x.shape[:2], (size[0] + 1) // 2, (size[1] + 1) // 2))
-        codes = _unpack(bits, shape, channels_last)
-        cells = _cells(x.view(_INTEGER[x.element_size()]))
-        small = next(cells) * (codes == 0)
-        for code, cell in enumerate(cells, start=1):
-            here = (..., slice(cell.shape[2]), slice(cell.shape[3]))
-            small[here] |= cell * (codes[here] == code)
+        pick = _gather if _uses_addresses(x) else _read_cells
+        small = pick(x.view(_INTEGER[x.element_size()]), bits, size, channels_last)
         return small.view(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         placed = _Place.apply(gradient, *ctx.saved_tensors, *ctx.layout)
         return placed, None, None, None
+
+
+def _uses_addresses(x: Tensor) -> bool:
+    return x.device.type == "cpu"
+
+
+def _scatter(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
+    """Small map to large map, integers, in the layout of the bits."""
+    shape = torch.Size((*x.shape[:2], *size))
+    codes = _unpack(bits, x.shape, channels_last)
+    memory = _as_memory(x, channels_last)
+    large = x.new_zeros(*memory.shape[:2], shape[1:].numel() // memory.shape[1])
+    for image, values, code in zip(large, memory, codes, strict=True):
+        image.scatter_(1, _addresses(code, size[1], channels_last), values)
+    return _as_map(large, shape, channels_last)
+
+
+def _gather(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
+    """Large map to small map, integers, in the layout of the bits."""
+    shape = _windows(x.shape)
+    codes = _unpack(bits, shape, channels_last)
+    memory = _as_memory(x, channels_last)
+    small = [
+        image.gather(1, _addresses(code, size[1], channels_last))
+        for image, code in zip(memory, codes, strict=True)
+    ]
+    return _as_map(torch.stack(small), shape, channels_last)
+
+
+def _addresses(codes: Tensor, width: int, channels_last: bool) -> Tensor:
+    """Where the values of one image's windows belong in `_as_memory` of its large map.
+
+    Args:
+        codes: of the image, (C, h, w). More images at once would mean temporaries, of 8 bytes a
+            window, beyond what the allocator keeps.
+        width: of the large map.
+        channels_last: the layout of both maps.
+
+    Returns:
+        int64 (1, h*w*C) channels last, or (C, h*w).
+    """
+    channels, rows, columns = codes.shape
+    step = channels if channels_last else 1  # from one column to the next
+    line = step * width
+    codes = _as_memory(codes[None], channels_last).view(-1, rows, columns * step)
+    inner = torch.arange(columns * step, device=codes.device)
+    top = 2 * line * torch.arange(rows, device=codes.device)
+    corner = top[:, None] + (inner + inner // step * step)  # each column counts twice
+    # row * line + column * step, from code = 2 * row + column.
+    offset = (codes >> 1).to(torch.int32).mul_(line - 2 * step).add_(codes, alpha=step)
+    return offset.to(torch.int64).add_(corner).flatten(1)
+
+
+def _as_memory(x: Tensor, channels_last: bool) -> Tensor:
+    """A map (N, C, H, W) as it lies in memory: (N, 1, H*W*C) channels last, or (N, C, H*W)."""
+    return x.permute(0, 2, 3, 1).flatten(1)[:, None] if channels_last else x.contiguous().flatten(2)
+
+
+def _as_map(memory: Tensor, shape: torch.Size, channels_last: bool) -> Tensor:
+    """Undoes `_as_memory`."""
+    batch, channels, height, width = shape
+    if channels_last:
+        return memory.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return memory.view(shape)
+
+
+def _windows(shape: torch.Size) -> torch.Size:
+    """The shape after pooling."""
+    return torch.Size((*shape[:2], (shape[2] + 1) // 2, (shape[3] + 1) // 2))
+
+
+def _write_cells(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
+    """Small map to large map, integers, in the layout of x."""
+    layout = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
+    large = torch.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout)
+    codes = _unpack(bits, x.shape, channels_last)
+    for code, cell in enumerate(_cells(large)):
+        here = (..., slice(cell.shape[2]), slice(cell.shape[3]))  # an odd edge has fewer
+        cell.copy_(x[here] * (codes[here] == code))
+    return large
+
+
+def _read_cells(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
+    """Large map to small map, integers."""
+    codes = _unpack(bits, _windows(x.shape), channels_last)
+    cells = _cells(x)
+    small = next(cells) * (codes == 0)
+    for code, cell in enumerate(cells, start=1):
+        here = (..., slice(cell.shape[2]), slice(cell.shape[3]))
+        small[here] |= cell * (codes[here] == code)
+    return small
 
 
 def _cells(large: Tensor) -> Iterator[Tensor]:
@@ -159,27 +241,26 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _codes(index: Tensor, width: int) -> Tensor:
-    """Native indices, flat in the plane of the given width, to codes 0..3 as int32."""
+    """Native indices, flat in the plane of the given width, to codes 0..3 as uint8."""
     rows, columns = index.shape[2:]
     corner = torch.arange(0, 2 * width * rows, 2 * width, dtype=torch.int32, device=index.device)
     corner = corner[:, None] + 2 * torch.arange(columns, dtype=torch.int32, device=index.device)
     offset = index.to(torch.int32).sub_(corner)  # 0, 1, width or width + 1
-    return offset.sub_((offset >= width).to(torch.int32).mul_(width - 2))
+    second_row = (offset >= width).view(torch.uint8)
+    return offset.to(torch.uint8) - second_row * ((width - 2) % 256)  # modulo 256, exact
 
 
 def _pack(codes: Tensor, channels_last: bool) -> Tensor:
     """Codes (N, C, h, w) to bytes, in the order in which they lie in memory."""
-    order = codes.permute(0, 2, 3, 1) if channels_last else codes
-    flat = order.to(torch.uint8).flatten()
-    four = F.pad(flat, (0, -flat.numel() % 4)).view(-1, 4)
-    return four[:, 0] | four[:, 1] << 2 | four[:, 2] << 4 | four[:, 3] << 6
+    flat = _as_memory(codes, channels_last).flatten()
+    four = F.pad(flat, (0, -flat.numel() % 4)).view(torch.int32)  # a code in each of its bytes
+    two = four | four >> 6
+    return (two | two >> 12).to(torch.uint8)
 
 
 def _unpack(bits: Tensor, shape: torch.Size, channels_last: bool) -> Tensor:
     """Bytes back to codes (N, C, h, w), uint8."""
-    shifts = torch.arange(0, 8, 2, dtype=torch.uint8, device=bits.device)
-    flat = (bits[:, None] >> shifts & 3).flatten()[: shape.numel()]
-    batch, channels, height, width = shape
-    if channels_last:
-        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
-    return flat.view(batch, channels, height, width)
+    two = bits.to(torch.int32)
+    two = two | two << 12
+    four = (two | two << 6) & 0x03030303
+    return _as_map(four.view(torch.uint8)[: shape.numel()], shape, channels_last)

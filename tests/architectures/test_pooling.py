@@ -1,6 +1,8 @@
 """Pooling with two bits a window equals the native operators, and keeps nothing but the bits."""
 
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -10,7 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from architectures import pooling
 from architectures.pooling import PoolingIndices, max_pool, max_pool_values, max_unpool
+
+# The form of unpooling for a CPU, and that for other devices, which a CPU can compute as well.
+both_forms = pytest.mark.parametrize("addresses", [True, False])
+
+
+def form(addresses: bool) -> AbstractContextManager[Any]:
+    """The context in which unpooling and its gradient have that form."""
+
+    def uses_addresses(_: Tensor) -> bool:
+        return addresses
+
+    return mock.patch.object(pooling, "_uses_addresses", uses_addresses)
+
 
 # Few values, so that ties are the rule; the special ones in every combination.
 VALUES = [-1.0, 0.0, -0.0, 1.0, 2.5, float("inf"), float("-inf"), float("nan")]
@@ -47,9 +63,10 @@ def assert_same(left: Tensor, right: Tensor) -> None:
     assert torch.equal(left.signbit() & ~left.isnan(), right.signbit() & ~right.isnan())
 
 
+@both_forms
 @settings(max_examples=200, deadline=None)
-@given(maps())
-def test_values(x: Tensor) -> None:
+@given(x=maps())
+def test_values(addresses: bool, x: Tensor) -> None:
     """Pooled and unpooled values equal the native ones, the sign of zeros included."""
     pooled, indices = max_pool(x)
     native, index = native_pool(x)
@@ -57,30 +74,45 @@ def test_values(x: Tensor) -> None:
     assert_same(max_pool_values(x), native)
     size = (x.shape[2], x.shape[3])
     assert indices.size == size
-    assert_same(max_unpool(pooled, indices), native_unpool(native, index, size))
     other = torch.randn_like(pooled)
-    assert_same(max_unpool(other, indices), native_unpool(other, index, size))
+    with form(addresses):
+        unpooled, other_unpooled = max_unpool(pooled, indices), max_unpool(other, indices)
+    assert_same(unpooled, native_unpool(native, index, size))
+    assert_same(other_unpooled, native_unpool(other, index, size))
     if x.dtype in (torch.float32, torch.float64):
-        unpooled = F.max_unpool2d(other, index, 2, 2, output_size=size)
-        assert_same(max_unpool(other, indices), unpooled)
+        assert_same(other_unpooled, F.max_unpool2d(other, index, 2, 2, output_size=size))
 
 
+@both_forms
 @settings(max_examples=200, deadline=None)
-@given(maps())
-def test_gradients(x: Tensor) -> None:
+@given(x=maps())
+def test_gradients(addresses: bool, x: Tensor) -> None:
     """Gradients through pooling and unpooling equal the native ones."""
     ours, native = (x.clone().requires_grad_() for _ in range(2))
     pooled, indices = max_pool(ours)
     native_pooled, index = native_pool(native)
-    unpooled = max_unpool(pooled * 2, indices)
     native_unpooled = native_unpool(native_pooled * 2, index, indices.size)
-    gradient = torch.randn_like(unpooled)
-    ours_gradient, middle = torch.autograd.grad(unpooled, (ours, pooled), gradient)
+    gradient = torch.randn_like(native_unpooled)
+    with form(addresses):
+        unpooled = max_unpool(pooled * 2, indices)
+        ours_gradient, middle = torch.autograd.grad(unpooled, (ours, pooled), gradient)
     native_gradient, native_middle = torch.autograd.grad(
         native_unpooled, (native, native_pooled), gradient
     )
     assert torch.equal(middle, native_middle)
     assert torch.equal(ours_gradient, native_gradient)
+
+
+@both_forms
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("width", [*range(254, 260), 513, 1025])
+def test_wide_maps(addresses: bool, layout: torch.memory_format, width: int) -> None:
+    """Rows longer than a byte can count, in several images."""
+    x = torch.randn(3, 2, 5, width).contiguous(memory_format=layout)
+    with form(addresses):
+        unpooled = max_unpool(*max_pool(x))
+    native, index = native_pool(x)
+    assert torch.equal(unpooled, native_unpool(native, index, (5, width)))
 
 
 def test_byte() -> None:
@@ -133,12 +165,13 @@ def test_finite_differences() -> None:
     assert torch.autograd.gradgradcheck(function, x)
 
 
-def test_deterministic_algorithms() -> None:
+@both_forms
+def test_deterministic_algorithms(addresses: bool) -> None:
     """Deterministic algorithms suffice, where the native unpooling refuses."""
     x = torch.randn(1, 2, 5, 6, requires_grad=True)
     torch.use_deterministic_algorithms(True)
-    pooled, indices = max_pool(x)
-    max_unpool(pooled, indices).sum().backward()
+    with form(addresses):
+        max_unpool(*max_pool(x)).sum().backward()
     with pytest.raises(RuntimeError, match="deterministic"):
         F.max_unpool2d(*native_pool(x), 2, 2, output_size=(5, 6))
     assert x.grad is not None
@@ -172,13 +205,16 @@ def test_fake_tensors() -> None:
         assert unpooled.shape == x.grad.shape == x.shape
 
 
-def test_channels_last() -> None:
+@both_forms
+def test_channels_last(addresses: bool) -> None:
     """A channels-last map stays in its layout, and layouts may mix."""
     x = torch.randn(2, 3, 6, 8).contiguous(memory_format=torch.channels_last)
     pooled, indices = max_pool(x)
-    assert max_unpool(pooled, indices).is_contiguous(memory_format=torch.channels_last)
-    mixed = max_unpool(pooled.contiguous(), indices)
-    assert torch.equal(mixed, max_unpool(pooled, indices))
+    with form(addresses):
+        unpooled = max_unpool(pooled, indices)
+        mixed = max_unpool(pooled.contiguous(), indices)
+    assert unpooled.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(mixed, unpooled)
 
 
 def test_values_alone() -> None:
@@ -198,21 +234,24 @@ def test_foreign_indices(shape: tuple[int, ...]) -> None:
         max_unpool(torch.randn(shape), indices)
 
 
+@both_forms
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiled(backend: str) -> None:
+def test_compiled(backend: str, addresses: bool) -> None:
     """Compiling makes one graph of it, which equals eager mode."""
 
     def step(x: Tensor) -> tuple[Tensor, Tensor]:
         pooled, indices = max_pool(x)
         return pooled, max_unpool(pooled.exp(), indices)
 
-    x = torch.randn(2, 3, 9, 12).round()
+    x = torch.randn(2, 3, 9, 301).round()
     gradients: list[Any] = []
     outputs: list[Any] = []
+    torch.compiler.reset()  # or the other form would be remembered
     for function in (step, torch.compile(step, backend=backend, fullgraph=True)):
         leaf = x.clone().requires_grad_()
-        outputs.append(function(leaf))
-        outputs[-1][1].square().sum().backward()
+        with form(addresses):
+            outputs.append(function(leaf))
+            outputs[-1][1].square().sum().backward()
         gradients.append(leaf.grad)
     torch.testing.assert_close(outputs[1], outputs[0])
     torch.testing.assert_close(gradients[1], gradients[0])
