@@ -200,7 +200,11 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
 def _gaps(runs: Sequence[Run], context: Context) -> str:
     """Says what these records do not hold."""
     items = "".join(f"<li>{escape(line)}</li>" for line in gaps(runs, context))
-    return f'<aside class="gaps"><h2>Not here</h2><ul>{items}</ul></aside>' if items else ""
+    return (
+        f'<aside class="gaps"><h2>Not in these records</h2><ul>{items}</ul></aside>'
+        if items
+        else ""
+    )
 
 
 def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:
