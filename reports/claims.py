@@ -119,9 +119,14 @@ def claim_lines(runs: Sequence[Run], context: Context) -> list[str]:
             ),
             "",
         ]
-        if any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in contestants(group)):
+        if few_seeds(group):
             lines += [FEW_SEEDS, ""]
     return lines[:-1]
+
+
+def few_seeds(group: Sequence[Run]) -> bool:
+    """Says whether some network has too few seeds for a verdict on its architecture."""
+    return any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in contestants(group))
 
 
 def claim_rows(group: Sequence[Run], context: Context) -> list[tuple[str, str, str]]:

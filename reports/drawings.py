@@ -67,8 +67,8 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
         ("qualitative", *(grid or ("", None))),
         (
             "learning",
-            "Training loss, and mIoU of the evaluations on the way, over iterations and over the "
-            f"time of training (evaluations do not count); of the lowest seed.{only}",
+            "Training loss, and mIoU where there were several evaluations, over iterations and "
+            f"over the time of training (evaluations do not count); of the lowest seed.{only}",
             learning_curves([(entry.name, entry.curve) for entry in entries]),
         ),
         ("classes", f"Accuracy of each class, {split}.{only}", figures.class_bars(entries)),

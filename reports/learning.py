@@ -89,9 +89,13 @@ def _scores(
 
 
 def learning_curves(curves: Curves) -> Figure | None:
-    """Draws training loss, and below it the mIoU of evaluations, over iterations and over time."""
+    """Draws training loss, and below it the mIoU of evaluations, over iterations and over time.
+
+    Scores are drawn where one network at least has several; tables hold single ones better.
+    """
     rows = ["losses"] if any(curve.losses for _, curve in curves) else []
-    rows += ["scores"] if any(curve.scores for _, curve in curves) else []
+    scores = [points for _, curve in curves for points in curve.scores.values()]
+    rows += ["scores"] if any(len(points) > 1 for points in scores) else []
     if not rows:
         return None
     unit, seconds = _time_unit(curves)
@@ -114,7 +118,7 @@ def learning_curves(curves: Curves) -> Figure | None:
         for axes in panels.ravel():
             axes.set_xlim(left=0)
         figure.align_ylabels(panels[:, 0])
-        _legend(figure, curves)
+        _legend(figure, curves, scores="scores" in rows)
     return figure
 
 
@@ -146,14 +150,14 @@ def _scale(losses: Sequence[float], axes: Axes) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _legend(figure: Figure, curves: Curves) -> None:
+def _legend(figure: Figure, curves: Curves, *, scores: bool) -> None:
     """Names the networks, and below them what solid and dashed lines of scores mean."""
     shown = [(n, *one) for n, one in enumerate(curves) if one[1].losses or one[1].scores]
     handles = [
         Line2D([], [], **{**dot(number), "linestyle": "-"}, label=plain(name))
         for number, name, _ in shown
     ]
-    kinds = dict.fromkeys(kind for *_, curve in shown for kind in curve.scores)
+    kinds = dict.fromkeys(kind for *_, curve in shown for kind in curve.scores if scores)
     handles += [
         Line2D([], [], color=INK, marker="o", **_line_style(kind, 1), label=f"mIoU, {kind}")
         for kind in sorted(kinds, reverse=True)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from bench import records
 from reports import formats, latex, style
-from reports.claims import claim_rows
+from reports.claims import claim_rows, few_seeds
 from reports.contestants import CONDITION_OF_COLUMNS, groups
 from reports.drawings import Drawing, drawings
 from reports.gaps import gaps
 from reports.markup import anchor, group_start, html
+from reports.notes import FEW_SEEDS
 from reports.published import SOURCE, rank_of
 from reports.runs import Run, without_postprocessings
 from reports.scores import Context
@@ -192,7 +193,8 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
             group_start(dataset, protocol),
             f"<h3>{escape(f'{dataset}, protocol {protocol}')}</h3>",
             '<div class="scroll" tabindex="0"><table><thead><tr><th>claim</th><th>verdict</th>'
-            f'<th class="words">why</th></tr></thead><tbody>{rows}</tbody></table></div></div>',
+            f'<th class="words">why</th></tr></thead><tbody>{rows}</tbody></table></div>',
+            f'<ul class="notes"><li>{FEW_SEEDS}</li></ul></div>' if few_seeds(group) else "</div>",
         ]
     return "\n".join([*parts, "</section>"])
 
@@ -200,7 +202,11 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
 def _gaps(runs: Sequence[Run], context: Context) -> str:
     """Says what these records do not hold."""
     items = "".join(f"<li>{escape(line)}</li>" for line in gaps(runs, context))
-    return f'<aside class="gaps"><h2>Not here</h2><ul>{items}</ul></aside>' if items else ""
+    return (
+        f'<aside class="gaps"><h2>Not in these records</h2><ul>{items}</ul></aside>'
+        if items
+        else ""
+    )
 
 
 def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 INK, LINE = "#1a1b1c", "#c9cacb"  # page.py turns these two into the page's own colours
 # Okabe and Ito's colours, told apart by the colour-blind; with a marker each for print in grey.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", ">")
 HATCHES = ("", "////", "....", "\\\\", "xxxx", "----", "++++", "||||")
 MOST = len(COLOURS)
 STYLE: dict[Any, Any] = {

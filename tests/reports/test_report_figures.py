@@ -192,6 +192,11 @@ def test_scores_of_validations_and_milestones_are_placed_in_time(make_run: Make)
     figure = learning_curves([("SegNet", curve)])
     assert figure is not None
     assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "", "mIoU (%)", ""]
+    single = Curve(curve.losses, {"test": curve.scores["test"]})
+    figure = learning_curves([("SegNet", single)])
+    assert figure is not None
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", ""]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SegNet"]
 
 
 def test_a_row_that_only_post_processes_has_no_curve_of_its_own(make_run: Make) -> None:

@@ -71,12 +71,18 @@ def test_the_page_says_how_to_make_each_run_again(page: Path, tmp_path: Path) ->
 
 def test_the_page_says_what_its_records_do_not_hold(page: Path) -> None:
     content = page.read_text()
-    missing = content[content.index("Not here") : content.index("</aside>")]
+    missing = content[content.index("Not in these records") : content.index("</aside>")]
     assert "The images of Streets (dataset.root is no such folder" in missing
     assert "Kept predictions, of SegNet." in missing
     assert "Measured time and memory, of SegNet." in missing
     assert "Trained weights, of all networks." in missing
     assert "evidence" not in missing
+
+
+def test_claims_on_few_seeds_are_said_to_be_of_weights(page: Path) -> None:
+    content = page.read_text()
+    claims = content[content.index('<section id="claims">') : content.index('<section id="runs">')]
+    assert claims.count("the comparison is of these weights") == claims.count("<h3>") > 0
 
 
 def test_a_page_of_records_that_hold_all_does_not_complain(
@@ -92,7 +98,7 @@ def test_a_page_of_records_that_hold_all_does_not_complain(
     records.write_json(folder / "config.json", content)
     root = tmp_path / "runs"
     page = write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
-    assert "Not here" not in page.read_text()
+    assert "Not in these records" not in page.read_text()
 
 
 def test_nothing_of_the_page_lies_elsewhere(page: Path) -> None:
