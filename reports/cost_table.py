@@ -60,13 +60,16 @@ STORAGE_NOTE = (
     "and width (180x240 for 360x480, the paper's unit); the multiplier is of the largest level, as "
     "the paper counts. It prints 1 for 2-bit indices, which take 4; n/a: no bottleneck."
 )
-DETAIL_NOTES = [
-    "est.: tensors alone, from shapes. Model file: the weights as torch saves them. GMAC: "
-    "multiply-accumulates of the forward pass for one image.",
-    STORAGE_NOTE,
-    "Of convolution, of copying: what the forward pass reaches of the operations that a 7x7 "
-    "convolution, and the bytes (unfused, fp32) that a copy reaches in a second on this device.",
-]
+DETAIL_NOTES = {  # of the columns of one kind
+    "estimate": "est.: tensors alone, from shapes.",
+    "work": "Model file: the weights as torch saves them. GMAC: multiply-accumulates of the "
+    "forward pass for one image.",
+    "storage": STORAGE_NOTE,
+    "share": "Of convolution, of copying: what the forward pass reaches of the operations that a "
+    "7x7 convolution, and the bytes (unfused, fp32) that a copy reaches in a second on this "
+    "device.",
+    "energy": "Energy: of the whole card during inference, its idle power included.",
+}
 STARVED = 90  # percent; a process that computes for less of its time waits for the cores
 CLOCKS = {"wall": "wall clock", "device": "CUDA events"}
 
@@ -109,7 +112,10 @@ def _detail_table(number: str, costs: Sequence[Cost]) -> Table:
     if number == "1":  # an iteration is a forward pass
         columns = [column for column in columns if column.source != ("time", "step_ms")]
     sections = [section for section, _ in _sections(number, costs, columns)]
-    return Table(number, "the same measurements in detail", columns, sections, DETAIL_NOTES)
+    above = {"storage"} if number == "1" else set()
+    kinds = {column.source[0] for column in columns} - above
+    notes = [note for kind, note in DETAIL_NOTES.items() if kind in kinds]
+    return Table(number, "the same measurements in detail", columns, sections, notes)
 
 
 def _sections(
@@ -223,8 +229,8 @@ def _measuring_notes(costs: Sequence[Cost]) -> list[str]:
     computing = [100 * cost.computing for cost in costs if cost.computing is not None]
     if min(computing, default=100) < STARVED:
         notes.append(
-            f"Other programs took the cores: {min(computing):.0f} to {max(computing):.0f} % of the "
-            "wall time went into computing."
+            f"Other programs took the cores: {_span(computing)} % of the wall time went into "
+            "computing."
         )
     return [*notes, *_memory_notes(costs)]
 
@@ -240,11 +246,15 @@ def _memory_notes(costs: Sequence[Cost]) -> list[str]:
             baselines = [r.baseline / 1e6 for _, r in same if r.baseline is not None]
             text = f"{mode.capitalize()} memory, batch {batch}, a fresh process: {source}"
             if baselines:
-                low, high = min(baselines), max(baselines)
-                text += f", less {low:.0f} to {high:.0f} MB that were there before the network"
+                text += f", less {_span(baselines)} MB that were there before the network"
             names = ", ".join(name for name, _ in same)
             notes.append(f"{text} ({names})." if len(ways) > 1 else f"{text}.")
     return notes
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{bound:.0f}" for bound in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _published_rows(number: str, columns: Sequence[Column], there: set[str]) -> list[Row]:

@@ -89,7 +89,9 @@ class Timing:
     def warm_up(self) -> None:
         """Has the network built and warmed up."""
         print(f"{self.contestant.name}: time, batch {self.cost['batch_size']}", flush=True)
-        self.warm = self._ask("warm_up") or {}
+        if self._ask("environment"):
+            self.seconds = 0.0  # importing torch is none of the network's time
+            self.warm = self._ask("warm_up") or {}
 
     def take_turn(self) -> None:
         """Takes some samples, and decides whether they are enough."""

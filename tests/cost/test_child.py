@@ -74,8 +74,10 @@ def test_energy_that_nobody_reports_is_null(cost_config: Compose) -> None:
     assert reply == {"answer": {"joules_per_image": None}}
 
 
-def test_calibration_gives_three_rates(cost_config: Compose) -> None:
-    (reply,) = ask(cost_config(), {"task": "calibrate"})
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_calibration_gives_three_rates(cost_config: Compose, precision: str) -> None:
+    """In seconds, also where bfloat16 is emulated."""
+    (reply,) = ask(cost_config(f"protocol.precision={precision}"), {"task": "calibrate"})
     assert set(reply["answer"]) == {"convolution_flops", "matmul_flops", "copy_bytes_per_second"}
     assert all(rate > 1e6 for rate in reply["answer"].values())
 

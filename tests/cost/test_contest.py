@@ -1,5 +1,6 @@
 """The parent: turns, records of what failed, and that the rest goes on."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,20 @@ def test_noise_is_measured_until_the_time_is_up(stage: Stage, cost_config: Compo
     stage.answers["A", "turn"] = noise
     (path,) = measure([named(cost_config("cost.seconds=0.05", "cost.backward=false"), "A")])
     assert records.read_json(path)["time"]["stopped_because"] in ("steady", "timeout")
+
+
+def test_the_start_of_a_process_is_none_of_the_networks_time(
+    stage: Stage, cost_config: Compose
+) -> None:
+    def slow(stage: Stage) -> dict[str, Any]:
+        time.sleep(0.3)
+        return WHERE
+
+    stage.answers["A", "environment"] = slow
+    (path,) = measure([named(cost_config("cost.seconds=0.2"), "A")])
+    timed = records.read_json(path)["time"]
+    assert timed["stopped_because"] == "steady"
+    assert len(timed["forward_ms"]) == 3
 
 
 def test_what_was_measured_is_not_measured_again(stage: Stage, cost_config: Compose) -> None:
