@@ -228,4 +228,4 @@ def test_a_dry_run_leaves_nothing(tmp_path: Path) -> None:
     assert answer.returncode == 0
     assert f"would run in {tmp_path}/runs/synthetic-demo-segnet_basic-seed0-" in answer.stdout
     assert "MB on disk" in answer.stdout
-    assert not list((tmp_path / "runs").iterdir())
+    assert not (tmp_path / "runs").exists()
