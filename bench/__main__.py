@@ -3,6 +3,7 @@
 It imports no torch, so that a typo is answered in half a second.
 """
 
+import argparse
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bench import records
 from bench.config import resolve
 from bench.launch import launch
+from bench.replay import announce_changes, hydra_arguments
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
 
@@ -29,13 +31,17 @@ def task(cfg: DictConfig) -> None:
     if interrupted():
         return
     hydra = HydraConfig.get().runtime
-    for source in hydra.config_sources:
-        if source.provider == "command-line":  # a user's network may lie beside their YAML
-            sys.path.append(str(Path(source.path).absolute()))
-    with open_dict(cfg):
-        name = cfg.arch.setdefault("name", hydra.choices["arch"])
+    sources = [s.path for s in hydra.config_sources if s.provider == "command-line"]
+    sys.path.extend(sources)  # a user's network may lie beside their YAML
+    if "name" not in cfg.arch:
+        with open_dict(cfg):
+            cfg.arch.name = hydra.choices["arch"]
+    name = cfg.arch.name
     try:
-        config = {**resolve(cfg), "command": command()}
+        config = {**resolve(cfg), "config_dir": sources[0] if sources else None}
+        config["command"] = command(config)
+        if config["replay_of"] is not None:
+            announce_changes(config)
         if config["cost"]["measure"]:  # contestants take turns, so all must be known first
             to_measure.append(config)
             return
@@ -47,11 +53,13 @@ def task(cfg: DictConfig) -> None:
     ended.append(end)
 
 
-def command() -> str:
+def command(config: dict[str, Any]) -> str:
     """Returns the command of this job, one of a sweep or the only one."""
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    return shlex.join(["python", "-m", "bench", *map(str, overrides)])
+    flags = [("--from", config["replay_of"]), ("--config-dir", config["config_dir"])]
+    given = [word for flag, value in flags if value is not None for word in (flag, value)]
+    return shlex.join(["python", "-m", "bench", *given, *map(str, overrides)])
 
 
 def quoted(argument: str) -> str:
@@ -88,7 +96,14 @@ def measure_costs() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
-    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
+    ours, others = parser.parse_known_args()
+    others = [quoted(argument) for argument in others]
+    try:
+        sys.argv[1:] = others if ours.run is None else hydra_arguments(ours.run, others)
+    except ValueError as error:
+        sys.exit(str(error))
     task()
     if to_measure:
         ended.extend(measure_costs())

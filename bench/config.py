@@ -150,6 +150,8 @@ class Config:
     rerun: bool = False  # start afresh; an old result is kept under another name
     accept_changes: bool = False  # resume although sources, torch, device or threads changed
     command: str = ""  # filled in by the entry: how the run was called, to call it again
+    config_dir: str | None = None  # filled in likewise: the folder of a user's own network
+    replay_of: str | None = None  # filled in by --from: the run whose configuration this was
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
