@@ -7,14 +7,16 @@ import argparse
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench import records
+from bench import records, sweep
 from bench.config import resolve
 from bench.launch import launch
 from bench.replay import announce_changes, hydra_arguments
@@ -27,16 +29,23 @@ to_measure: list[dict[str, Any]] = []
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def task(cfg: DictConfig) -> None:
-    """Executes one job of a sweep, or the only one: a run in its own process."""
-    if interrupted():
-        return
+    """Executes one job of a sweep, or the only one."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.cost.measure:
+        sweep.take_part(partial(execute, cfg))
+    elif (end := execute(cfg)) is not None:
+        if end["state"] != records.FINISHED:
+            print(f"{cfg.arch.name} {end['state']}: {end['reason']}", file=sys.stderr)
+        ended.append(end)
+
+
+def execute(cfg: DictConfig) -> dict[str, Any] | None:
+    """Executes a run in its own process and returns how it ended; None: it is to be measured."""
     hydra = HydraConfig.get().runtime
     sources = [s.path for s in hydra.config_sources if s.provider == "command-line"]
     sys.path.extend(sources)  # a user's network may lie beside their YAML
     if "name" not in cfg.arch:
         with open_dict(cfg):
             cfg.arch.name = hydra.choices["arch"]
-    name = cfg.arch.name
     try:
         config = {**resolve(cfg), "config_dir": sources[0] if sources else None}
         config["command"] = command(config)
@@ -44,13 +53,10 @@ def task(cfg: DictConfig) -> None:
             announce_changes(config)
         if config["cost"]["measure"]:  # contestants take turns, so all must be known first
             to_measure.append(config)
-            return
-        end = launch(config)
+            return None
+        return launch(config)
     except ValueError as error:
-        end = {"state": records.FAILED, "reason": str(error), "folder": None}
-    if end["state"] != records.FINISHED:
-        print(f"{name} {end['state']}: {end['reason']}", file=sys.stderr)
-    ended.append(end)
+        return {"state": records.FAILED, "reason": str(error), "folder": None}
 
 
 def command(config: dict[str, Any]) -> str:
@@ -69,11 +75,6 @@ def quoted(argument: str) -> str:
         return argument
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"{key}='{escaped}'"
-
-
-def interrupted() -> bool:
-    """Says whether a signal stopped a run; the rest of the sweep is then left for later."""
-    return any(end["state"] == records.INTERRUPTED for end in ended)
 
 
 def measure_costs() -> list[dict[str, Any]]:
@@ -104,7 +105,7 @@ def main() -> None:
         sys.argv[1:] = others if ours.run is None else hydra_arguments(ours.run, others)
     except ValueError as error:
         sys.exit(str(error))
-    task()
+    run_jobs()
     if to_measure:
         ended.extend(measure_costs())
     folders = [Path(end["folder"]) for end in ended if end["folder"]]
@@ -115,10 +116,38 @@ def main() -> None:
         print(f"\nwritten to {folders[0].parent}{os.sep}")
         if len(folders) > 1:
             print(f"all of it as one page: {write_page(folders)}")
+    sys.exit(exit_code())
+
+
+def run_jobs() -> None:
+    """Runs the only job, or all of a sweep wherever its launcher has them run."""
+    try:
+        task()
+    except (SystemExit, KeyboardInterrupt) as error:
+        if not sweep.started:
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            print("stopped waiting; the same command goes on", file=sys.stderr)
+    if sweep.started:
+        sweep.started[0].progress.finish()
+        ended.extend(sweep.started[0].ends())
+
+
+def exit_code() -> int:
+    """Says which runs of several did not finish, and returns what that means for the shell."""
     failed = [end for end in ended if end["state"] != records.FINISHED]
-    if len(ended) > 1 and failed:
-        print(f"{len(failed)} of {len(ended)} runs did not finish", file=sys.stderr)
-    sys.exit(EXIT_INTERRUPTED if interrupted() else EXIT_FAILED if failed else 0)
+    total = max([len(ended), *(len(one.jobs) for one in sweep.started)])
+    left = total - len(ended)
+    if total > 1 and (failed or left):
+        print(f"{len(failed) + left} of {total} runs did not finish", file=sys.stderr)
+        for end in failed:
+            if "label" in end:
+                print(f"{end['label']} {end['state']}: {end['reason']}", file=sys.stderr)
+        if left:
+            print(f"{left} not begun; the same command goes on", file=sys.stderr)
+    if left or any(end["state"] == records.INTERRUPTED for end in failed):
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if failed else 0
 
 
 if __name__ == "__main__":

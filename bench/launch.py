@@ -60,14 +60,14 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
         _set_aside(folder)
     with _locked(folder) as descriptor:
         end = records.read_end(folder)
-        if end and _covers(end, config):
+        if end and covers(end, config):
             print(f"{folder.name}: finished before, at iteration {end['iteration']}")
             return {**end, "folder": str(folder)}
         (folder / "end.json").unlink(missing_ok=True)
         return _supervise(folder, config, [descriptor])
 
 
-def _covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
+def covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
     """Says whether a finished run has done all that is asked for now."""
     return (
         end["state"] == records.FINISHED

@@ -11,12 +11,11 @@ from bench import checkpoints, records
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split
 from bench.device import has_fast_bf16
+from bench.display import DAY, duration
 from bench.environment import changes, describe_environment
 from bench.monitor import Monitor
 from bench.network import build_network, check_logits, describe_network, placed
 from bench.training import Training, make_optimiser, seconds_per_iteration
-
-DAY = 86400.0
 
 
 def wanted_splits(config: dict[str, Any]) -> list[str]:
@@ -154,14 +153,6 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
     if seconds > DAY and protocol["name"] != "short":
         notice(f"for a result today: {config['command']} protocol=short")
-
-
-def duration(seconds: float) -> str:
-    """Formats a time for people: 45 s, 12 min, 3.4 h, 2.1 days."""
-    for unit, length in (("days", DAY), ("h", 3600.0)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def resume(training: Training) -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from bench import checkpoints, records
+from bench.display import duration
 from bench.milestones import patience_exhausted
 from bench.monitor import Monitor
-from bench.preparation import duration
 from bench.run import EXIT_CODES, execute, run, stops
 from bench.selection import best_iteration
 
