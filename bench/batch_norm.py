@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench import distributed
+
 
 class _Accumulator:
     """Sums of one batch-norm layer's batch statistics, in float64."""
@@ -39,9 +41,11 @@ class _Accumulator:
         self.handle.remove()
         assert self.layer.running_mean is not None
         assert self.layer.running_var is not None
-        mean, variance = self.mean / self.batches, self.variance / self.batches
+        batches = distributed.total(torch.tensor(self.batches))
+        mean = distributed.total(self.mean) / batches
+        variance = distributed.total(self.variance) / batches
         if statistics == "exact":
-            variance += self.square / self.batches - mean.square()
+            variance += distributed.total(self.square) / batches - mean.square()
         self.layer.running_mean.copy_(mean)
         self.layer.running_var.copy_(variance)
 
@@ -50,7 +54,7 @@ class _Accumulator:
 def recomputed(network: nn.Module, batches: Iterable[Tensor], statistics: str) -> nn.Module:
     """Returns a copy in evaluation mode, its batch-norm statistics those of the given batches.
 
-    The network itself is left untouched.
+    The network itself is left untouched. Several processes each give some of the batches.
 
     Args:
         network: being trained.

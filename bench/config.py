@@ -143,7 +143,9 @@ class Config:
     init_iteration: int | None = None  # which of its weights; null: filled in with the ones above
     runs: str = "runs"  # the folder that holds all runs
     device: str = "auto"  # auto | cpu | cuda | cuda:N
-    threads: int | None = None  # CPU threads; null: torch's choice
+    threads: int | None = None  # CPU threads of each process; null: torch's choice
+    processes: int = 1  # that share the run on this machine, one a GPU
+    start: bool = True  # false: prepare the folder and say how torchrun starts it on several nodes
     checkpoint_minutes: float = 10.0
     silence_minutes: float = 60.0  # a run that gives no sign of life for so long is killed
     dry_run: bool = False  # say what would run, and stop
@@ -210,6 +212,7 @@ def check(config: dict[str, Any]) -> None:
         ("silence_minutes", config["silence_minutes"] > 0, "above 0"),
         ("protocol.image_size", _is_size(p["image_size"]), "[height, width] in pixels"),
         ("protocol.batch_size", p["batch_size"] >= 1, "1 or more"),
+        ("processes", 1 <= config["processes"] <= p["batch_size"], "from 1 to protocol.batch_size"),
         ("protocol.lr", p["lr"] > 0, "above 0"),
         ("protocol.momentum", 0 <= p["momentum"] < 1, "in [0, 1)"),
         ("protocol.weight_decay", p["weight_decay"] >= 0, "0 or more"),

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from bench import distributed
+
 
 def has_fast_bf16() -> bool:
     """Says whether this CPU's convolutions compute in bfloat16, which takes AVX-512 on x86."""
@@ -20,6 +22,8 @@ def prepare_device(config: dict[str, Any]) -> torch.device:
     name, protocol = config["device"], config["protocol"]
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and distributed.local_size() > 1:
+        name = f"cuda:{distributed.local_rank()}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -28,6 +32,10 @@ def prepare_device(config: dict[str, Any]) -> torch.device:
         raise ValueError(f"device={name} cannot be used here ({reason}); try device=cpu") from error
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
+    elif distributed.local_size() > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // distributed.local_size()))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     tf32 = protocol["precision"] == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32

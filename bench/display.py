@@ -1,13 +1,14 @@
 """Showing a run's progress: a bar on a terminal, a line now and then in a log file."""
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from bench.children import Children
 
 POLL_SECONDS = 0.2
 LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
@@ -22,7 +23,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) -> bool:
+def watch(folder: Path, children: Children, silence_seconds: float) -> bool:
     """Shows notices, and progress as a bar on a terminal or as lines elsewhere, until a run ends.
 
     A run that gives no sign of life for `silence_seconds` hangs, and is killed.
@@ -33,13 +34,13 @@ def watch(folder: Path, child: subprocess.Popen[bytes], silence_seconds: float) 
     display = Bar() if sys.stderr.isatty() else Lines()
     shown, sign_of_life, heard, silent = 0, None, time.monotonic(), False
     while True:
-        ended = child.poll() is not None
+        ended = children.poll() is not None
         state = _read_progress(folder)
         if state.get("time") != sign_of_life:
             sign_of_life, heard = state.get("time"), time.monotonic()
         elif time.monotonic() - heard > silence_seconds and not silent:
             silent = True
-            child.kill()
+            children.kill()
         for text in state.get("notices", [])[shown:]:
             display.clear()
             print(text, flush=True)

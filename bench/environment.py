@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from bench import distributed
+
 # What must not change between a checkpoint and its resumption, or results would mix silently.
-BINDING = ("torch", "device", "threads", "sources")
+BINDING = ("torch", "device", "threads", "processes", "sources")
 
 
 def describe_environment(config: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def describe_environment(config: dict[str, Any], device: torch.device) -> dict[s
         "device": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
         "device_type": device.type,
         "threads": torch.get_num_threads(),
+        "processes": distributed.size(),
         "commit": _commit(),
         "sources": sources_digest(config),
         "host": platform.node(),
@@ -53,7 +56,8 @@ def sources_digest(config: dict[str, Any]) -> str:
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Says in words what differs between two environments and could change results."""
-    return [f"{key} was {then[key]}, is {now[key]}" for key in BINDING if then[key] != now[key]]
+    before = {"processes": 1, **then}  # records older than the key are of one process
+    return [f"{key} was {before[key]}, is {now[key]}" for key in BINDING if before[key] != now[key]]
 
 
 def _cpu_name() -> str:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import batch_norm
+from bench import batch_norm, distributed
 from bench.data.images import UInt8Array, write_label
 from bench.data.order import derive_seed
 from bench.data.splits import Split
@@ -41,10 +41,10 @@ def evaluation_network(training: Training) -> nn.Module:
     order = np.resize(order, batches * size)
 
     def inputs() -> Iterator[Tensor]:
-        chosen = training.split.batches(order.reshape(batches, size))
-        for number, (images, _) in enumerate(chosen):
+        mine = order.reshape(batches, size)[distributed.rank() :: distributed.size()]
+        for number, (images, _) in enumerate(training.split.batches(mine)):
             training.monitor.check_stop()
-            training.monitor.beat("batch-norm statistics", number, batches)
+            training.monitor.beat("batch-norm statistics", number, len(mine))
             yield network_input(images, protocol, training.device)
 
     with autocast(training.device, protocol["precision"]):
@@ -62,10 +62,12 @@ def full_size_logits(
     monitor: Monitor,
     *,
     only: NDArray[np.int64] | None = None,
+    shared: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
 
-    `only` gives the indices of some images, to leave the others out.
+    `only` gives the indices of some images, to leave the others out. `shared` leaves out what other
+    processes predict: whole batches, so that each is computed as it would be alone.
 
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
     comparable whatever size the network works at.
@@ -75,6 +77,9 @@ def full_size_logits(
     order = np.arange(len(split.names)) if only is None else only
     count, size = len(order), protocol["batch_size"]
     chosen = [order[first : first + size] for first in range(0, count, size)]
+    if shared:
+        chosen = chosen[distributed.rank() :: distributed.size()]
+        count = size * len(chosen)
     for number, (images, _) in enumerate(split.batches(chosen)):
         monitor.check_stop()
         monitor.beat(f"evaluating {split.name}", number * size, count)
@@ -170,6 +175,9 @@ def evaluate(
         monitor: hears of progress.
         pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
     """
-    logits = full_size_logits(network, split, config, device, monitor)
+    logits = full_size_logits(network, split, config, device, monitor, shared=True)
     predictions = ((index, label_map(scores)) for index, scores in logits)
-    return collect_evidence(predictions, split, config["dataset"], pictures)
+    evidence = collect_evidence(predictions, split, config["dataset"], pictures)
+    for name in ("confusion", "boundaries"):  # images of other processes are 0 so far
+        distributed.total(torch.from_numpy(evidence[name]))
+    return evidence

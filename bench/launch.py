@@ -8,9 +8,9 @@ imports no torch.
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,23 +22,13 @@ from typing import Any
 from tqdm import tqdm
 
 from bench import records
+from bench.children import Children
 from bench.config import fingerprint, run_folder
 from bench.display import POLL_SECONDS, watch
 
+CHILD = "bench.run"
 ORPHAN_SECONDS = 120.0  # how long to wait for a child whose parent was killed
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-
-# Threads that wait by spinning collapse when another program wants a core. Seen once each, with one
-# of two cores busy: a short run of SegNet-Basic took 24 times as long as on idle cores, and 6 times
-# with threads that sleep; on idle cores sleeping cost a fifth. OMP_WAIT_POLICY=ACTIVE spins.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-# glibc returns freed memory to the kernel by default and pays page faults for the same tensors
-# every iteration; keeping it made SegNet-Basic's training 7 % faster on a CPU.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 
 
 def launch(config: dict[str, Any]) -> dict[str, Any]:
@@ -58,12 +48,14 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     if config["rerun"]:
         _set_aside(folder)
-    with _locked(folder) as descriptor:
+    with locked(folder) as descriptor:
         end = records.read_end(folder)
         if end and covers(end, config):
             print(f"{folder.name}: finished before, at iteration {end['iteration']}")
             return {**end, "folder": str(folder)}
         (folder / "end.json").unlink(missing_ok=True)
+        if not config["start"]:
+            return _leave_to_torchrun(folder, config)
         return _supervise(folder, config, [descriptor])
 
 
@@ -78,7 +70,7 @@ def covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
 
 def _set_aside(folder: Path) -> None:
     """Keeps an earlier result under another name."""
-    with _locked(folder):
+    with locked(folder):
         number = 1
         while (old := folder.with_name(f"{folder.name}.old{number}")).exists():
             number += 1
@@ -87,7 +79,7 @@ def _set_aside(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int]:
+def locked(folder: Path) -> Iterator[int]:
     """Holds a run for one process and its child; the kernel frees it when the last one ends.
 
     Raises:
@@ -125,44 +117,44 @@ def _is_orphaned(holder: str) -> bool:
     return host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
-def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-    """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
     content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
     records.write_json(folder / "config.json", content)
+
+
+def _leave_to_torchrun(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Prepares a run that several machines with one file system will share."""
+    _write_config(folder, config)
+    print("on every node, with a rendezvous of yours:")
+    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
+    return {"state": records.FINISHED, "reason": None, "folder": None}
+
+
+def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
+    _write_config(folder, config)
     (folder / "progress.json").unlink(missing_ok=True)
-    with (folder / "log.txt").open("a") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "bench.run", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches it once, through us
-            pass_fds=descriptors,
-            env={
-                **MALLOC,
-                **WAITING,
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            },
-        )
-    with _forwarding(child):
-        silent = watch(folder, child, 60 * config["silence_minutes"])
+    children = Children(folder, config["processes"], CHILD, descriptors)
+    with _forwarding(children):
+        silent = watch(folder, children, 60 * config["silence_minutes"])
     end = records.read_end(folder)
-    if end is None:
-        end = _died(child.returncode, silent, config["silence_minutes"])
+    # Processes that share a run blame each other when one is killed; the signal is the reason.
+    killed = children.failed is not None and children.failed[1] < 0 and config["processes"] > 1
+    if end is None or killed:
+        end = _died(children, silent, config["silence_minutes"])
         records.write_json(folder / "end.json", end)
     return {**end, "folder": str(folder)}
 
 
 @contextlib.contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _forwarding(children: Children) -> Iterator[None]:
     """Passes stop signals on; the second Ctrl-C kills."""
     count = 0
 
     def forward(number: int, frame: FrameType | None) -> None:
         nonlocal count
         count += 1
-        child.send_signal(number if count == 1 else signal.SIGKILL)
+        children.send_signal(number if count == 1 else signal.SIGKILL)
         if count == 1:
             tqdm.write("stopping after a checkpoint; once more to stop at once", file=sys.stderr)
 
@@ -174,12 +166,17 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _died(code: int, silent: bool, minutes: float) -> dict[str, Any]:
-    """Describes a child that could not say itself how it ended."""
+def _died(children: Children, silent: bool, minutes: float) -> dict[str, Any]:
+    """Describes a run that could not say itself how it ended."""
     if silent:
         reason = f"killed after silence_minutes={minutes:g} without a sign of life"
         return {"state": records.KILLED, "reason": f"{reason}; the same command goes on"}
+    number, code = children.failed or (0, 0)
+    who = f"process {number} " if children.count > 1 else ""
     if code < 0:
-        name = signal.Signals(-code).name
-        return {"state": records.KILLED, "reason": f"killed by {name}; the same command goes on"}
-    return {"state": records.FAILED, "reason": f"ended with exit code {code}; log.txt has the rest"}
+        reason = f"{who}killed by {signal.Signals(-code).name}; the same command goes on"
+        return {"state": records.KILLED, "reason": reason}
+    return {
+        "state": records.FAILED,
+        "reason": f"{who}ended with exit code {code}; log.txt has the rest",
+    }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from bench import checkpoints, records
+from bench import checkpoints, distributed, records
 from bench.data.splits import Split
 from bench.evaluation import evaluate, evaluation_network
 from bench.metrics.regions import REGION_SCORES, region_score
@@ -28,36 +28,44 @@ def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str
     """
     folder, config, iteration = training.folder, training.config, training.iteration
     validation = config["protocol"]["validation"]
-    done = {e["split"] for e in records.read_evaluations(folder) if e["iteration"] == iteration}
-    missing = [split for split in due if split not in done]
+    missing = _missing(folder, due, iteration)
     if not missing:
         return
     network = evaluation_network(training)
     weights = {"iteration": iteration, "network": network.state_dict()}
-    checkpoints.save(folder / "weights-last.pt", weights)
+    if distributed.is_first():
+        checkpoints.save(folder / "weights-last.pt", weights)
     for split in missing:
         validates = validation["every"] is not None and split == validation["split"]
         evidence = _evaluate_with_pictures(training, network, splits[split], iteration, validates)
+        if not distributed.is_first():
+            continue
         if validates and _beats_all(evidence, folder, config):
             checkpoints.save(folder / "weights-best.pt", weights)
         _record(training, split, iteration, evidence)
 
 
+def _missing(folder: Path, due: list[str], iteration: int) -> list[str]:
+    """Names the splits that have no record of an iteration yet; all processes hear the same."""
+    done = {e["split"] for e in records.read_evaluations(folder) if e["iteration"] == iteration}
+    return distributed.agreed([split for split in due if split not in done])
+
+
 def evaluate_best(training: Training, splits: dict[str, Split]) -> None:
     """Evaluates the best network that validation found, unless that has been done."""
     folder, config = training.folder, training.config
-    best = best_iteration(folder, config)
+    best = distributed.agreed(best_iteration(folder, config))
     if best is None:
         return
-    done = {e["split"] for e in records.read_evaluations(folder) if e["iteration"] == best}
-    missing = [split for split in config["protocol"]["evaluation_splits"] if split not in done]
+    missing = _missing(folder, config["protocol"]["evaluation_splits"], best)
     if not missing:
         return
     network = evaluated_network(training, best)
     training.monitor.notice(f"evaluating the best network, of iteration {best}")
     for split in missing:
         evidence = _evaluate_with_pictures(training, network, splits[split], best, False)
-        _record(training, split, best, evidence)
+        if distributed.is_first():
+            _record(training, split, best, evidence)
 
 
 def evaluated_network(training: Training, iteration: int) -> nn.Module:
@@ -104,7 +112,7 @@ def _evaluate_with_pictures(
         last = max(iteration, training.iteration)
         keep = {records.evaluation_name(split.name, i) for i in (best, last, iteration) if i}
         for old in pictures.parent.glob(f"{split.name}-*"):
-            if old.name not in keep:
+            if old.name not in keep and distributed.is_first():
                 shutil.rmtree(old)
     return evaluate(
         network, split, config, device=training.device, monitor=training.monitor, pictures=pictures

@@ -25,10 +25,13 @@ class InterruptedRunError(Exception):
 
 
 class Monitor:
-    """Reports where a run is, and knows whether it was asked to stop."""
+    """Reports where a run is, and knows whether it was asked to stop.
 
-    def __init__(self, folder: Path, interval: float = 0.5) -> None:
-        self.folder, self.interval = folder, interval
+    Of several processes that share a run, the first reports; the others are not `heard`.
+    """
+
+    def __init__(self, folder: Path, interval: float = 0.5, *, heard: bool = True) -> None:
+        self.folder, self.interval, self.heard = folder, interval, heard
         self.stop_requested = False
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         self._state: dict[str, Any] = {"notices": []}
@@ -64,10 +67,13 @@ class Monitor:
 
     def notice(self, text: str) -> None:
         """Tells the user something once, in the console and in the log."""
-        log.info(text)
+        if self.heard:
+            log.info(text)
         self._state["notices"].append(text)
         self._write()
 
     def _write(self) -> None:
+        if not self.heard:
+            return
         records.write_json(self.folder / "progress.json", {**self._state, "time": time.time()})
         self._written = time.monotonic()

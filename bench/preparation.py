@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import checkpoints, records
+from bench import checkpoints, distributed, records
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split
 from bench.device import has_fast_bf16
@@ -51,12 +51,11 @@ def prepare_training(
         start_from(network, Path(config["init_from"]), config["init_iteration"])
     network = placed(network, protocol, device)
     check_logits(network, config, device)
-    if protocol["compile"]:
-        network.compile()  # in place; copies, and so evaluations, run the network as it is
     return Training(
         config=config,
         folder=folder,
         network=network,
+        model=distributed.training_model(network, device, compiled=protocol["compile"]),
         optimiser=make_optimiser(network, protocol),
         split=split,
         class_weights=None
@@ -164,7 +163,8 @@ def resume(training: Training) -> None:
     folder, config = training.folder, training.config
     state = checkpoints.load_checkpoint(folder, training.monitor)
     if state is None:
-        records.cut_losses(folder, 0)
+        if distributed.is_first():
+            records.cut_losses(folder, 0)
         return
     then = records.read_json(folder / "environment.json")
     changed = changes(then, describe_environment(config, training.device))
@@ -174,7 +174,9 @@ def resume(training: Training) -> None:
             f"{'; '.join(changed)}: give accept_changes=true to go on, or rerun=true for a new run"
         )
     training.restore(state)
-    records.cut_losses(folder, training.iteration)
+    assert distributed.agreed(training.iteration) == training.iteration
+    if distributed.is_first():
+        records.cut_losses(folder, training.iteration)
     training.monitor.notice(f"resuming at iteration {training.iteration}")
     for text in changed:
         training.monitor.notice(f"accepted change: {text}")
@@ -186,8 +188,9 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
     Raises:
         ValueError: the data are not those the run began with.
     """
-    folder = training.folder
-    weights = training.class_weights
+    if not distributed.is_first():
+        return
+    folder, weights = training.folder, training.class_weights
     data = {
         "splits": {n: {"images": len(s.names), "digest": s.digest} for n, s in splits.items()},
         "class_weights": None if weights is None else weights.tolist(),

@@ -2,10 +2,11 @@
 
     python -m bench.run FOLDER
 
-is the child process that `python -m bench` starts. FOLDER/config.json says what to do; everything
-the run has to say goes into FOLDER (see bench/records.py). In order: read and check the data, build
-the network, train to each stop, re-estimate batch-norm statistics, evaluate, and at the end
-evaluate the best network that validation found.
+is the process that `python -m bench` starts; several can share a run (bench/distributed.py).
+FOLDER/config.json says what to do; everything the run has to say goes into FOLDER (see
+bench/records.py). In order: read and check the data, build the network, train to each stop,
+re-estimate batch-norm statistics, evaluate, and at the end evaluate the best network that
+validation found.
 """
 
 import ctypes
@@ -20,10 +21,12 @@ from typing import Any
 
 import torch
 
-from bench import checkpoints, records
+from bench import checkpoints, distributed, records
+from bench.children import PARENT
 from bench.config import identity
 from bench.data.splits import load_splits
 from bench.device import prepare_device
+from bench.launch import locked
 from bench.milestones import evaluate_best, evaluate_missing, patience_exhausted
 from bench.monitor import InterruptedRunError, Monitor
 from bench.postprocess import postprocess
@@ -51,8 +54,11 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     """Executes the run of a folder and returns how it ended."""
     start = time.time()
     config = records.read_json(folder / "config.json")["config"]
+    distributed.join(config["silence_minutes"])
     device = prepare_device(config)
-    splits = load_splits(config, wanted_splits(config), device, monitor.beat)
+    splits = distributed.first_alone(
+        lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
+    )
     check_pictures(config, splits)
     training = prepare_training(config, folder, splits, device, monitor)
     announce(training, splits)
@@ -60,7 +66,8 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
         return {"iteration": 0}
     resume(training)
     record_start(training, splits)
-    attach_wandb(monitor, config, identity(config), folder)
+    if distributed.is_first():
+        attach_wandb(monitor, config, identity(config), folder)
 
     reason = None
     for iteration in stops(config):
@@ -68,11 +75,13 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
             continue
         train(training, iteration)
         evaluate_missing(training, splits, due_splits(config, iteration))
-        reason = patience_exhausted(folder, config)
+        reason = distributed.agreed(patience_exhausted(folder, config))
         if reason:
             evaluate_missing(training, splits, config["protocol"]["evaluation_splits"])
             break
     evaluate_best(training, splits)
+    if not distributed.is_first():
+        return {}
     postprocessed = postprocess(training, splits)
     checkpoints.prune(folder)
     return {
@@ -105,7 +114,7 @@ def due_splits(config: dict[str, Any], iteration: int) -> list[str]:
 
 def execute(folder: Path) -> int:
     """Runs, records how it ended, and returns the exit code."""
-    monitor = Monitor(folder)
+    monitor = Monitor(folder, heard=distributed.is_first())
     monitor.catch_signals()
     try:
         end = {"state": records.FINISHED, **run(folder, monitor)}
@@ -125,7 +134,10 @@ def execute(folder: Path) -> int:
         lines = traceback.format_exception(error)
         end = {"state": records.FAILED, "reason": lines[-1].strip(), "traceback": lines[-8:]}
         traceback.print_exc()
-    records.write_json(folder / "end.json", end)
+    # Whoever fails first knows the reason; the others only see it gone.
+    told = distributed.size() > 1 and (folder / "end.json").exists()
+    if not told and (distributed.is_first() or end["state"] != records.FINISHED):
+        records.write_json(folder / "end.json", end)
     return EXIT_CODES[end["state"]]
 
 
@@ -133,11 +145,18 @@ def main() -> None:
     """The entry of the child process."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m bench.run FOLDER")
-    end_with_parent()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    sys.exit(execute(Path(sys.argv[1])))
+    folder = Path(sys.argv[1])
+    if PARENT in os.environ:
+        end_with_parent()
+        sys.exit(execute(folder))
+    if not distributed.is_first():
+        sys.exit(execute(folder))
+    with locked(folder):  # started by torchrun
+        (folder / "end.json").unlink(missing_ok=True)
+        sys.exit(execute(folder))
 
 
 def end_with_parent() -> None:

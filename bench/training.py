@@ -1,7 +1,8 @@
 """The training loop: stochastic gradient descent, the same for every contestant.
 
 Losses stay on the device and are looked at only every so many iterations (a drain): reading one
-each iteration would make a GPU wait for the CPU.
+each iteration would make a GPU wait for the CPU. Several processes share a batch; see
+bench/distributed.py.
 """
 
 import contextlib
@@ -18,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench import checkpoints, records
+from bench import checkpoints, distributed, records
 from bench.data.normalisation import normalise
-from bench.data.order import batch_indices, derive_seed, mirrored
+from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
-from bench.monitor import Monitor
+from bench.monitor import InterruptedRunError, Monitor
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
@@ -39,6 +40,7 @@ class Training:
     config: dict[str, Any]
     folder: Path
     network: nn.Module
+    model: nn.Module  # what training calls: the network, or a twin that shares its tensors
     optimiser: torch.optim.Optimizer
     split: Split
     class_weights: Tensor | None  # (K,)
@@ -53,6 +55,12 @@ class Training:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
+
+    def save(self) -> None:
+        """Saves a checkpoint; no process goes on before it is on the disk."""
+        if distributed.is_first():
+            checkpoints.save_checkpoint(self.folder, self.state())
+        distributed.wait_for_all()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continues from what `state` returned."""
@@ -98,6 +106,8 @@ def batch_loss(
 ) -> Tensor:
     """Returns the cross-entropy of a batch: a sum over labelled pixels, divided once.
 
+    Where several processes share the batch, each has a part of the sum, over the same divisor.
+
     Args:
         logits: (N, K, h, w); may be smaller than the labels, which are then shrunk by nearest.
         labels: uint8 (N, H, W).
@@ -113,8 +123,9 @@ def batch_loss(
     total = F.cross_entropy(rows, targets, weights, ignore_index=void, reduction="sum")
     labelled = targets != void
     if normaliser == "weight_sum" and weights is not None:
-        return total / weights[targets[labelled]].sum().clamp(min=torch.finfo(total.dtype).tiny)
-    return total / labelled.sum().clamp(min=1)
+        weight = distributed.total(weights[targets[labelled]].sum())
+        return total / weight.clamp(min=torch.finfo(total.dtype).tiny)
+    return total / distributed.total(labelled.sum()).clamp(min=1)
 
 
 def shrink_labels(labels: Tensor, height: int, width: int) -> Tensor:
@@ -138,24 +149,29 @@ def network_input(images: Tensor, protocol: dict[str, Any], device: torch.device
 
 
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields input (N, 3, H, W) and labels (N, H, W) of iterations, counted from 0."""
+    """Yields this process's input (N, 3, H, W) and labels (N, H, W) of iterations, from 0."""
     protocol, seed, split = training.config["protocol"], training.config["seed"], training.split
     size, count = protocol["batch_size"], len(split.names)
-    batches = split.batches(batch_indices(seed, i, size, count) for i in iterations)
+    shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
+    batches = split.batches(shares)
     for iteration, (images, labels) in zip(iterations, batches, strict=True):
         if protocol["mirror"]:
-            flip = torch.from_numpy(mirrored(seed, iteration, size)).to(images.device)
+            flips = distributed.share(mirrored(seed, iteration, size))
+            flip = torch.from_numpy(flips).to(images.device)
             images[flip] = images[flip].flip(3)
             labels[flip] = labels[flip].flip(2)
         yield network_input(images, protocol, training.device), labels.to(training.device)
 
 
 def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
-    """Makes one weight update on a batch and returns its loss, still on the device."""
+    """Makes one weight update on a batch and returns its loss, still on the device.
+
+    The losses of processes that share a batch are parts of a sum.
+    """
     config, protocol = training.config, training.config["protocol"]
-    torch.manual_seed(derive_seed(config["seed"], "dropout", iteration))
+    torch.manual_seed(distributed.own_seed(config["seed"], "dropout", iteration))
     with autocast(training.device, protocol["precision"]):
-        logits = training.network(images)
+        logits = training.model(images)
     loss = batch_loss(
         logits,
         labels,
@@ -164,7 +180,8 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
         protocol["loss_normaliser"],
     )
     training.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    scaled = loss * distributed.size()  # gradients are averaged then; a sum is wanted
+    scaled.backward()  # type: ignore[no-untyped-call]
     training.optimiser.step()
     return loss.detach()
 
@@ -176,30 +193,47 @@ def train(training: Training, until: int) -> None:
         DivergedError: a loss is not finite.
         InterruptedRunError: a stop was requested; a checkpoint has been saved.
     """
-    training.network.train()
+    training.model.train()
     pending: list[Tensor] = []
-    drained = saved = time.monotonic()
+    planned, drained, saved = 1, time.monotonic(), time.monotonic()
     for images, labels in training_batches(training, range(training.iteration, until)):
         pending.append(step(training, images, labels, training.iteration))
         training.iteration += 1
+        if len(pending) < planned and training.iteration < until:
+            continue
+        losses = distributed.total(torch.stack(pending)).tolist()  # waits for the device
         now = time.monotonic()
-        stopping = training.monitor.stop_requested
-        due = len(pending) == DRAIN_ITERATIONS or now - drained > DRAIN_SECONDS
-        if due or stopping or training.iteration == until:
-            _drain(training, pending, now - drained)
-            pending, drained = [], now
-            checkpoint_due = now - saved > 60 * training.config["checkpoint_minutes"]
-            if checkpoint_due or stopping or training.iteration == until:
-                checkpoints.save_checkpoint(training.folder, training.state())
-                saved = time.monotonic()
-            training.monitor.check_stop()
+        _record(training, losses, now - drained)
+        stopping, checkpoint_due, planned = _plan(training, (now - drained) / len(losses), saved)
+        pending, drained = [], now
+        if checkpoint_due or stopping or training.iteration == until:
+            training.save()
+            saved = time.monotonic()
+        if stopping:
+            raise InterruptedRunError
 
 
-def _drain(training: Training, pending: list[Tensor], seconds: float) -> None:
-    losses = torch.stack(pending).tolist()
+def _plan(training: Training, each: float, saved: float) -> tuple[bool, bool, int]:
+    """Says whether to stop, whether to save, and after how many iterations to ask again.
+
+    Args:
+        training: under way.
+        each: seconds an iteration took.
+        saved: when the last checkpoint was saved.
+    """
+    due = time.monotonic() - saved > 60 * training.config["checkpoint_minutes"]
+    stop, save, each = distributed.largest([training.monitor.stop_requested, due, each])
+    return (
+        bool(stop),
+        bool(save),
+        min(DRAIN_ITERATIONS, max(1, int(DRAIN_SECONDS / max(each, 1e-6)))),
+    )
+
+
+def _record(training: Training, losses: list[float], seconds: float) -> None:
     first = training.iteration - len(losses) + 1
     finite = list(itertools.takewhile(math.isfinite, losses))
-    if finite:
+    if finite and distributed.is_first():
         records.append_losses(training.folder, first, finite, seconds)
     if len(finite) < len(losses):
         config = training.config
@@ -216,17 +250,18 @@ def _drain(training: Training, pending: list[Tensor], seconds: float) -> None:
 
 def seconds_per_iteration(training: Training) -> float:
     """Times one iteration on a copy, so that the run itself starts untouched."""
-    twin = copy.copy(training)
-    twin.network = copy.deepcopy(training.network).train()
-    if training.config["protocol"]["compile"]:
-        twin.network.compile()
-    twin.optimiser = make_optimiser(twin.network, training.config["protocol"])
+    twin, protocol = copy.copy(training), training.config["protocol"]
+    twin.network = copy.deepcopy(training.network)
+    twin.model = distributed.training_model(
+        twin.network, training.device, compiled=protocol["compile"]
+    ).train()
+    twin.optimiser = make_optimiser(twin.network, protocol)
     images, labels = next(training_batches(training, range(1)))
     slow = 5.0
     for _ in range(2):  # the first one pays for memory and for choosing algorithms
         start = time.perf_counter()
         step(twin, images, labels, 0).item()
-        elapsed = time.perf_counter() - start
+        (elapsed,) = distributed.largest([time.perf_counter() - start])
         if elapsed > slow:
             break
     return elapsed

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import records
-from bench.launch import MALLOC
+from bench.children import MALLOC
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
 LAST_WORDS = 2000  # characters at the end of a log in which the reason is looked for
