@@ -19,7 +19,7 @@ from bench.data.schema import NOT_IN_FINGERPRINT
 
 NAME = "recorded"
 # Said about one start of a run, not about the run.
-ONCE = ("command", "rerun", "dry_run", "accept_changes")
+ONCE = ("command", "rerun", "dry_run", "accept_changes", "start")
 # Keys that came later, each with the value that older runs had without it.
 CAME_LATER = {"protocol.compile": False}
 # Records hold resolved values; these follow another key in conf/, and do again in a replay.

@@ -70,7 +70,7 @@ class Sweep:
 
         def stop(number: int, frame: FrameType | None) -> None:
             (self.folder / STOP).touch()
-            print("stopping after checkpoints; once more to stop at once", file=sys.stderr)
+            print("stopping after checkpoints; Ctrl-C to stop at once", file=sys.stderr)
             for job in job_files(self.folder).values():
                 if job["state"] == RUNNING and job["host"] == socket.gethostname():
                     with contextlib.suppress(ProcessLookupError):

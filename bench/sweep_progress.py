@@ -124,14 +124,15 @@ class Progress:
         self._told.add(job.number)
         self._estimated = True  # from here on every line has one
         done = end.get("iteration", 0) - self._before[job.number]
-        whole = end["seconds"] / done if end["state"] == records.FINISHED and done > 0 else None
+        finished = end["state"] == records.FINISHED
+        whole = end["seconds"] / done if finished and done > 0 else None
         self._standings[job.number] = Standing(job.name, 0, whole)
         head = f"{job.label}: {end['state'].replace('_', ' ')}"
         tail = f"{duration(end['seconds'])}; {len(self._told)} of {len(self.jobs)}"
         left = seconds_left(list(self._standings.values()), self._at_once)
         if left:
             tail += f", about {duration(left)} left"
-        result = end["reason"] if whole is None else _scores(Path(end["folder"]))
+        result = _scores(Path(end["folder"])) if finished and end["folder"] else end["reason"]
         room = COLUMNS - len(f"{head}, , {tail}")
         _say(", ".join(text for text in (head, _cut(result or "", room), tail) if text))
 
