@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench import records
 from bench.config import resolve
 from bench.launch import FORWARDED
-from bench.sweep_plan import Job, announce, labelled
+from bench.sweep_plan import Job, announce, labelled, size
 from bench.sweep_progress import RUNNING, Progress, job_files
 
 STOP = "stop"  # the file that keeps jobs from starting after a sweep was asked to stop
@@ -86,20 +86,20 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Says how large the sweep is and what it needs; refuses what cannot work."""
         launcher = str(config.hydra.launcher._target_)
-        if config.cost.measure:
-            if not _is_basic(launcher):
-                sys.exit(
-                    "cost.measure lets its contestants take turns in one process; leave "
-                    "hydra/launcher at basic"
-                )
-            return
+        if config.cost.measure and not _is_basic(launcher):
+            sys.exit(
+                "cost.measure lets its contestants take turns in one process; leave "
+                "hydra/launcher at basic"
+            )
         try:
             jobs = plan(config)
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper is about to say what is wrong
+        if config.cost.measure:
+            print(size(jobs, "contestants"), flush=True)
+            return
         try:
-            if jobs:
-                announce(jobs)
+            announce(jobs)
         except ValueError as error:
             sys.exit(str(error))
         folder = Path(config.hydra.sweep.dir).absolute()

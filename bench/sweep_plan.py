@@ -83,8 +83,15 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
 
 def swept_keys(jobs: Sequence[Job]) -> dict[str, int]:
     """Returns the keys in which jobs differ, and how many values each takes."""
-    counts = {key: len({job.overrides.get(key) for job in jobs}) for key in jobs[0].overrides}
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    counts = {key: len({job.overrides.get(key) for job in jobs}) for key in keys}
     return {key: count for key, count in counts.items() if count > 1}
+
+
+def size(jobs: Sequence[Job], what: str) -> str:
+    """Says how many jobs there are and of what they are the product."""
+    product = " x ".join(f"{count} {key}" for key, count in swept_keys(jobs).items())
+    return f"{len(jobs)} {what}" + (f" ({product})" if product else "")
 
 
 def announce(jobs: Sequence[Job]) -> None:
@@ -93,12 +100,11 @@ def announce(jobs: Sequence[Job]) -> None:
     Raises:
         ValueError: the disk is too full.
     """
-    product = " x ".join(f"{count} {key}" for key, count in swept_keys(jobs).items())
+    if not jobs:  # of a sweeper that chooses as it goes
+        return
     due = [job for job in jobs if not job.finished()]
-    text = f"{len(jobs)} runs" + (f" ({product})" if product else "")
-    if len(due) < len(jobs):
-        text += f", {len(jobs) - len(due)} finished already"
-    print(text, flush=True)
+    finished = f", {len(jobs) - len(due)} finished already" if len(due) < len(jobs) else ""
+    print(f"{size(jobs, 'runs')}{finished}", flush=True)
     real = [job for job in due if job.config is not None and not job.config["dry_run"]]
     if len(real) < 2:  # a single run says itself what it needs
         return
