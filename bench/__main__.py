@@ -20,8 +20,10 @@ from bench import records, sweep
 from bench.config import resolve
 from bench.launch import launch
 from bench.replay import announce_changes, hydra_arguments
+from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
+MEASURED_LATER = "measured later"
 
 ended: list[dict[str, Any]] = []
 to_measure: list[dict[str, Any]] = []
@@ -32,28 +34,30 @@ def task(cfg: DictConfig) -> None:
     """Executes one job of a sweep, or the only one."""
     if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.cost.measure:
         sweep.take_part(partial(execute, cfg))
-    elif (end := execute(cfg)) is not None:
-        if end["state"] != records.FINISHED:
-            print(f"{cfg.arch.name} {end['state']}: {end['reason']}", file=sys.stderr)
-        ended.append(end)
+        return
+    end = execute(cfg)
+    if end["state"] == MEASURED_LATER:
+        return
+    if end["state"] != records.FINISHED:
+        print(f"{cfg.arch.name} {end['state']}: {end['reason']}", file=sys.stderr)
+    ended.append(end)
 
 
-def execute(cfg: DictConfig) -> dict[str, Any] | None:
-    """Executes a run in its own process and returns how it ended; None: it is to be measured."""
-    hydra = HydraConfig.get().runtime
-    sources = [s.path for s in hydra.config_sources if s.provider == "command-line"]
-    sys.path.extend(sources)  # a user's network may lie beside their YAML
+def execute(cfg: DictConfig) -> dict[str, Any]:
+    """Executes a run in its own process and returns how it ended."""
+    runtime = HydraConfig.get().runtime
+    users = users_folder(runtime)
     if "name" not in cfg.arch:
         with open_dict(cfg):
-            cfg.arch.name = hydra.choices["arch"]
+            cfg.arch.name = runtime.choices["arch"]
     try:
-        config = {**resolve(cfg), "config_dir": sources[0] if sources else None}
+        config = {**resolve(cfg), "config_dir": users}
         config["command"] = command(config)
         if config["replay_of"] is not None:
             announce_changes(config)
         if config["cost"]["measure"]:  # contestants take turns, so all must be known first
             to_measure.append(config)
-            return None
+            return {"state": MEASURED_LATER, "reason": None, "folder": None}
         return launch(config)
     except ValueError as error:
         return {"state": records.FAILED, "reason": str(error), "folder": None}
@@ -127,9 +131,10 @@ def run_jobs() -> None:
         if not sweep.started:
             raise
         if isinstance(error, KeyboardInterrupt):
-            print("stopped waiting; the same command goes on", file=sys.stderr)
+            sweep.started[0].left_alone = True
+            print("stopped waiting; jobs in a queue go on", file=sys.stderr)
     if sweep.started:
-        sweep.started[0].progress.finish()
+        sweep.started[0].finish()
         ended.extend(sweep.started[0].ends())
 
 
@@ -144,10 +149,11 @@ def exit_code() -> int:
             if "label" in end:
                 print(f"{end['label']} {end['state']}: {end['reason']}", file=sys.stderr)
         if left:
-            print(f"{left} not begun; the same command goes on", file=sys.stderr)
-    if left or any(end["state"] == records.INTERRUPTED for end in failed):
+            print(f"{left} not ended; the same command goes on", file=sys.stderr)
+    stopped = any(one.stopped() for one in sweep.started)
+    if stopped or any(end["state"] == records.INTERRUPTED for end in failed):
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if failed else 0
+    return EXIT_FAILED if failed or left else 0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from bench.config import resolve
 from bench.launch import FORWARDED
 from bench.sweep_plan import Job, announce, labelled, size
 from bench.sweep_progress import RUNNING, Progress, job_files
+from bench.target import users_folder
 
 STOP = "stop"  # the file that keeps jobs from starting after a sweep was asked to stop
 
@@ -41,10 +42,12 @@ class Sweep:
 
     def __init__(self, folder: Path, jobs: list[Job]) -> None:
         self.folder, self.jobs = folder, jobs
+        self.left_alone = False  # nobody waits for its jobs any more; those of a queue go on
         self.progress = Progress(folder, jobs)
+        self._handlers: dict[int, Any] = {}
 
     def ends(self) -> list[dict[str, Any]]:
-        """Returns how the jobs ended, once the launcher has returned; those left out never began.
+        """Returns how those jobs ended that began, once the launcher has returned.
 
         A job whose process is gone without having said how it ended was killed.
         """
@@ -52,9 +55,9 @@ class Sweep:
         ends = []
         for job in self.jobs:
             end = files.get(job.number)
-            if end is None and self.stopped():
+            if end is None or (end["state"] == RUNNING and self.left_alone):
                 continue
-            if end is None or end["state"] == RUNNING:
+            if end["state"] == RUNNING:
                 reason = f"its process ended without a word; see {self.folder}"
                 end = {"state": records.KILLED, "reason": reason, "folder": job.folder}
             ends.append({**end, "label": job.label})
@@ -62,8 +65,8 @@ class Sweep:
         return ends + [{**files[number], "label": f"job {number}"} for number in unplanned]
 
     def stopped(self) -> bool:
-        """Says whether a signal stopped the sweep."""
-        return (self.folder / STOP).exists()
+        """Says whether the user stopped the sweep, or waiting for it."""
+        return self.left_alone or (self.folder / STOP).exists()
 
     def pass_signals_on(self) -> None:
         """Passes stop signals on to the jobs of workers, which finish with a checkpoint."""
@@ -76,8 +79,13 @@ class Sweep:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(job["pid"], number)
 
-        for number in FORWARDED:
-            signal.signal(number, stop)
+        self._handlers = {number: signal.signal(number, stop) for number in FORWARDED}
+
+    def finish(self) -> None:
+        """Tells the rest, and leaves signals to whoever had them before."""
+        self.progress.finish()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
 class SweepCallback(Callback):
@@ -91,6 +99,7 @@ class SweepCallback(Callback):
                 "cost.measure lets its contestants take turns in one process; leave "
                 "hydra/launcher at basic"
             )
+        users_folder(config.hydra.runtime)
         try:
             jobs = plan(config)
         except (HydraException, OmegaConfBaseException):
@@ -142,7 +151,7 @@ def plan(config: DictConfig) -> list[Job]:
     return labelled(jobs)
 
 
-def take_part(execute: Callable[[], dict[str, Any] | None]) -> None:
+def take_part(execute: Callable[[], dict[str, Any]]) -> None:
     """Executes one job of a sweep, and leaves how it ended in the sweep's folder."""
     hydra = HydraConfig.get()
     folder = Path(hydra.sweep.dir).absolute()
@@ -161,11 +170,8 @@ def take_part(execute: Callable[[], dict[str, Any] | None]) -> None:
         except KeyboardInterrupt:  # before the run's own process took signals over
             reason = "stopped by a signal before it began"
             end = {"state": records.INTERRUPTED, "reason": reason, "folder": None}
-        if end is not None and end["state"] == records.INTERRUPTED and "submitit" in launcher:
+        if end["state"] == records.INTERRUPTED and "submitit" in launcher:
             end = _requeued(end, received())
-    if end is None:
-        path.unlink()
-        return
     records.write_json(path, {**end, **place, "seconds": round(time.time() - began, 1)})
     if _is_basic(launcher):
         if end["state"] == records.INTERRUPTED:

@@ -150,9 +150,8 @@ def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
     networks: dict[str, list[int]] = {}
     for job in jobs:
         assert job.config is not None
-        shape = {key: job.config[key] for key in ("arch", "seed")}
-        shape["dataset"] = {"classes": job.config["dataset"]["classes"]}
-        shape["seed"] = 0  # of no matter here
+        classes = {"classes": job.config["dataset"]["classes"]}
+        shape = {"arch": job.config["arch"], "dataset": classes, "seed": 0}
         networks.setdefault(json.dumps(shape), []).append(job.number)
     child = subprocess.run(
         [sys.executable, "-m", "bench.sizes"],

@@ -1,6 +1,7 @@
 """Import paths in a configuration: checked without importing, and called. Imports no torch."""
 
 import importlib.util
+import sys
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -35,3 +36,20 @@ def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
             raise cause from error
         reason = " ".join(str(cause).split())
         raise ValueError(f"{key}._target_ {node['_target_']} cannot be called: {reason}") from error
+
+
+def users_folder(runtime: Any) -> str | None:
+    """Returns the folder given by --config-dir, where a user's network may lie beside its YAML.
+
+    Its modules can be imported from then on.
+
+    Args:
+        runtime: what Hydra says of itself, `hydra.runtime`.
+    """
+    for source in runtime.config_sources:
+        if source.provider == "command-line":
+            folder = str(source.path)
+            if folder not in sys.path:
+                sys.path.append(folder)
+            return folder
+    return None

@@ -89,7 +89,7 @@ def test_a_stopped_joblib_sweep_saves_checkpoints_and_goes_on(
     assert process.returncode == 75, errors
     assert errors.count("stopping after checkpoints") == 1
     assert "3 of 3 runs did not finish" in errors
-    assert errors.splitlines()[-1] == "1 not begun; the same command goes on"
+    assert errors.splitlines()[-1] == "1 not ended; the same command goes on"
     folders = records.run_folders(tmp_path)
     assert len(folders) == 2
     for folder in folders:

@@ -176,3 +176,38 @@ def test_a_sweep_of_one_network_and_a_failing_configuration(tmp_path: Path) -> N
         "1 of 2 runs did not finish",
         "SegNet-Basic, seed -1 failed: seed is -1; it must be 0 or more",
     ]
+
+
+def test_a_users_own_network_is_planned_too(tmp_path: Path) -> None:
+    own = tmp_path / "conf"
+    (own / "arch").mkdir(parents=True)
+    (own / "arch" / "thin.yaml").write_text("_target_: thin.Thin\n")
+    (own / "thin.py").write_text(
+        "import torch\nclass Thin(torch.nn.Conv2d):\n"
+        "    def __init__(self, num_classes):\n        super().__init__(3, num_classes, 400)\n"
+    )
+    tiny = [text for text in TINY if not text.startswith("arch")]
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench", "-m", "--config-dir", str(own), "arch=thin", *tiny,
+         f"runs={tmp_path}/runs", "seed=0,1", "protocol.batch_size=13"],
+        capture_output=True, text=True, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    first, second, third, fourth = answer.stdout.splitlines()
+    assert first == "2 runs (2 seed)"
+    assert second.startswith("up to 275 MB of weights; ")  # 13 times 5.28 M parameters of 4 bytes
+    assert third.startswith("thin, seed 0: failed, protocol.batch_size is 13, but")
+    assert fourth.startswith("thin, seed 1: failed")
+
+
+def test_a_launcher_that_cannot_start_is_no_death_of_its_jobs(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench", "-m", *TINY, f"runs={tmp_path}", "seed=0,1",
+         "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
+        capture_output=True, text=True, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-2:] == [
+        "2 of 2 runs did not finish",
+        "2 not ended; the same command goes on",
+    ]
+    assert not records.run_folders(tmp_path)
