@@ -111,10 +111,12 @@ class Progress:
 
     def _look_at(self, job: Job) -> None:
         """Learns from a running run how far it is and how fast."""
-        path = job.folder / "progress.json" if job.folder else None
-        if path is None or not path.exists():
+        if job.folder is None:
             return
-        state = records.read_json(path)
+        try:
+            state = records.read_json(job.folder / "progress.json")
+        except ValueError:  # it is still starting
+            return
         if state.get("phase") == "training" and state["time"] > self._began:
             left = job.iterations() - state["done"]
             self._standings[job.number] = Standing(job.name, left, state["details"]["seconds"])

@@ -192,11 +192,13 @@ def test_a_users_own_network_is_planned_too(tmp_path: Path) -> None:
          f"runs={tmp_path}/runs", "seed=0,1", "protocol.batch_size=13"],
         capture_output=True, text=True, env=ENVIRONMENT, check=False,
     )  # fmt: skip
-    first, second, third, fourth = answer.stdout.splitlines()
+    first, second, *others = answer.stdout.splitlines()
+    told = [line for line in others if line.startswith("thin")]
     assert first == "2 runs (2 seed)"
     assert second.startswith("up to 275 MB of weights; ")  # 13 times 5.28 M parameters of 4 bytes
-    assert third.startswith("thin, seed 0: failed, protocol.batch_size is 13, but")
-    assert fourth.startswith("thin, seed 1: failed")
+    assert told[0].startswith("thin, seed 0: failed, protocol.batch_size is 13, but")
+    assert told[1].startswith("thin, seed 1: failed")
+    assert answer.stderr.startswith("2 of 2 runs did not finish\nthin, seed 0 failed: ")
 
 
 def test_a_launcher_that_cannot_start_is_no_death_of_its_jobs(tmp_path: Path) -> None:
