@@ -3,21 +3,27 @@
 It imports no torch, so that a typo is answered in half a second.
 """
 
+import argparse
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench import records
+from bench import records, sweep
 from bench.config import resolve
 from bench.launch import launch
+from bench.replay import announce_changes, hydra_arguments
+from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
+MEASURED_LATER = "measured later"
 
 ended: list[dict[str, Any]] = []
 to_measure: list[dict[str, Any]] = []
@@ -25,33 +31,45 @@ to_measure: list[dict[str, Any]] = []
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def task(cfg: DictConfig) -> None:
-    """Executes one job of a sweep, or the only one: a run in its own process."""
-    if interrupted():
+    """Executes one job of a sweep, or the only one."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.cost.measure:
+        sweep.take_part(partial(execute, cfg))
         return
-    hydra = HydraConfig.get().runtime
-    for source in hydra.config_sources:
-        if source.provider == "command-line":  # a user's network may lie beside their YAML
-            sys.path.append(str(Path(source.path).absolute()))
-    with open_dict(cfg):
-        name = cfg.arch.setdefault("name", hydra.choices["arch"])
-    try:
-        config = {**resolve(cfg), "command": command()}
-        if config["cost"]["measure"]:  # contestants take turns, so all must be known first
-            to_measure.append(config)
-            return
-        end = launch(config)
-    except ValueError as error:
-        end = {"state": records.FAILED, "reason": str(error), "folder": None}
+    end = execute(cfg)
+    if end["state"] == MEASURED_LATER:
+        return
     if end["state"] != records.FINISHED:
-        print(f"{name} {end['state']}: {end['reason']}", file=sys.stderr)
+        print(f"{cfg.arch.name} {end['state']}: {end['reason']}", file=sys.stderr)
     ended.append(end)
 
 
-def command() -> str:
+def execute(cfg: DictConfig) -> dict[str, Any]:
+    """Executes a run in its own process and returns how it ended."""
+    runtime = HydraConfig.get().runtime
+    users = users_folder(runtime)
+    if "name" not in cfg.arch:
+        with open_dict(cfg):
+            cfg.arch.name = runtime.choices["arch"]
+    try:
+        config = {**resolve(cfg), "config_dir": users}
+        config["command"] = command(config)
+        if config["replay_of"] is not None:
+            announce_changes(config)
+        if config["cost"]["measure"]:  # contestants take turns, so all must be known first
+            to_measure.append(config)
+            return {"state": MEASURED_LATER, "reason": None, "folder": None}
+        return launch(config)
+    except ValueError as error:
+        return {"state": records.FAILED, "reason": str(error), "folder": None}
+
+
+def command(config: dict[str, Any]) -> str:
     """Returns the command of this job, one of a sweep or the only one."""
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    return shlex.join(["python", "-m", "bench", *map(str, overrides)])
+    flags = [("--from", config["replay_of"]), ("--config-dir", config["config_dir"])]
+    given = [word for flag, value in flags if value is not None for word in (flag, value)]
+    return shlex.join(["python", "-m", "bench", *given, *map(str, overrides)])
 
 
 def quoted(argument: str) -> str:
@@ -61,11 +79,6 @@ def quoted(argument: str) -> str:
         return argument
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"{key}='{escaped}'"
-
-
-def interrupted() -> bool:
-    """Says whether a signal stopped a run; the rest of the sweep is then left for later."""
-    return any(end["state"] == records.INTERRUPTED for end in ended)
 
 
 def measure_costs() -> list[dict[str, Any]]:
@@ -91,8 +104,15 @@ def measure_costs() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
-    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
-    task()
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
+    ours, others = parser.parse_known_args()
+    others = [quoted(argument) for argument in others]
+    try:
+        sys.argv[1:] = others if ours.run is None else hydra_arguments(ours.run, others)
+    except ValueError as error:
+        sys.exit(str(error))
+    run_jobs()
     if to_measure:
         ended.extend(measure_costs())
     folders = [Path(end["folder"]) for end in ended if end["folder"]]
@@ -103,10 +123,40 @@ def main() -> None:
         print(f"\nwritten to {folders[0].parent}{os.sep}")
         if len(folders) > 1:
             print(f"all of it as one page: {write_page(folders)}")
+    sys.exit(exit_code())
+
+
+def run_jobs() -> None:
+    """Runs the only job, or all of a sweep wherever its launcher has them run."""
+    try:
+        task()
+    except (SystemExit, KeyboardInterrupt) as error:
+        if not sweep.started:
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            sweep.started[0].left_alone = True
+            print("stopped waiting; jobs in a queue go on", file=sys.stderr)
+    if sweep.started:
+        sweep.started[0].finish()
+        ended.extend(sweep.started[0].ends())
+
+
+def exit_code() -> int:
+    """Says which runs of several did not finish, and returns what that means for the shell."""
     failed = [end for end in ended if end["state"] != records.FINISHED]
-    if len(ended) > 1 and failed:
-        print(f"{len(failed)} of {len(ended)} runs did not finish", file=sys.stderr)
-    sys.exit(EXIT_INTERRUPTED if interrupted() else EXIT_FAILED if failed else 0)
+    total = max([len(ended), *(len(one.jobs) for one in sweep.started)])
+    left = total - len(ended)
+    if total > 1 and (failed or left):
+        print(f"{len(failed) + left} of {total} runs did not finish", file=sys.stderr)
+        for end in failed:
+            if "label" in end:
+                print(f"{end['label']} {end['state']}: {end['reason']}", file=sys.stderr)
+        if left:
+            print(f"{left} not ended; the same command goes on", file=sys.stderr)
+    stopped = any(one.stopped() for one in sweep.started)
+    if stopped or any(end["state"] == records.INTERRUPTED for end in failed):
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if failed or left else 0
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejec
 configuration is composed. What types cannot say, `check` says. This file imports no torch.
 
 Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
-`arch` and `seed` complete a run's identity. Every other key says where and how far to run, or, as
-`postprocess`, adds rows and changes none.
+`arch`, `seed` and, where it is given, `init_from` complete a run's identity. Every other key says
+where and how far to run, or, as `postprocess`, adds rows and changes none.
 """
 
 import hashlib
-import importlib.util
 import json
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cost.schema import CostConfig, check_cost
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
+from bench.selection import selected_iteration
+from bench.target import check_target
 
 
 class Normalisation(Enum):
@@ -140,6 +139,8 @@ class Config:
     max_iterations: int | None = MISSING  # null: what iterations_by_network says
     iterations_by_network: dict[str, int] = field(default_factory=dict)
     milestones: list[int] = MISSING  # evaluated there and at max_iterations
+    init_from: str | None = None  # a run's folder: start from its weights, best or else last
+    init_iteration: int | None = None  # which of its weights; null: filled in with the ones above
     runs: str = "runs"  # the folder that holds all runs
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # CPU threads of each process; null: torch's choice
@@ -151,6 +152,8 @@ class Config:
     rerun: bool = False  # start afresh; an old result is kept under another name
     accept_changes: bool = False  # resume although sources, torch, device or threads changed
     command: str = ""  # filled in by the entry: how the run was called, to call it again
+    config_dir: str | None = None  # filled in likewise: the folder of a user's own network
+    replay_of: str | None = None  # filled in by --from: the run whose configuration this was
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
@@ -178,6 +181,10 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(plain, dict)
     config = {str(key): value for key, value in plain.items()}
     check(config)
+    if config["init_from"] is not None:
+        folder = Path(config["init_from"]).expanduser().absolute()
+        config["init_from"] = str(folder)
+        config["init_iteration"] = config["init_iteration"] or selected_iteration(folder)
     return config
 
 
@@ -216,13 +223,19 @@ def check(config: dict[str, Any]) -> None:
         ("dataset.void", classes <= d["void"] <= 255, f"from {classes} to 255"),
         ("dataset.memory_budget_gb", d["memory_budget_gb"] >= 0, "0 or more"),
         ("dataset.workers", d["workers"] is None or d["workers"] >= 0, "0 or more, or null"),
+        ("init_iteration", _optional_count(config["init_iteration"]), "1 or more, or null"),
+        (
+            "arch.weights",
+            config["init_from"] is None or config["arch"].get("weights") is None,
+            "null where init_from=RUN gives the weights",
+        ),
     ]
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
     check_cost(config["cost"])
-    _check_target("arch", config["arch"].get("_target_"))
-    _check_target("dataset.reader", d["reader"].get("_target_"))
+    check_target("arch", config["arch"].get("_target_"))
+    check_target("dataset.reader", d["reader"].get("_target_"))
 
 
 def _optional_count(value: int | None) -> bool:
@@ -239,36 +252,6 @@ def _value(config: dict[str, Any], key: str) -> Any:
     return config
 
 
-def _check_target(key: str, target: Any) -> None:
-    """Rejects an import path whose module cannot be found, without importing the module."""
-    if not isinstance(target, str) or "." not in target:
-        raise ValueError(
-            f"{key}._target_ is {target}; it must be an import path such as mynet.MyNet"
-        )
-    top = target.split(".")[0]
-    if importlib.util.find_spec(top) is None:
-        raise ValueError(
-            f"{key}._target_ is {target}, but there is no module {top!r}; put {top}.py into the "
-            "working directory or beside the configuration given by --config-dir"
-        )
-
-
-def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
-    """Calls what a `_target_` names, with the node's arguments and those given.
-
-    Raises:
-        ValueError: the import path or an argument is wrong, or the callee refused a value.
-    """
-    try:
-        return instantiate(node, **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, ValueError):  # already says what is wrong, for the user
-            raise cause from error
-        reason = " ".join(str(cause).split())
-        raise ValueError(f"{key}._target_ {node['_target_']} cannot be called: {reason}") from error
-
-
 def fingerprint(config: dict[str, Any]) -> str:
     """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
     dataset = {k: v for k, v in config["dataset"].items() if k not in NOT_IN_FINGERPRINT}
@@ -276,8 +259,14 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """Hashes what makes two runs the same run: the fingerprint, the network and the seed."""
-    return _digest([fingerprint(config), config["arch"], config["seed"]])
+    """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
+
+    And, of a run that starts from another one's weights, which: by name, so that it may move.
+    """
+    parts = [fingerprint(config), config["arch"], config["seed"]]
+    if config.get("init_from") is not None:
+        parts.append([Path(config["init_from"]).name, config["init_iteration"]])
+    return _digest(parts)
 
 
 def run_folder(config: dict[str, Any]) -> Path:

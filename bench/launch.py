@@ -60,7 +60,7 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
 def _finished(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """Returns the end of a run that has done all that is asked for now, else None."""
     end = records.read_end(folder)
-    if end is None or not _covers(end, config):
+    if end is None or not covers(end, config):
         return None
     _check_record(folder, config)
     print(f"{folder.name}: finished before, at iteration {end['iteration']}")
@@ -87,7 +87,7 @@ def _check_record(folder: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
+def covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
     """Says whether a finished run has done all that is asked for now."""
     return (
         end["state"] == records.FINISHED

@@ -17,6 +17,7 @@ from bench import checkpoints, distributed, records
 from bench.data.splits import Split
 from bench.evaluation import evaluate, evaluation_network
 from bench.metrics.regions import REGION_SCORES, region_score
+from bench.selection import best_iteration, validations
 from bench.training import Training
 
 
@@ -81,37 +82,20 @@ def evaluated_network(training: Training, iteration: int) -> nn.Module:
     )
 
 
-def best_iteration(folder: Path, config: dict[str, Any]) -> int | None:
-    """Returns the iteration with the highest validation score (the first, if several have it)."""
-    ranked = _validations(folder, config)
-    return max(ranked, key=lambda pair: (pair[1], -pair[0]))[0] if ranked else None
-
-
 def patience_exhausted(folder: Path, config: dict[str, Any]) -> str | None:
     """Says why training may stop early, or None."""
     patience = config["protocol"]["validation"]["patience"]
     best = best_iteration(folder, config)
     if patience is None or best is None:
         return None
-    since = sum(iteration > best for iteration, _ in _validations(folder, config))
+    since = sum(iteration > best for iteration, _ in validations(folder, config))
     return f"no gain in {since} validations since iteration {best}" if since >= patience else None
-
-
-def _validations(folder: Path, config: dict[str, Any]) -> list[tuple[int, float]]:
-    """Lists (iteration, score) of the recorded validations."""
-    validation = config["protocol"]["validation"]
-    if validation["every"] is None:
-        return []
-    return [
-        (e["iteration"], region_score(np.array(e["confusion"]), validation["criterion"]))
-        for e in records.read_evaluations(folder, validation["split"])
-    ]
 
 
 def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: dict[str, Any]) -> bool:
     matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
     score = region_score(matrix, config["protocol"]["validation"]["criterion"])
-    return all(score > earlier for _, earlier in _validations(folder, config))
+    return all(score > earlier for _, earlier in validations(folder, config))
 
 
 def _evaluate_with_pictures(

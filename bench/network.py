@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.config import build
 from bench.data.order import derive_seed
+from bench.target import build
 
 
 def build_network(config: dict[str, Any]) -> nn.Module:

@@ -29,7 +29,8 @@ from bench.data.order import derive_seed
 from bench.data.splits import Split, pairs_of
 from bench.evaluation import collect_evidence, full_size_logits
 from bench.metrics.regions import REGION_SCORES, region_score
-from bench.milestones import best_iteration, evaluated_network
+from bench.milestones import evaluated_network
+from bench.selection import best_iteration
 from bench.training import Training
 
 VARIANT = "denseCRF"

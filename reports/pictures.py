@@ -17,10 +17,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bench import records
-from bench.config import build
 from bench.data.images import read_label
 from bench.data.pairs import Pair
 from bench.metrics.regions import region_score
+from bench.target import build
 from reports.runs import Run, matrix, warn
 from reports.style import LINE, plain, styled
 

@@ -1,56 +1,85 @@
 """`python -m reports status RUNS`: where every run of a sweep is now."""
 
+import shutil
+import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-import pandas as pd
-
+from bench import records
+from bench.display import duration
 from reports.runs import Run, without_postprocessings
 
 ORDER = ("running", "silent", "pending", "interrupted", "failed", "diverged", "out_of_memory")
-NAME, DETAIL = 36, 30  # columns of the terminal for a network and for a reason
+HEADERS = ("network", "seed", "state", "evaluated", "left", "heard", "detail")
 WIDTH = 100
+NAME = 36  # columns for a network
+DETAIL = 20  # at least so many columns of a terminal for the last column
 
 
 def status(runs: Sequence[Run]) -> str:
-    """Formats the state of runs, those that still need attention first, counted at the end."""
+    """Formats the state of runs, those that still need attention first, counted at the end.
+
+    Lines are cut to the width of a terminal, 100 columns where there is none; what is cut follows.
+    """
     runs = without_postprocessings(runs)
     rank = {state: number for number, state in enumerate(ORDER)}
     ordered = sorted(runs, key=lambda run: (rank.get(run.state, len(rank)), run.folder.name))
-    frame = pd.DataFrame(
-        [
-            {
-                "network": run.name[:NAME],
-                "seed": str(run.seed),
-                "state": run.state.replace("_", " "),
-                "evaluated": str(max((e["iteration"] for e in run.evaluations), default="")),
-                "detail": _short(run.detail),
-            }
-            for run in ordered
-        ]
-    )
+    rows = [list(HEADERS), *map(_row, ordered)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    room = columns - sum(widths[:-1]) - 2 * len(widths[:-1])
+    widths[-1] = min(widths[-1], max(room, DETAIL))
+    rows.insert(1, ["-" * width for width in widths])
+    lines = [
+        "  ".join(_short(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    table = "\n".join(line.rstrip() for line in lines)
     counts = Counter(run.state.replace("_", " ") for run in runs)
     total = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    table = frame.to_markdown(index=False, disable_numparse=True, tablefmt="simple")
-    return "\n\n".join([table, *_reasons(ordered), f"{len(runs)} runs: {total}"])
+    return "\n\n".join(
+        [table, *_reasons(ordered, widths[-1], columns), f"{len(runs)} runs: {total}"]
+    )
 
 
-def _reasons(runs: Sequence[Run]) -> list[str]:
+def _reasons(runs: Sequence[Run], room: int, columns: int) -> list[str]:
     """Gives in full what the table cuts off, once for all runs that share it."""
     cut: dict[str, list[str]] = {}
     for run in runs:
-        if len(run.detail) > DETAIL:
+        if len(run.detail) > room:
             cut.setdefault(run.detail, []).append(f"{run.name}, seed {run.seed}")
     return [
         textwrap.fill(
             f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {detail}",
-            WIDTH,
+            min(WIDTH, columns),
             subsequent_indent="  ",
         )
         for detail, names in cut.items()
     ]
 
 
-def _short(detail: str) -> str:
-    return detail if len(detail) <= DETAIL else f"{detail[: DETAIL - 3]}..."
+def _row(run: Run) -> list[str]:
+    """Returns the columns of a run; what is left and when it was heard of, while it has no end."""
+    left = heard = ""
+    if run.state in {"running", "silent"}:
+        progress: dict[str, Any] = records.read_json(run.folder / "progress.json")
+        heard = f"{duration(max(0.0, time.time() - progress['time']))} ago"
+        each = progress.get("details", {}).get("seconds")
+        if run.state == "running" and progress.get("phase") == "training" and each is not None:
+            left = duration(each * (progress["total"] - progress["done"]))
+    return [
+        run.name[:NAME],
+        str(run.seed),
+        run.state.replace("_", " "),
+        str(max((e["iteration"] for e in run.evaluations), default="")),
+        left,
+        heard,
+        run.detail,
+    ]
+
+
+def _short(detail: str, room: int) -> str:
+    return detail if len(detail) <= room else f"{detail[: room - 3]}..."

@@ -141,7 +141,7 @@ def test_a_killed_child_is_recorded_by_its_parent_and_the_second_start_refuses(
 def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path: Path) -> None:
     answer = bench(tmp_path, "protocol.lr=0.1,1e30,0.2", "-m")
     assert answer.returncode == 1
-    assert "SegNet-Basic diverged:" in answer.stderr
+    assert "SegNet-Basic, seed 0, lr=1e+30 diverged:" in answer.stderr
     assert "1 of 3 runs did not finish" in answer.stderr
     assert "Traceback" not in answer.stderr
     states = sorted(records.read_json(f / "end.json")["state"] for f in tmp_path.glob("synth*"))

@@ -4,9 +4,14 @@ import csv
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from bench.command_line import CONF, compose_config
+from bench.sweep import plan
+from bench.sweep_plan import Job
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PUBLISHED = Path(__file__).parent.parent / "reports" / "published.csv"
@@ -62,3 +67,74 @@ def test_a_users_own_limit_wins() -> None:
 def test_a_network_without_a_limit_of_its_own_must_be_given_one() -> None:
     with pytest.raises(ValueError, match="max_iterations: no value given"):
         compose_config(["+experiment=table3_camvid", "arch=unet"])
+
+
+def planned(*overrides: str) -> list[Job]:
+    """Plans a sweep as the command line does."""
+    with initialize_config_dir(str(CONF.absolute()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        return plan(loader.load_configuration("config", list(overrides), RunMode.MULTIRUN))
+
+
+# How many runs each has, its milestones, and values that hold for all of its runs.
+LARGE = {"batch_size": 5, "lr": 1e-3, "dropout": 0.5, "class_weights": "none"}
+SWEEPS = [
+    ("table1", 16, [], {"batch_size": 12, "lr": 0.1, "normalisation": "lcn", "dropout": 0.0,
+                        "evaluation_splits": ["test", "train"]}),
+    ("table3", 5, [40_000, 80_000], LARGE),
+    ("table3_camvid", 5, [40_000, 80_000], LARGE),
+    ("table4", 4, [80_000, 140_000], LARGE | {"batch_size": 4}),
+    ("table4_median", 1, [80_000, 140_000],
+     LARGE | {"batch_size": 4, "class_weights": "median_frequency"}),
+    ("table6", 4, [40_000, 80_000], {"deterministic": False}),
+    ("learning_rate", 12, [], {"batch_size": 4}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("experiment", "count", "milestones", "protocol"), SWEEPS)
+def test_an_experiment_is_the_sweep_that_the_paper_describes(
+    experiment: str, count: int, milestones: list[int], protocol: dict[str, object]
+) -> None:
+    jobs = planned(f"+experiment={experiment}")
+    assert len(jobs) == count
+    for job in jobs:
+        assert job.config is not None
+        assert job.config["milestones"] == milestones
+        assert {key: job.config["protocol"][key] for key in protocol} == protocol
+
+
+def test_table_1_has_both_weightings_selects_by_validation_and_leaves_generic_decoders_out() -> (
+    None
+):
+    jobs = planned("+experiment=table1")
+    configs = [job.config for job in jobs if job.config is not None]
+    assert {c["protocol"]["class_weights"] for c in configs} == {"median_frequency", "none"}
+    assert {c["max_iterations"] for c in configs} == {10_000}
+    validation = configs[0]["protocol"]["validation"]
+    assert (validation["every"], validation["criterion"]) == (1000, "G")
+    generic = {"replication", "fixed_indices", "no_pooling"}
+    assert not generic & {job.overrides["arch"] for job in jobs}
+    assert len(planned("+experiment=table1", "arch=replication,fixed_indices,no_pooling")) == 6
+
+
+def test_learning_rates_are_swept_for_each_network() -> None:
+    rates = [
+        (job.overrides["arch"], job.config["protocol"]["lr"])
+        for job in planned("+experiment=learning_rate")
+        if job.config is not None
+    ]
+    assert len(set(rates)) == 12
+    assert {rate for _, rate in rates} == {0.01, 0.03, 0.1, 0.3}
+
+
+@pytest.mark.parametrize("experiment", [sweep[0] for sweep in SWEEPS])
+def test_an_experiment_is_narrowed_from_the_command_line(experiment: str) -> None:
+    given = ["arch=segnet", "seed=0,1,2", "max_iterations=7", "protocol.lr=0.5"]
+    if experiment == "table1":
+        given.append("protocol.class_weights=none")
+    jobs = planned(f"+experiment={experiment}", *given)
+    assert len(jobs) == 3
+    for seed, job in enumerate(jobs):
+        assert job.config is not None
+        assert (job.config["arch"]["name"], job.config["seed"]) == ("SegNet", seed)
+        assert (job.config["max_iterations"], job.config["protocol"]["lr"]) == (7, 0.5)

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.config import build
 from bench.data import cache
 from bench.data.ahead import ahead, cores
 from bench.data.class_weights import pixel_counts
@@ -25,6 +24,7 @@ from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair
 from bench.data.streaming import stream
+from bench.target import build
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, W)
 Progress = Callable[[str, int, int], None]  # phase, done, total

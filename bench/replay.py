@@ -1,0 +1,158 @@
+"""`python -m bench --from RUN [overrides]`: a recorded configuration once more. Imports no torch.
+
+The record becomes the configuration that Hydra composes in place of conf/, so overrides are typed
+by the same schema, and sweeps and launchers work as ever.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench import records
+from bench.command_line import CONF
+from bench.config import Config, identity
+from bench.data.schema import NOT_IN_FINGERPRINT
+
+NAME = "recorded"
+# Said about one start of a run, not about the run.
+ONCE = ("command", "rerun", "dry_run", "accept_changes", "start")
+# Keys that came later, each with the value that older runs had without it.
+CAME_LATER = {"protocol.compile": False}
+# Records hold resolved values; these follow another key in conf/, and do again in a replay.
+FOLLOWING = {
+    "arch.dropout": "protocol.dropout",
+    "arch.batch_norm_eps": "protocol.batch_norm.eps",
+    "arch.input_size": "protocol.image_size",
+    "dataset.reader.classes": "dataset.classes",
+    "dataset.reader.colours": "dataset.colours",
+    "dataset.reader.void": "dataset.void",
+}
+
+
+def replay_command(folder: Path) -> str:
+    """Returns the command that runs a recorded run again."""
+    return shlex.join(["python", "-m", "bench", "--from", str(folder)])
+
+
+def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
+    """Makes a run's configuration known to Hydra, and returns the arguments that choose it.
+
+    Args:
+        folder: the recorded run.
+        arguments: all others of the command line, overrides among them.
+
+    Raises:
+        ValueError: the folder is no run, or its record is not one of this version.
+    """
+    config = recorded(folder)
+    entry = OmegaConf.load(CONF / "config.yaml")
+    assert isinstance(entry, DictConfig)
+    given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
+    content = {
+        "defaults": [
+            default
+            for default in entry.defaults
+            if default in {"schema", "_self_"} or str(next(iter(default))).startswith("override ")
+        ],
+        "hydra": entry.hydra,
+        **_completed(config, folder, given),
+        # Beside the recorded run, where the same run is found finished; it may have moved.
+        "runs": str(folder.absolute().parent),
+        "replay_of": str(folder.absolute()),
+    }
+    ConfigStore.instance().store(name=NAME, node=OmegaConf.create(content))
+    chosen = ["--config-name", NAME]
+    users = config.get("config_dir")
+    if users is not None and "--config-dir" not in given:
+        if not Path(users).is_dir():
+            raise ValueError(
+                f"{folder.name} ran with --config-dir {users}, which is no folder here; "
+                "give --config-dir PATH"
+            )
+        chosen += ["--config-dir", users]
+    return [*chosen, *arguments]
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Reads a run's configuration.
+
+    Raises:
+        ValueError: the folder is no run.
+    """
+    path = folder / "config.json"
+    config = records.read_json(path).get("config")
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: not the record of a run")
+    return config
+
+
+def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[str, Any]:
+    """Fits a record to today's schema, and lets keys follow others as conf/ has them do.
+
+    Raises:
+        ValueError: it has a key that is none today, or lacks one that could change a result.
+    """
+    record = {key: value for key, value in config.items() if key not in ONCE}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), record)
+    except OmegaConfBaseException as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder}/config.json is not of this version: {reason}; replay it with the version "
+            "that its environment.json names"
+        ) from error
+    missing = OmegaConf.missing_keys(merged)
+    unknown = sorted(missing - CAME_LATER.keys() - given - set(ONCE))
+    if unknown:
+        raise ValueError(
+            f"{folder}/config.json is older than {', '.join(unknown)}; say with which value it is "
+            f"to be replayed, as in {unknown[0]}=VALUE"
+        )
+    for key in missing & CAME_LATER.keys():
+        OmegaConf.update(merged, key, CAME_LATER[key])
+    for key, source in FOLLOWING.items():
+        value = OmegaConf.select(merged, key)
+        if value is not None and value == OmegaConf.select(merged, source):
+            OmegaConf.update(merged, key, f"${{{source}}}")
+    content = OmegaConf.to_container(merged, enum_to_str=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key not in ONCE}
+
+
+def announce_changes(config: dict[str, Any]) -> None:
+    """Says which keys make a replay another run than the recorded one, if any do."""
+    folder = Path(config["replay_of"])
+    before = recorded(folder)
+    if identity(config) == identity(before):
+        return
+    then, now = _leaves(_of_identity(before)), _leaves(_of_identity(config))
+    changes = [
+        f"{key} {now.get(key, 'absent')} (was {then.get(key, 'absent')})"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key, "absent") != now.get(key, "absent")
+    ]
+    print(f"another run than {folder.name}: {', '.join(changes)}", flush=True)
+
+
+def _of_identity(config: dict[str, Any]) -> dict[str, Any]:
+    dataset = {k: v for k, v in config["dataset"].items() if k not in NOT_IN_FINGERPRINT}
+    start = Path(config["init_from"]).name if config.get("init_from") else None
+    return {
+        **{key: config.get(key) for key in ("protocol", "arch", "seed", "init_iteration")},
+        "dataset": dataset,
+        "init_from": start,
+    }
+
+
+def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Turns nested dictionaries into one of dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    leaves: dict[str, Any] = {}
+    for key, value in node.items():
+        leaves |= _leaves(value, f"{prefix}.{key}" if prefix else key)
+    return leaves
