@@ -128,8 +128,14 @@ def _sections(
         rows = [_row(number, cost, columns) for cost in _ranked(number, some)]
         found.append((Section(", ".join(setting), rows), some))
     for (one, _), (other, _) in pairwise(found):
-        other.difference = f"{one.title} / {other.title}"
+        other.difference = _difference(one.title.split(", "), other.title.split(", "))
     return found
+
+
+def _difference(one: Sequence[str], other: Sequence[str]) -> str:
+    """Says what only the one, and what only the other setting has."""
+    parts = [[part for part in a if part not in b] for a, b in ((one, other), (other, one))]
+    return " / ".join(", ".join(part) or "none" for part in parts)
 
 
 def _ranked(number: str, costs: Sequence[Cost]) -> list[Cost]:

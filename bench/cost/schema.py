@@ -13,7 +13,7 @@ class CostConfig:
     backward: bool = True  # whole training iterations; false: inference alone
     samples: int = 10  # at least so many of each time
     tolerance: float = 0.02  # more, until each median is known to this fraction of itself
-    seconds: float = 60.0  # but no longer than this for one network, its warm-up included
+    seconds: float = 60.0  # but, after three, no longer than this for one network with its warm-up
     training_batch: int | None = 4  # of training memory; null: not measured
     inference_batch: int | None = 1  # of inference memory; null: not measured
 

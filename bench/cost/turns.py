@@ -16,6 +16,7 @@ from bench.cost.contestant import Contestant
 from bench.cost.processes import MeasurementError, MeasuringProcess
 
 ROUNDS = 5  # at least so many turns for each contestant
+FEWEST = 3  # samples that say anything about their spread; taken whatever the time limit
 
 Sample = dict[str, dict[str, float]]  # clock -> forward_ms, ..., step_ms
 
@@ -123,7 +124,8 @@ class Timing:
             times = ([s[clock][key] for s in self.samples] for key in self._reported())
             if all(uncertainty(values) <= self.cost["tolerance"] for values in times):
                 return "steady"
-        return "timeout" if self.seconds > self.cost["seconds"] else ""
+        taken = len(self.samples) + len(self.dropped)
+        return "timeout" if taken >= FEWEST and self.seconds > self.cost["seconds"] else ""
 
     def _reported(self) -> tuple[str, ...]:
         """The times that must be known; the optimiser's is a small part of the step's."""
@@ -178,7 +180,7 @@ def uncertainty(samples: Sequence[float]) -> float:
     1.57 interquartile ranges over the root of n: R. McGill, J. W. Tukey, W. A. Larsen, Variations
     of box plots, The American Statistician 32 (1), 1978.
     """
-    if len(samples) < 3:
+    if len(samples) < FEWEST:
         return math.inf
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
     return 1.57 * (high - low) / math.sqrt(len(samples)) / middle

@@ -199,6 +199,15 @@ def test_throttled_samples_are_dropped_and_counted(stage: Stage, cost_config: Co
     assert len(timed["card"]) == 4
 
 
+def test_three_samples_are_taken_whatever_the_time_limit(
+    stage: Stage, cost_config: Compose
+) -> None:
+    (path,) = measure([named(cost_config("cost.seconds=1e-6", "cost.samples=100"), "A")])
+    timed = records.read_json(path)["time"]
+    assert timed["stopped_because"] == "timeout"
+    assert len(timed["forward_ms"]) == 3
+
+
 def test_noise_is_measured_until_the_time_is_up(stage: Stage, cost_config: Compose) -> None:
     values = iter(range(1, 10**6))
 
