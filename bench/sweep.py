@@ -107,14 +107,15 @@ class SweepCallback(Callback):
         if config.cost.measure:
             print(size(jobs, "contestants"), flush=True)
             return
+        folder = Path(config.hydra.sweep.dir).absolute()
         try:
             announce(jobs)
+            with records.writing(folder):
+                shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier one of this name
+                (folder / STOP).unlink(missing_ok=True)
+                (folder / "jobs").mkdir(parents=True)
         except ValueError as error:
             sys.exit(str(error))
-        folder = Path(config.hydra.sweep.dir).absolute()
-        shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier sweep of this name
-        (folder / STOP).unlink(missing_ok=True)
-        (folder / "jobs").mkdir(parents=True)
         started.append(Sweep(folder, jobs))
         if "joblib" in launcher:
             started[0].pass_signals_on()
@@ -160,7 +161,7 @@ def take_part(execute: Callable[[], dict[str, Any]]) -> None:
     path = folder / "jobs" / f"{hydra.job.num}.json"
     launcher, began = str(hydra.launcher._target_), time.time()
     place = {"host": socket.gethostname(), "pid": os.getpid(), "began": began}
-    records.write_json(path, {"state": RUNNING, **place})
+    _leave(path, {"state": RUNNING, **place})
     with contextlib.ExitStack() as stack:
         if not _is_basic(launcher):
             stack.enter_context(_apart(path.with_suffix(".log"), launcher))
@@ -172,11 +173,19 @@ def take_part(execute: Callable[[], dict[str, Any]]) -> None:
             end = {"state": records.INTERRUPTED, "reason": reason, "folder": None}
         if end["state"] == records.INTERRUPTED and "submitit" in launcher:
             end = _requeued(end, received())
-    records.write_json(path, {**end, **place, "seconds": round(time.time() - began, 1)})
+    _leave(path, {**end, **place, "seconds": round(time.time() - began, 1)})
     if _is_basic(launcher):
         if end["state"] == records.INTERRUPTED:
             (folder / STOP).touch()
         started[0].progress.report()
+
+
+def _leave(path: Path, end: dict[str, Any]) -> None:
+    """Writes how a job stands; a disk that is full ends neither the job nor the sweep."""
+    try:
+        records.write_json(path, end)
+    except ValueError as error:
+        print(f"{end['state']}, {end.get('reason')}; {error}", file=sys.stderr)
 
 
 def _is_basic(launcher: str) -> bool:
