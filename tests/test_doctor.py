@@ -5,11 +5,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.doctor import admit, examine
+from bench import patient
+from bench.doctor import examine, not_memorised
+from bench.patient import admit
 
 
 class Healthy(nn.Module):
@@ -53,6 +56,22 @@ class Constant(Healthy):
         return super().forward(0 * images)
 
 
+class SeesNoPlaces(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits.mean(dim=(2, 3), keepdim=True).expand_as(logits)
+
+
+class Detaches(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images).detach())
+
+
+class DetachesAll(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).detach()
+
+
 class Breaks(Healthy):
     def forward(self, images: Tensor) -> Tensor:
         raise RuntimeError("size mismatch\nin some layer")
@@ -79,10 +98,13 @@ def test_a_healthy_network_passes_every_check(findings: Any) -> None:
 @pytest.mark.parametrize(
     ("network", "illness"),
     [
-        ("Shrinks", "instead of (2, 11, 32, 48)"),
+        ("Shrinks", "instead of (1, 11, 32, 48)"),
         ("ForgetsALayer", "no gradient reaches unused.bias, unused.weight"),
         ("LooksAtItsNeighbours", "changes with the other images of its batch"),
         ("Constant", "it does not learn"),
+        ("SeesNoPlaces", "it does not learn"),
+        ("Detaches", "no gradient reaches body.0.bias, body.0.weight"),
+        ("DetachesAll", "It raised RuntimeError: element 0 of tensors does not require grad"),
         ("Breaks", "It raised RuntimeError: size mismatch in some layer"),
     ],
 )
@@ -94,6 +116,38 @@ def test_an_illness_is_named(findings: Any, network: str, illness: str) -> None:
 def test_random_evaluation_is_a_note(findings: Any) -> None:
     found = findings("Dices")
     assert found["evaluation is random: two passes over an image differ"] == "note"
+
+
+@pytest.mark.parametrize(
+    ("losses", "kind"),
+    [
+        ([2.0] * 200, "bad"),  # it had all iterations
+        ([2.0] * 100, "bad"),  # it had some, and learnt nothing
+        ([2.0] * 99 + [0.9], "open"),  # it is learning
+        ([2.0] * 8, "open"),  # it had hardly any
+    ],
+)
+def test_slow_is_not_ill(losses: list[float], kind: str) -> None:
+    finding = not_memorised(losses, score=0.5)
+    assert finding.kind == kind
+    assert f"after {len(losses)} iterations on two batches mIoU is 0.50" in finding.text
+
+
+def test_memorising_stops_when_time_is_up(findings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.doctor.SECONDS", 0.0)
+    found = findings("Healthy")
+    (text,) = [text for text, kind in found.items() if kind == "open"]
+    assert text.startswith("after 1 iterations on two batches")
+    assert "too slow" in text
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 11, 37])
+def test_the_batches_show_the_same_few_classes(num_classes: int) -> None:
+    labels = [patient.halves(index, num_classes, 8, 12)[1] for index in range(4)]
+    first, second = np.stack(labels[:2]), np.stack(labels[2:])
+    assert np.array_equal(np.bincount(first.ravel()), np.bincount(second.ravel()))
+    assert set(first.ravel()) == set(range(min(4, num_classes)))
+    assert all(len(set(label.ravel())) == 2 for label in labels)
 
 
 def test_the_command_exits_by_what_it_found() -> None:
