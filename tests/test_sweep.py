@@ -72,7 +72,9 @@ def test_a_sweep_says_how_large_it_is_and_how_much_is_finished(
 
 
 def test_weights_are_counted_on_no_device_and_each_network_once(tiny_config: Compose) -> None:
-    jobs = planned(tiny_config, "seed=0", "seed=1", "arch.width=64")
+    jobs = planned(
+        tiny_config, "seed=0 arch.width=4", "seed=1 arch.width=4", "seed=0 arch.width=64"
+    )
     jobs.append(Job(3, "wrong", 0, {}, tiny_config("arch._target_=json.dumps")))
     sizes = model_bytes(jobs)
     assert sizes[0] == sizes[1]
