@@ -1,0 +1,75 @@
+"""The results that ship: complete records, small, of this paper's networks, and right by others."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix as counted_by_sklearn
+
+from bench import records
+from bench.data.images import read_label
+from bench.metrics.boundaries import boundary_counts
+from bench.metrics.regions import region_score
+from reports.published import printed
+
+ROOT = Path(__file__).parents[2]
+RUNS = sorted(path.parent for path in (ROOT / "reports/results").glob("*/*/config.json"))
+
+
+def test_results_ship_and_are_small() -> None:
+    assert len(RUNS) >= 8
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "reports/results"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert sum(path.stat().st_size for path in files) < 20e6
+    assert not [path for path in files if path.suffix in {".pt", ".jpg"}]
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda path: path.name)
+def test_a_shipped_run_is_complete_and_plausible(folder: Path) -> None:
+    config = records.read_json(folder / "config.json")["config"]
+    assert records.read_json(folder / "end.json")["state"] == "finished"
+    millions = records.read_json(folder / "network.json")["parameters"] / 1e6
+    published = printed("1", config["arch"]["name"], "Params (M)")
+    assert published is not None
+    assert published.number is not None
+    assert millions == pytest.approx(published.number, rel=0.025)
+    assert len([x for line in records.read_losses(folder) for x in line["losses"]]) == 1300
+    scores = {}
+    for evaluation in records.read_evaluations(folder):
+        evidence = records.read_evidence(folder, evaluation)
+        matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+        assert matrix.tolist() == evaluation["confusion"]
+        truth = matrix[:-1].sum(axis=1)
+        scores[evaluation["split"]] = region_score(matrix, "G")
+        assert scores[evaluation["split"]] > truth.max() / truth.sum()  # the largest class alone
+    assert scores["test"] < scores["train"]
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda path: path.name)
+def test_kept_predictions_score_as_recorded(folder: Path, camvid_root: Path) -> None:
+    """Regions by scikit-learn, boundaries by ours, from the label maps that ship."""
+    for pictures in sorted((folder / "predictions").iterdir()):
+        split, _, iteration = pictures.name.partition("-")
+        summary = {"split": split, "iteration": int(iteration)}
+        evidence = records.read_evidence(folder, summary)
+        names = evidence["names"].tolist()
+        maps = sorted(pictures.glob("*.png"))
+        assert len(maps) == 8
+        for path in maps[::3]:
+            prediction = read_label(path)
+            truth = read_label(camvid_root / f"{split}annot" / path.name)
+            index = names.index(path.stem)
+            theirs = counted_by_sklearn(truth.ravel(), prediction.ravel(), labels=range(12))
+            assert (theirs == evidence["confusion"][index]).all()
+            ours = boundary_counts(prediction, truth, num_classes=11)
+            assert (ours == evidence["boundaries"][index]).all()
+
+
+def test_no_path_of_a_machine_is_shipped() -> None:
+    for path in (ROOT / "reports/results").rglob("*.json"):
+        assert '"/' not in json.dumps(json.loads(path.read_text())), path
