@@ -83,5 +83,5 @@ def test_a_network_that_kills_its_process_is_a_row_and_the_other_is_measured(
     assert len(alive["time"]["forward_ms"]) >= 3
     assert alive["memory"]["training"]["readings"]["resident_bytes"] > 0
     assert "CPU figures" in done.stdout
-    assert "Mortal, killed" in done.stdout
+    assert "killed: time, batch 1: " in done.stdout
     assert "1 of 2" in done.stderr

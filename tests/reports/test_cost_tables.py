@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from reports.__main__ import parser
+from reports.__main__ import tables as tables_command
 from reports.cost import read_costs
 from reports.cost_table import cost_tables
 from reports.formats import text
@@ -238,3 +240,21 @@ def test_as_many_digits_are_shown_as_fit(tables: Callable[..., list[Table]]) -> 
     shown = text(tables(time=timed)[0])
     assert "3.12 [3.12, 3.12]" in shown
     assert "20000 [15000, 25000]" in shown
+
+
+def test_reports_show_the_same_table_without_any_run(
+    make_cost: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_cost("SegNet", [], **DETAILS)
+    print_costs([path])
+    measured = capsys.readouterr().out.split("Table 6: ")[-1].splitlines()
+    assert tables_command(parser().parse_args(["tables", str(tmp_path / "runs")])) == 0
+    shown = capsys.readouterr().out.splitlines()
+    figures = [line for line in measured if line.startswith(("SegNet", "  paper"))]
+    assert len(figures) >= 4
+    assert [line for line in figures if line not in shown] == []
+
+
+def test_reports_of_neither_runs_nor_costs_say_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        tables_command(parser().parse_args(["tables", str(tmp_path)]))
