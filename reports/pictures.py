@@ -27,7 +27,7 @@ from reports.style import LINE, plain, styled
 SHOWN = 4  # images: those that dataset.pictures names, or some that are spread evenly
 FROM_BEST = "From each network's evaluation with the highest mIoU."
 LEGEND_COLUMNS = 7
-LABEL_WIDTH = 18  # letters of a network's name in a line
+LABEL_WIDTH = 20  # letters of a network's name in a line
 RIGHT, WRONG, VOID = (225, 225, 225), (213, 94, 0), (0, 0, 0)
 
 Colours = NDArray[np.uint8]
