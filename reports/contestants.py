@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from reports.published import rank_of
@@ -63,7 +64,7 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
     """
     by_arch: dict[str, list[Run]] = {}
     for run in group:
-        by_arch.setdefault(json.dumps(run.config["arch"], sort_keys=True), []).append(run)
+        by_arch.setdefault(json.dumps(_network(run), sort_keys=True), []).append(run)
     by_name: dict[str, list[list[Run]]] = {}
     for runs in by_arch.values():
         by_name.setdefault(runs[0].name, []).append(sorted(runs, key=lambda run: run.seed))
@@ -77,8 +78,15 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
     )
 
 
+def _network(run: Run) -> dict[str, Any]:
+    """Returns a network's arguments, and the run whose weights it started from, if any."""
+    start = run.config.get("init_from")
+    source = {} if start is None else {"init_from": Path(start).name}
+    return {**run.config["arch"], **source}
+
+
 def _distinctions(variants: list[list[Run]]) -> list[str]:
-    archs = [runs[0].config["arch"] for runs in variants]
+    archs = [_network(runs[0]) for runs in variants]
     keys = sorted({key for arch in archs for key in arch})
     differing = [key for key in keys if len({json.dumps(arch.get(key)) for arch in archs}) > 1]
     return [", ".join(f"{key} {arch.get(key)}" for key in differing) for arch in archs]

@@ -238,6 +238,19 @@ def test_networks_of_one_name_are_told_apart_by_what_differs(
     assert labels == ["SegNet (width 64)", "SegNet (width 4)"]
 
 
+def test_a_run_from_the_weights_of_another_is_no_seed_of_the_network(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8)
+    started = make_run("SegNet", 0.7, seed=1)
+    record = records.read_json(started / "config.json")
+    record["config"]["init_from"] = "/elsewhere/camvid-segnet-seed0"
+    records.write_json(started / "config.json", record)
+    (table,) = filled(tmp_path / "runs", "3")
+    labels = [row.label for row in table.sections[0].rows if row.ours]
+    assert labels == ["SegNet (init_from None)", "SegNet (init_from camvid-segnet-seed0)"]
+
+
 def test_every_table_says_device_versions_commit_seeds_iterations_and_conventions(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
