@@ -111,9 +111,15 @@ class _Place(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(bits)
         ctx.layout = size, channels_last
+        last = channels_last if _uses_addresses(x) else _is_channels_last(x)
+        layout = torch.channels_last if last else torch.contiguous_format
+        large = torch.empty(
+            (*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout
+        )
         place = _scatter if _uses_addresses(x) else _write_cells
-        large = place(x.view(_INTEGER[x.element_size()]), bits, size, channels_last)
-        return large.view(x.dtype)
+        integer = _INTEGER[x.element_size()]
+        place(large.view(integer), x.view(integer), bits, channels_last)
+        return large
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -144,15 +150,12 @@ def _uses_addresses(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-def _scatter(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
-    """Small map to large map, integers, in the layout of the bits."""
-    shape = torch.Size((*x.shape[:2], *size))
+def _scatter(large: Tensor, x: Tensor, bits: Tensor, channels_last: bool) -> None:
+    """Small map into large map, integers; the large one in the layout of the bits."""
     codes = _unpack(bits, x.shape, channels_last)
-    memory = _as_memory(x, channels_last)
-    large = x.new_zeros(*memory.shape[:2], shape[1:].numel() // memory.shape[1])
-    for image, values, code in zip(large, memory, codes, strict=True):
-        image.scatter_(1, _addresses(code, size[1], channels_last), values)
-    return _as_map(large, shape, channels_last)
+    values, target = (_as_memory(tensor, channels_last) for tensor in (x, large.zero_()))
+    for image, value, code in zip(target, values, codes, strict=True):
+        image.scatter_(1, _addresses(code, large.shape[3], channels_last), value)
 
 
 def _gather(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
@@ -209,15 +212,12 @@ def _windows(shape: torch.Size) -> torch.Size:
     return torch.Size((*shape[:2], (shape[2] + 1) // 2, (shape[3] + 1) // 2))
 
 
-def _write_cells(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
-    """Small map to large map, integers, in the layout of x."""
-    layout = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
-    large = torch.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout)
+def _write_cells(large: Tensor, x: Tensor, bits: Tensor, channels_last: bool) -> None:
+    """Small map into large map, integers."""
     codes = _unpack(bits, x.shape, channels_last)
     for code, cell in enumerate(_cells(large)):
         here = (..., slice(cell.shape[2]), slice(cell.shape[3]))  # an odd edge has fewer
         cell.copy_(x[here] * (codes[here] == code))
-    return large
 
 
 def _read_cells(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool) -> Tensor:
