@@ -1,6 +1,5 @@
 """Every network, at full width, trains on a real CamVid image of 360x480."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +29,6 @@ def first_pair(root: Path) -> tuple[Tensor, Tensor]:
 def test_three_iterations(build: Callable[..., nn.Module], arch: str, camvid_root: Path) -> None:
     """The loss on one image falls within three iterations; the prediction has its size."""
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count() or 1)  # the large ones take 30 s on one
     image, labels = first_pair(camvid_root)
     network = build(arch, dropout=0.0)
     for module in network.modules():
