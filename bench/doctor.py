@@ -4,8 +4,9 @@ Builds the network for small synthetic images and holds it to what the harness r
 the input's size, gradients for every parameter, training and evaluation that behave, the same
 numbers twice, and that it can memorise two batches. Overrides are those of `python -m bench`.
 
-The last check asks whether the network can learn at all, not whether the protocol suits it: four
-images of two halves each, Adam, dropout layers off, and an end as soon as it is seen.
+The last check asks whether the network can learn at all, not whether the protocol suits it: two
+batches of two images (four, where it refuses a batch of one), each image of two halves; Adam,
+dropout layers off, and an end as soon as it is seen.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from bench.batch_norm import recomputed
 from bench.command_line import compose_config, user_errors
 from bench.data.pairs import some
 from bench.metrics.regions import mean_iou
-from bench.patient import BATCH, Patient, admit
+from bench.patient import Patient, admit
 
 DEFAULTS = [
     "dataset=synthetic",
@@ -37,7 +38,7 @@ MEMORISED = 0.95  # mIoU
 SECONDS = 105.0  # for the whole examination
 TOO_FEW = 40  # iterations after which nothing can be said yet
 MEMORISE_ITERATIONS = 200
-ADAM_LR = 1e-3
+ADAM_LR = 3e-4  # at 1e-3 the networks of VGG's size overshoot first
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def check_training_logits(patient: Patient) -> Iterator[Finding]:
     batch, channels, height, width = logits.shape
     full = patient.config["protocol"]["image_size"]
     fits = height <= full[0] and width <= full[1]
-    if (batch, channels) != (BATCH, patient.num_classes) or not fits:
+    if (batch, channels) != (patient.batch_size, patient.num_classes) or not fits:
         yield Finding("bad", f"training gives logits of shape {tuple(logits.shape)}")
     elif [height, width] != full:
         yield Finding("note", f"it is trained at {height}x{width}; labels are shrunk to that")
@@ -138,13 +139,13 @@ def check_gradients(patient: Patient) -> Iterator[Finding]:
 
 def check_evaluation(patient: Patient) -> Iterator[Finding]:
     """In evaluation the answer for an image repeats and depends on nothing beside it."""
-    network = patient.twin().eval()
+    network, images = patient.twin().eval(), patient.inputs[0, : patient.batch_size]
     with torch.inference_mode():
         torch.manual_seed(0)
-        together = network(patient.inputs[0])
+        together = network(images)
         torch.manual_seed(1)
-        again = network(patient.inputs[0])
-        alone = network(patient.inputs[0, :1])
+        again = network(images)
+        alone = network(images[:1])
     scale = together.abs().max().clamp(min=1e-6)
     if not torch.equal(together, again):
         yield Finding("note", "evaluation is random: two passes over an image differ")
@@ -156,12 +157,10 @@ def check_evaluation(patient: Patient) -> Iterator[Finding]:
 
 def check_batch_of_one(patient: Patient) -> Iterator[Finding]:
     """Training with one image a batch."""
-    try:
-        patient.logits(patient.twin().train(), images=1)
-    except ValueError as error:
-        yield Finding("note", f"it cannot be trained with protocol.batch_size=1: {error}")
-    else:
+    if patient.refusal is None:
         yield Finding("good", "it can be trained with one image a batch")
+    else:
+        yield Finding("note", f"it cannot be trained with protocol.batch_size=1: {patient.refusal}")
 
 
 def check_determinism(patient: Patient) -> Iterator[Finding]:
@@ -195,7 +194,7 @@ def check_memory(patient: Patient) -> Iterator[Finding]:
         seen[batch] = patient.confusion(logits.detach(), batch)
         late = time.monotonic() - patient.admitted > SECONDS
         last = late or len(losses) == MEMORISE_ITERATIONS
-        if last or mean_iou(seen.sum(0), "ground_truth") > MEMORISED:
+        if last or (batch == 1 and mean_iou(seen.sum(0), "ground_truth") > MEMORISED):
             score = memorised(network, patient)
             if score > MEMORISED:
                 text = f"two batches memorised in {len(losses)} iterations, mIoU {score:.2f}"
@@ -208,7 +207,7 @@ def check_memory(patient: Patient) -> Iterator[Finding]:
 
 def memorised(network: nn.Module, patient: Patient) -> float:
     """Returns the mIoU on the two batches, batch-norm statistics set from them."""
-    twin = recomputed(network, list(patient.inputs), "exact")
+    twin = recomputed(network, list(patient.inputs[:, : patient.batch_size]), "exact")
     with torch.inference_mode():
         counts = [patient.confusion(patient.logits(twin, batch), batch) for batch in (0, 1)]
     return mean_iou(np.sum(counts, axis=0), "ground_truth").item()

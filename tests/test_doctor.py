@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench import patient
 from bench.doctor import examine, not_memorised
-from bench.patient import admit
+from bench.patient import BATCH, LARGE_BATCH, admit
 
 
 class Healthy(nn.Module):
@@ -72,6 +72,18 @@ class DetachesAll(Healthy):
         return super().forward(images).detach()
 
 
+class MixesAtOnePixel(Healthy):
+    """Normalises a map of one pixel, as DeconvNet and the pooling of DeepLab v3 do."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.body(images)
+        return self.head(maps + self.whole(maps))
+
+
 class Breaks(Healthy):
     def forward(self, images: Tensor) -> Tensor:
         raise RuntimeError("size mismatch\nin some layer")
@@ -118,6 +130,14 @@ def test_random_evaluation_is_a_note(findings: Any) -> None:
     assert found["evaluation is random: two passes over an image differ"] == "note"
 
 
+def test_a_network_that_refuses_one_image_gets_four(findings: Any) -> None:
+    found = findings("MixesAtOnePixel")
+    notes = [text for text, kind in found.items() if kind == "note"]
+    assert len(notes) == 1
+    assert "cannot be trained with protocol.batch_size=1: Expected more than 1 value" in notes[0]
+    assert set(found.values()) == {"good", "note"}, found
+
+
 @pytest.mark.parametrize(
     ("losses", "kind"),
     [
@@ -143,10 +163,11 @@ def test_memorising_stops_when_time_is_up(findings: Any, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("num_classes", [2, 3, 11, 37])
 def test_the_batches_show_the_same_few_classes(num_classes: int) -> None:
-    labels = [patient.halves(index, num_classes, 8, 12)[1] for index in range(4)]
-    first, second = np.stack(labels[:2]), np.stack(labels[2:])
-    assert np.array_equal(np.bincount(first.ravel()), np.bincount(second.ravel()))
-    assert set(first.ravel()) == set(range(min(4, num_classes)))
+    labels = [patient.halves(index, num_classes, 8, 12)[1] for index in range(8)]
+    for images in (BATCH, LARGE_BATCH):
+        first, second = np.stack(labels[:images]), np.stack(labels[4 : 4 + images])
+        assert np.array_equal(np.bincount(first.ravel()), np.bincount(second.ravel()))
+        assert set(first.ravel()) == set(range(min(4, num_classes)))
     assert all(len(set(label.ravel())) == 2 for label in labels)
 
 

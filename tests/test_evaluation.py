@@ -71,11 +71,16 @@ def test_a_perfect_network_scores_one(
     assert matrix[:11].sum() == np.trace(matrix[:11])
 
 
+SEGNET = "architectures.segnet.SegNet"
+
+
 class Wrong(nn.Module):
     """Breaks the contract in the way it is told."""
 
     def __init__(self, num_classes: int, how: str) -> None:
         super().__init__()
+        if how == "error":
+            raise TypeError("no such way")
         self.num_classes, self.how = num_classes, how
 
     def forward(self, images: torch.Tensor) -> Any:
@@ -98,9 +103,14 @@ def test_a_network_that_breaks_the_contract_is_refused(
     ("arch", "message"),
     [
         ({"_target_": "architectures.segnet.SegNat"}, "SegNat"),
-        ({"_target_": "architectures.segnet.SegNet", "widht": 3}, "widht"),
+        ({"_target_": SEGNET, "widht": 3}, "widht"),
+        ({"_target_": SEGNET, "width": "abc"}, r"arch\.width=abc: must be a w"),
+        ({"_target_": SEGNET, "width": True}, r"width=True: must be a whole"),
+        ({"_target_": SEGNET, "width": 0}, "width=0: must be at least 1"),
+        ({"_target_": SEGNET, "dropout": "x"}, "dropout=x: must be a number"),
+        ({"_target_": f"{__name__}.Wrong", "how": "error"}, "cannot be called with how=error: no"),
         ({"_target_": "collections.OrderedDict"}, r"gives a OrderedDict"),
-        ({"_target_": "architectures.segnet.SegNet", "weights": "/none.pt"}, "none.pt"),
+        ({"_target_": SEGNET, "weights": "/none.pt"}, "none.pt"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_one_sentence(
