@@ -77,7 +77,7 @@ class MixesAtOnePixel(Healthy):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
-        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(24, 24, 1), nn.BatchNorm2d(24))
+        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(24))
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.body(images)
