@@ -171,11 +171,13 @@ def take_part(execute: Callable[[], dict[str, Any]]) -> None:
         except KeyboardInterrupt:  # before the run's own process took signals over
             reason = "stopped by a signal before it began"
             end = {"state": records.INTERRUPTED, "reason": reason, "folder": None}
+        signals = received()
         if end["state"] == records.INTERRUPTED and "submitit" in launcher:
-            end = _requeued(end, received())
+            end = _requeued(end, signals)
     _leave(path, {**end, **place, "seconds": round(time.time() - began, 1)})
     if _is_basic(launcher):
-        if end["state"] == records.INTERRUPTED:
+        # A signal stops the sweep even if it came too late to interrupt this run.
+        if end["state"] == records.INTERRUPTED or any(n in FORWARDED for n in signals):
             (folder / STOP).touch()
         started[0].progress.report()
 

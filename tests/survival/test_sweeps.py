@@ -37,17 +37,33 @@ def found(runs: Path) -> list[Run]:
     return read_runs(records.run_folders(runs))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_of_200_runs_one_in_20_fails_and_every_row_tells_the_truth(tmp_path: Path) -> None:
+def make_evaluation(folder: Path) -> None:
+    """Makes the evaluation that stand-ins give out as theirs."""
     evidence = {
         "names": np.array(["one"]),
         "confusion": np.eye(12, dtype=np.int32)[None],
         "boundaries": np.ones((1, 11, 5), np.int32),
     }
-    (tmp_path / "made").mkdir()
+    (folder / "made").mkdir()
     summary = {"split": "test", "iteration": 6, "images": 1}
-    records.write_evaluation(tmp_path / "made", summary, evidence)
+    records.write_evaluation(folder / "made", summary, evidence)
+
+
+def test_ctrl_c_that_comes_as_a_run_finishes_stops_the_sweep(tmp_path: Path) -> None:
+    make_evaluation(tmp_path)
+    seeds = f"0,{stand_in.LATE_SIGNAL},1"
+    answer = sweep(["-c", WITH_STAND_INS], tmp_path / "runs", *TINY, f"seed={seeds}")
+    assert answer.returncode == 75
+    assert "1 not ended; the same command goes on" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    states = {run.seed: run.state for run in found(tmp_path / "runs")}
+    assert states == {0: "finished", stand_in.LATE_SIGNAL: "finished"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_of_200_runs_one_in_20_fails_and_every_row_tells_the_truth(tmp_path: Path) -> None:
+    make_evaluation(tmp_path)
     seeds = ",".join(map(str, range(RUNS)))
     answer = sweep(
         ["-c", WITH_STAND_INS], tmp_path / "runs", *TINY, f"seed={seeds}", "silence_minutes=0.5"
