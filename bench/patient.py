@@ -18,8 +18,7 @@ from bench.metrics.regions import confusion_matrix
 from bench.network import build_network
 from bench.training import batch_loss, network_input, shrink_labels
 
-BATCH = 2  # images a batch
-LARGE_BATCH = 4  # of one that normalises a map of one pixel: two values say only which is larger
+BATCH = 2  # a network that normalises a map of one pixel needs two images
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Patient:
     """A freshly built network and two batches to try it on.
 
     Attributes:
-        inputs: normalised images (2, LARGE_BATCH, 3, H, W), of which it sees `batch_size`.
-        labels: uint8 (2, LARGE_BATCH, H, W).
+        inputs: normalised images (2, BATCH, 3, H, W).
+        labels: uint8 (2, BATCH, H, W).
         admitted: when, by time.monotonic.
         num_classes: K.
     """
@@ -45,31 +44,16 @@ class Patient:
         """Returns a copy that a check may train."""
         return copy.deepcopy(self.network)
 
-    @functools.cached_property
-    def refusal(self) -> str | None:
-        """What the network raises as ValueError when trained with one image a batch."""
-        try:
-            self.logits(self.twin().train(), images=1)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    @functools.cached_property
-    def batch_size(self) -> int:
-        """Images a batch."""
-        return BATCH if self.refusal is None else LARGE_BATCH
-
-    def logits(self, network: nn.Module, batch: int = 0, images: int | None = None) -> Tensor:
-        """Returns what the network gives for a batch, or for its first images."""
+    def logits(self, network: nn.Module, batch: int = 0, images: int = BATCH) -> Tensor:
+        """Returns what the network gives for the first images of a batch."""
         torch.manual_seed(derive_seed(0, "doctor", batch))
-        logits: Tensor = network(self.inputs[batch, : images or self.batch_size])
+        logits: Tensor = network(self.inputs[batch, :images])
         return logits
 
     def loss(self, logits: Tensor, batch: int = 0) -> Tensor:
         """Returns the training loss of a batch."""
         void = self.config["dataset"]["void"]
-        labels = self.labels[batch, : len(logits)]
-        return batch_loss(logits, labels, None, void, "labelled_pixels")
+        return batch_loss(logits, self.labels[batch], None, void, "labelled_pixels")
 
     def training_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the logits of a training pass, and the gradients that parameters received."""
@@ -86,8 +70,7 @@ class Patient:
 
     def confusion(self, logits: Tensor, batch: int) -> NDArray[np.int64]:
         """Counts the pixels of a batch, at the size of the logits."""
-        labels = self.labels[batch, : len(logits)]
-        labels = shrink_labels(labels, logits.shape[2], logits.shape[3])
+        labels = shrink_labels(self.labels[batch], logits.shape[2], logits.shape[3])
         return confusion_matrix(
             logits.max(dim=1).indices.flatten(0, 1).cpu().numpy(),
             labels.flatten(0, 1).cpu().numpy(),
@@ -105,7 +88,7 @@ def admit(config: dict[str, Any]) -> Patient:
     device = prepare_device(config)
     height, width = config["protocol"]["image_size"]
     num_classes = len(config["dataset"]["classes"])
-    scenes = [halves(index, num_classes, height, width) for index in range(2 * LARGE_BATCH)]
+    scenes = [halves(index, num_classes, height, width) for index in range(2 * BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in scenes])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([label for _, label in scenes]))
     inputs = network_input(images, config["protocol"], device)
@@ -113,8 +96,8 @@ def admit(config: dict[str, Any]) -> Patient:
         network=build_network(config).to(device),
         config=config,
         device=device,
-        inputs=inputs.view(2, LARGE_BATCH, 3, height, width),
-        labels=labels.to(device).view(2, LARGE_BATCH, height, width),
+        inputs=inputs.view(2, BATCH, 3, height, width),
+        labels=labels.to(device).view(2, BATCH, height, width),
         admitted=time.monotonic(),
         num_classes=num_classes,
     )
@@ -124,15 +107,12 @@ def halves(index: int, num_classes: int, height: int, width: int) -> tuple[UInt8
     """Paints an image uint8 (H, W, 3) of two noisy halves, with its label uint8 (H, W).
 
     Nothing in it is finer than the coarsest decoder can draw. The second batch has the classes of
-    the first, each in its own colour, in other places; so has the second half of a batch.
+    the first, each in its own colour, in other places.
     """
     rng = np.random.default_rng(derive_seed(0, "doctor", index))
     colours = np.random.default_rng(0).integers(30, 226, (num_classes, 3))
-    batch, image = divmod(index, LARGE_BATCH)
-    swapped, pair = divmod(image, BATCH)
-    first, second = 2 * pair % num_classes, (2 * pair + 1) % num_classes
-    if swapped:
-        first, second = second, first
+    batch, image = divmod(index, BATCH)
+    first, second = 2 * image % num_classes, (2 * image + 1) % num_classes
     label = np.full((height, width), first, np.uint8)
     if batch == 0:
         label[height // 2 :] = second

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench import patient
 from bench.doctor import examine, not_memorised
-from bench.patient import BATCH, LARGE_BATCH, admit
+from bench.patient import admit
 
 
 class Healthy(nn.Module):
@@ -130,7 +130,7 @@ def test_random_evaluation_is_a_note(findings: Any) -> None:
     assert found["evaluation is random: two passes over an image differ"] == "note"
 
 
-def test_a_network_that_refuses_one_image_gets_four(findings: Any) -> None:
+def test_a_network_that_refuses_one_image_is_healthy_with_two(findings: Any) -> None:
     found = findings("MixesAtOnePixel")
     notes = [text for text, kind in found.items() if kind == "note"]
     assert len(notes) == 1
@@ -163,11 +163,10 @@ def test_memorising_stops_when_time_is_up(findings: Any, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("num_classes", [2, 3, 11, 37])
 def test_the_batches_show_the_same_few_classes(num_classes: int) -> None:
-    labels = [patient.halves(index, num_classes, 8, 12)[1] for index in range(8)]
-    for images in (BATCH, LARGE_BATCH):
-        first, second = np.stack(labels[:images]), np.stack(labels[4 : 4 + images])
-        assert np.array_equal(np.bincount(first.ravel()), np.bincount(second.ravel()))
-        assert set(first.ravel()) == set(range(min(4, num_classes)))
+    labels = [patient.halves(index, num_classes, 8, 12)[1] for index in range(4)]
+    first, second = np.stack(labels[:2]), np.stack(labels[2:])
+    assert np.array_equal(np.bincount(first.ravel()), np.bincount(second.ravel()))
+    assert set(first.ravel()) == set(range(min(4, num_classes)))
     assert all(len(set(label.ravel())) == 2 for label in labels)
 
 
