@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from architectures import segnet
 from architectures.basic import FCNBasic, SegNetBasic
-from architectures.deconvnet import DeconvNet
+from architectures.deconvnet import DeconvNet, WholeMapConvolution, WholeMapDeconvolution
 from architectures.deeplab_largefov import DeepLabLargeFOV
 from architectures.fcn import FCN
 from architectures.segnet import SegNet
@@ -157,6 +157,34 @@ def test_deconvnet_sees_the_whole_map() -> None:
         assert seen == [left]
     with pytest.raises(ValueError, match=r"64x101 is too small.*at least 65x97"):
         network(torch.randn(1, 3, 64, 101))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("ours", "native", "size"),
+    [
+        (WholeMapConvolution, nn.Conv2d, (3, 4)),
+        (WholeMapConvolution, nn.Conv2d, (5, 4)),
+        (WholeMapDeconvolution, nn.ConvTranspose2d, (1, 1)),
+        (WholeMapDeconvolution, nn.ConvTranspose2d, (3, 1)),
+    ],
+)
+def test_whole_map_layers_are_those_of_torch(
+    ours: Any, native: Any, size: tuple[int, int], layout: torch.memory_format
+) -> None:
+    """Values and gradients, where the kernel covers the map and where it does not."""
+    first = ours(6, 7, (3, 4)).double().to(memory_format=layout)
+    second = native(6, 7, (3, 4)).double().to(memory_format=layout)
+    second.load_state_dict(first.state_dict())
+    x = torch.randn(2, 6, *size).double()
+    results = []
+    for layer in (first, second):
+        given = x.clone().requires_grad_()
+        maps = layer(given)
+        (maps * torch.arange(maps.numel()).view_as(maps)).sum().backward()
+        results.append((maps, given.grad, layer.weight.grad, layer.bias.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_unet_concatenates_whole_maps() -> None:
