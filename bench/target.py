@@ -63,9 +63,9 @@ def check_types(key: str, node: dict[str, Any]) -> None:
     except Exception:  # noqa: BLE001 - what cannot be imported or inspected, instantiation says
         return
     for name in node.keys() & parameters.keys():
-        annotation = parameters[name].annotation
+        annotation, default = parameters[name].annotation, parameters[name].default
         accepted, words = TYPES.get(getattr(annotation, "__name__", annotation), ((), ""))
-        if accepted and type(node[name]) not in accepted:
+        if accepted and node[name] != default and type(node[name]) not in accepted:
             raise ValueError(f"{key}.{name}={node[name]}: must be {words}")
 
 
