@@ -28,7 +28,7 @@ MALLOC = {
 
 
 class Children:
-    """One process of `python -m bench.run FOLDER`, or several that share the run.
+    """One process of `python -m bench.child FOLDER`, or several that share the run.
 
     Attributes:
         count: of the processes.

@@ -23,7 +23,7 @@ from bench.config import fingerprint, identity, run_folder
 from bench.display import watch
 from bench.lock import locked
 
-CHILD = "bench.run"
+CHILD = "bench.child"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 

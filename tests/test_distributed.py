@@ -172,7 +172,7 @@ def test_torchrun_starts_a_prepared_run(
     folder = Path(last.split()[-1])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ended = subprocess.run(
-        [*command, "-m", "bench.run", str(folder)], capture_output=True, text=True, check=False
+        [*command, "-m", "bench.child", str(folder)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert records.read_json(folder / "end.json")["state"] == "finished"

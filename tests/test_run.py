@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from bench import checkpoints, records
+from bench.child import EXIT_CODES, execute
 from bench.display import duration
 from bench.milestones import patience_exhausted
 from bench.monitor import Monitor
-from bench.run import EXIT_CODES, execute, run, stops
+from bench.run import run, stops
 from bench.selection import best_iteration
 
 Compose = Callable[..., dict[str, Any]]

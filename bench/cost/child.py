@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from bench import records
+from bench.child import end_with_parent
 from bench.cost.calibration import Calibration
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
 from bench.cost.nvml import Card, cuda_card
@@ -29,7 +30,6 @@ from bench.cost.workload import Workload
 from bench.device import prepare_device
 from bench.environment import describe_environment
 from bench.network import build_network, check_logits, placed
-from bench.run import end_with_parent
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
 # What is said by the CPU's allocator, which has no exception of its own, and by CUDA and its

@@ -12,8 +12,9 @@ import torch
 from lives import losses, outcome, prepare
 
 from bench import display, launch, records
+from bench.child import execute
 from bench.monitor import Monitor
-from bench.run import execute, run
+from bench.run import run
 
 Compose = Callable[..., dict[str, Any]]
 
