@@ -1,7 +1,8 @@
 """What the paper says about its decoder variants (section 3.3), tested on our runs.
 
-A claim holds where the paired bootstrap bears out every comparison it makes, is refuted where one
-comes out the other way round, and is undecided otherwise. So are the correlations it asserts.
+A claim holds where the interval of the paired difference bears out every comparison it makes, is
+refuted where one comes out the other way round, and is undecided otherwise. So are the
+correlations it asserts.
 """
 
 from collections.abc import Sequence

@@ -172,9 +172,9 @@ def table_notes(number: str, columns: Sequence[Column], conventions: Conventions
         f"then over images; edges of void regions count. Conventions: {conventions}.",
         f"Figures are means over seeds. [ ]: 95 % interval over the images, from {RESAMPLES} "
         f"resamples in blocks of {BLOCK_LENGTH} frames where the data set has sequences; with "
-        f"{ENOUGH_SEEDS} seeds or more, over the seeds too.",
-        "Bold (* in plain text): the best of a column, with all that the paired bootstrap does not "
-        "separate from it.",
+        f"{ENOUGH_SEEDS} seeds or more, over the seeds too (Student's t).",
+        "Bold (* in plain text): the best of a column, with all that the paired comparison (the "
+        "same images, and seed by seed where the seeds are the same) does not separate from it.",
     ]
     if number == "1" and any(column.source[:1] == ("storage",) for column in columns):
         notes.append(

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from bench import records
 from reports.formats import csv, markdown, text
@@ -214,18 +216,38 @@ def test_fewer_than_three_seeds_are_a_comparison_of_weights(
 def test_a_figure_is_the_mean_over_seeds_and_three_seeds_widen_its_interval(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
-    """All images are alike, so that the interval of two seeds is a point."""
-    for seed, share in enumerate((0.6, 0.8)):
+    """All images are alike, so that the interval of two seeds is a point, and of three Student's.
+
+    That of three would reach above 100 %.
+    """
+    shares = (0.6, 0.8, 0.9)
+    for seed, share in enumerate(shares[:2]):
         make_run("A", share, seed=seed)
     (table,) = filled(tmp_path / "runs", "3")
     two = table.sections[0].rows[0].cells[-4]
     assert (two.value, two.low, two.high) == pytest.approx((70, 70, 70))
-    make_run("A", 1.0, seed=2)
+    make_run("A", shares[2], seed=2)
     (table,) = filled(tmp_path / "runs", "3")
     three = table.sections[0].rows[0].cells[-4]
-    assert three.value == pytest.approx(80)
-    assert three.low is not None
-    assert three.low < 70
+    wanted = ttest_1samp(shares, 0).confidence_interval(0.95)
+    assert three.value == pytest.approx(100 * np.mean(shares))
+    assert three.low == pytest.approx(100 * wanted.low, abs=1.0)
+    assert wanted.high > 1.1
+    assert three.high == 100
+
+
+@pytest.mark.parametrize(("first_seed", "separated"), [(0, True), (3, False)])
+def test_networks_with_the_same_seeds_are_compared_seed_by_seed(
+    make_run: MakeRun, tmp_path: Path, first_seed: int, separated: bool
+) -> None:
+    """B is five points behind A with every seed, and a seed moves either by fifteen."""
+    for seed, share in enumerate((0.6, 0.75, 0.9)):
+        make_run("A", share, seed=seed)
+        make_run("B", share - 0.05, seed=first_seed + seed)
+    (table,) = filled(tmp_path / "runs", "3")
+    bold = {row.label: row.cells[-4].bold for row in table.sections[0].rows}
+    assert bold["A"]
+    assert bold["B"] is not separated
 
 
 def test_networks_of_one_name_are_told_apart_by_what_differs(
