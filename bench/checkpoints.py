@@ -16,6 +16,7 @@ from bench import records
 from bench.monitor import Monitor
 
 FRESH, NEWEST, PREVIOUS = "checkpoint-fresh.pt", "checkpoint.pt", "checkpoint-previous.pt"
+BEST, LAST = "weights-best.pt", "weights-last.pt"  # the network as evaluated, with its iteration
 
 # What a damaged archive makes zipfile and torch raise; UnicodeDecodeError is about names in it.
 DAMAGE = (
@@ -59,6 +60,23 @@ def load(path: Path) -> dict[str, Any]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged ({reason}); remove the file") from error
     return content
+
+
+def weights_of(folder: Path, iteration: int) -> dict[str, torch.Tensor] | None:
+    """Returns the tensors of a run's network as it was evaluated, its best or its last, or None.
+
+    Args:
+        folder: the run.
+        iteration: of the evaluation.
+
+    Raises:
+        ValueError: a file of weights is damaged.
+    """
+    for path in (folder / BEST, folder / LAST):
+        if path.exists() and (weights := load(path))["iteration"] == iteration:
+            tensors: dict[str, torch.Tensor] = weights["network"]
+            return tensors
+    return None
 
 
 def _damaged_part(archive: zipfile.ZipFile) -> str | None:

@@ -34,14 +34,14 @@ def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str
     network = evaluation_network(training)
     weights = {"iteration": iteration, "network": network.state_dict()}
     if distributed.is_first():
-        checkpoints.save(folder / "weights-last.pt", weights)
+        checkpoints.save(folder / checkpoints.LAST, weights)
     for split in missing:
         validates = validation["every"] is not None and split == validation["split"]
         evidence = _evaluate_with_pictures(training, network, splits[split], iteration, validates)
         if not distributed.is_first():
             continue
         if validates and _beats_all(evidence, folder, config):
-            checkpoints.save(folder / "weights-best.pt", weights)
+            checkpoints.save(folder / checkpoints.BEST, weights)
         _record(training, split, iteration, evidence)
 
 
@@ -70,16 +70,15 @@ def evaluate_best(training: Training, splits: dict[str, Split]) -> None:
 
 def evaluated_network(training: Training, iteration: int) -> nn.Module:
     """Returns the network as it was evaluated at the best or the last iteration."""
-    for name in ("weights-best.pt", "weights-last.pt"):
-        path = training.folder / name
-        if path.exists() and (weights := checkpoints.load(path))["iteration"] == iteration:
-            network = copy.deepcopy(training.network)
-            network.load_state_dict(weights["network"])
-            return network.eval()
-    raise ValueError(
-        f"{training.folder.name} has no weights of iteration {iteration}; "
-        "start afresh with rerun=true"
-    )
+    tensors = checkpoints.weights_of(training.folder, iteration)
+    if tensors is None:
+        raise ValueError(
+            f"{training.folder.name} has no weights of iteration {iteration}; "
+            "start afresh with rerun=true"
+        )
+    network = copy.deepcopy(training.network)
+    network.load_state_dict(tensors)
+    return network.eval()
 
 
 def patience_exhausted(folder: Path, config: dict[str, Any]) -> str | None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bench import checkpoints, distributed, records
 from bench.config import identity
@@ -14,8 +13,9 @@ from bench.data.splits import Split
 from bench.device import has_fast_bf16
 from bench.display import DAY, duration
 from bench.environment import changes, describe_environment
+from bench.init_from import describe, start_from_run
 from bench.monitor import Monitor
-from bench.network import build_network, check_logits, describe_network, placed
+from bench.network import build_network, check_logits, placed
 from bench.training import Training, make_optimiser, seconds_per_iteration
 
 
@@ -47,10 +47,7 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol["class_weights"], split.pixels, dataset)
-    network = build_network(config)
-    if config.get("init_from") is not None:
-        start_from(network, Path(config["init_from"]), config["init_iteration"])
-    network = placed(network, protocol, device)
+    network = placed(start_from_run(build_network(config), config), protocol, device)
     check_logits(network, config, device)
     return Training(
         config=config,
@@ -65,40 +62,6 @@ def prepare_training(
         device=device,
         monitor=monitor,
     )
-
-
-def start_from(network: nn.Module, run: Path, iteration: int) -> None:
-    """Fills a network with the weights of a recorded run, as they were evaluated.
-
-    Raises:
-        ValueError: the run has no such weights, or a tensor of them does not fit; naming it.
-    """
-    for name in ("weights-best.pt", "weights-last.pt"):
-        path = run / name
-        if path.exists() and (weights := checkpoints.load(path))["iteration"] == iteration:
-            break
-    else:
-        raise ValueError(f"init_from={run} has no weights of iteration {iteration}")
-    theirs = {name: tuple(tensor.shape) for name, tensor in weights["network"].items()}
-    ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    for name in {**ours, **theirs}:
-        if ours.get(name) != theirs.get(name):
-            raise ValueError(
-                f"init_from={run} does not fit this network: its tensor {name} is "
-                f"{theirs.get(name, 'missing')}, and here it is {ours.get(name, 'missing')}; "
-                "give the arch and the data set's classes of that run"
-            )
-    network.load_state_dict(weights["network"])
-
-
-def _described(training: Training) -> dict[str, Any]:
-    """Describes the network, and whose weights it started from."""
-    config, network = training.config, describe_network(training.network)
-    if config.get("init_from") is not None:
-        source = f"{Path(config['init_from']).name}, iteration {config['init_iteration']}"
-        network["initialisation"] = f"the weights of {source}"
-        network["loaded_weights"] = dict.fromkeys(training.network.state_dict(), source)
-    return network
 
 
 def check_pictures(config: dict[str, Any], splits: dict[str, Split]) -> None:
@@ -124,7 +87,7 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         ValueError: the disk is too full for the run's checkpoints.
     """
     config, notice = training.config, training.monitor.notice
-    protocol, network = config["protocol"], _described(training)
+    protocol, network = config["protocol"], describe(training.network, config)
     counts = ", ".join(f"{len(split.names)} {name}" for name, split in splits.items())
     epochs = config["max_iterations"] * protocol["batch_size"] / len(training.split.names)
     notice(
@@ -208,7 +171,7 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
             f"{folder.name} was trained on; restore them, or start afresh with rerun=true"
         )
     records.write_json(folder / "data.json", data)
-    records.write_json(folder / "network.json", _described(training))
+    records.write_json(folder / "network.json", describe(training.network, training.config))
     environment = describe_environment(training.config, training.device)
     if training.iteration > 0:
         then = records.read_json(folder / "environment.json")

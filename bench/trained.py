@@ -13,6 +13,8 @@ from bench import checkpoints, records
 from bench.device import prepare_device
 from bench.network import build_network
 
+WEIGHTS = {"best": checkpoints.BEST, "last": checkpoints.LAST}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -39,8 +41,8 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
         sys.path.append(str(arguments.config_dir.absolute()))
     config = records.read_json(folder / "config.json")["config"] | {"device": arguments.device}
     if which == "auto":
-        which = "best" if (folder / "weights-best.pt").exists() else "last"
-    weights = checkpoints.load(folder / f"weights-{which}.pt")
+        which = "best" if (folder / checkpoints.BEST).exists() else "last"
+    weights = checkpoints.load(folder / WEIGHTS[which])
     # Weights of other networks, which a run may have started from, are not needed again.
     if "weights" in config["arch"]:
         config["arch"] = config["arch"] | {"weights": None}
@@ -53,7 +55,7 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say which network of which run, and where it computes."""
     parser.add_argument("run", type=Path, help="the folder of a run")
-    parser.add_argument("--weights", choices=("auto", "best", "last"), default="auto")
+    parser.add_argument("--weights", choices=("auto", *WEIGHTS), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--config-dir", type=Path, help="the folder of your own network, as given when it trained"
