@@ -72,6 +72,12 @@ def command(config: dict[str, Any]) -> str:
     return shlex.join(["python", "-m", "bench", *given, *map(str, overrides)])
 
 
+def options_first(arguments: list[str]) -> list[str]:
+    """Puts overrides behind the options: Hydra takes them on one side of its options only."""
+    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+    return [*(word for word in arguments if word not in overrides), *overrides]
+
+
 def quoted(argument: str) -> str:
     """Quotes a value with letters outside ASCII, which Hydra reads in quotes only."""
     key, equals, value = argument.partition("=")
@@ -107,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
     ours, others = parser.parse_known_args()
-    others = [quoted(argument) for argument in others]
+    others = [quoted(argument) for argument in options_first(others)]
     try:
         sys.argv[1:] = others if ours.run is None else hydra_arguments(ours.run, others)
     except ValueError as error:

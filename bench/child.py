@@ -2,8 +2,9 @@
 
     python -m bench.child FOLDER
 
-is what `python -m bench` starts, or torchrun on several machines. Whatever happens in bench/run.py,
-FOLDER/end.json says how it ended, and the exit code says it again.
+is what `python -m bench` starts, or torchrun on several machines. However bench/run.py ends,
+FOLDER/end.json says so, and the exit code says it again; of a process that was killed, the parent
+says it.
 """
 
 import ctypes
@@ -88,6 +89,8 @@ def main() -> None:
         level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     folder = Path(sys.argv[1])
+    if not (folder / "config.json").is_file():
+        sys.exit(f"{folder} is not the folder of a prepared run; `python -m bench` makes them")
     if PARENT in os.environ:
         end_with_parent()
         sys.exit(execute(folder))

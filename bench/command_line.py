@@ -34,6 +34,10 @@ def compose_config(overrides: list[str], config_dir: Path | None = None) -> dict
     Raises:
         ValueError: an override is wrong, or the configuration cannot work.
     """
+    if config_dir is not None and not config_dir.is_dir():
+        raise ValueError(
+            f"--config-dir {config_dir}: no such folder; it is the one that holds arch/mynet.yaml"
+        )
     search = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.absolute()}]"]
     GlobalHydra.instance().clear()
     try:

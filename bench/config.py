@@ -10,6 +10,7 @@ where and how far to run, or, as `postprocess`, adds rows and changes none.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -196,6 +197,7 @@ def check(config: dict[str, Any]) -> None:
     """
     p, d = config["protocol"], config["dataset"]
     classes = len(d["classes"])
+    weightings = ["none", "median_frequency", "plain_frequency", *d["published_class_weights"]]
     counts = [
         "threads",
         "dataset.limit",
@@ -218,6 +220,12 @@ def check(config: dict[str, Any]) -> None:
         ("protocol.weight_decay", p["weight_decay"] >= 0, "0 or more"),
         ("protocol.dropout", 0 <= p["dropout"] < 1, "in [0, 1)"),
         ("protocol.evaluation_splits", bool(p["evaluation_splits"]), "at least one split"),
+        (
+            "protocol.class_weights",
+            isinstance(p["class_weights"], list) or p["class_weights"] in weightings,
+            f"one of {', '.join(weightings)}, or a list of {classes} numbers",
+        ),
+        ("device", _is_device(config["device"]), "auto, cpu, cuda or cuda:N"),
         ("dataset.classes", classes >= 2, "at least two names"),
         ("dataset.colours", len(d["colours"]) == classes, f"{classes} of [R, G, B]"),
         ("dataset.void", classes <= d["void"] <= 255, f"from {classes} to 255"),
@@ -240,6 +248,10 @@ def check(config: dict[str, Any]) -> None:
 
 def _optional_count(value: int | None) -> bool:
     return value is None or value >= 1
+
+
+def _is_device(name: str) -> bool:
+    return re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is not None
 
 
 def _is_size(size: list[int]) -> bool:

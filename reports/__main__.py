@@ -6,10 +6,11 @@ python -m reports status RUNS                   where every run is now
 python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
-python -m reports claims RUNS                   the paper's sentences, tested
+python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,12 @@ def main() -> None:
             _require_folder(words[0])
             words.insert(0, "tables")
         options = parser().parse_args(words)
-        sys.exit(COMMANDS[options.subcommand](options))
+        code = COMMANDS[options.subcommand](options)
+        sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -90,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
     choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
     choose.add_argument("--min-miou", type=float, help="in percent")
+    parts["claims"].add_argument("--all", action="store_true", help="every comparison, too")
     compare = parts["compare"]
     compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
     compare.add_argument("second", type=Path)
@@ -143,6 +150,8 @@ def _root(folder: Path) -> Path:
 
 def tables(options: argparse.Namespace) -> int:
     """Prints tables, or writes them to a file."""
+    if options.out and options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a folder; give the name of a file in it")
     context = _context(options)
     runs = [] if context.costs and not records.run_folders(options.runs) else _read(options.runs)
     if options.table:
@@ -179,6 +188,8 @@ def page(options: argparse.Namespace) -> int:
     from reports.page import write_report  # noqa: PLC0415 - matplotlib is slow to import
 
     out = options.out or _root(options.runs) / "report"
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder")
     context = _context(options)
     print(f"written to {write_report(_read(options.runs), context, out)}")
     context.estimates.save()
@@ -214,7 +225,7 @@ def claims(options: argparse.Namespace) -> int:
     from reports.claims import claim_lines  # noqa: PLC0415 - only this command needs it
 
     context = _context(options)
-    print("\n".join(claim_lines(_read(options.runs), context)))
+    print("\n".join(claim_lines(_read(options.runs), context, every=options.all)))
     context.estimates.save()
     return 0
 

@@ -1,8 +1,8 @@
 """What the paper says about its decoder variants (section 3.3), tested on our runs.
 
 A claim holds where the interval of the paired difference bears out every comparison it makes, is
-refuted where one comes out the other way round, and is undecided otherwise. So are the
-correlations it asserts.
+refuted where one comes out the other way round, and is undecided otherwise. Comparisons are not
+corrected for their number. A correlation it asserts is judged by its rank correlation alone.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from bench.metrics.uncertainty import Interval
 from reports.contestants import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.estimates import ENOUGH_SEEDS, Evaluated
 from reports.notes import FEW_SEEDS
-from reports.runs import Run, matrix
+from reports.runs import Run, matrix, warn
 from reports.scores import Context
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
@@ -45,7 +45,7 @@ class Claim:
         second: those they are compared with; each with each.
         metrics: in which scores.
         relation: better or equal.
-        weightings: class weighting of either side; empty: any, the same for both.
+        weightings: class weighting of either side; empty: median frequency on both, or else none.
     """
 
     text: str
@@ -104,15 +104,18 @@ CLAIMS = (
 )
 
 
-def claim_lines(runs: Sequence[Run], context: Context) -> list[str]:
-    """Formats the claims and correlations for a terminal, for each set of conditions."""
+def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -> list[str]:
+    """Formats the claims and correlations for a terminal, for each set of conditions.
+
+    With `every`, each comparison has a row, and not only what decided the claim.
+    """
     lines: list[str] = []
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
         lines += [f"{config['dataset']['name']}, protocol {config['protocol']['name']}", ""]
-        rows = pd.DataFrame(claim_rows(group, context), columns=["claim", "verdict", "why"])
+        rows = claim_rows(group, context, every=every)
         lines += [
-            rows.to_markdown(
+            pd.DataFrame(rows, columns=["claim", "verdict", "why"]).to_markdown(
                 index=False,
                 disable_numparse=True,
                 tablefmt="simple",
@@ -130,34 +133,49 @@ def few_seeds(group: Sequence[Run]) -> bool:
     return any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in contestants(group))
 
 
-def claim_rows(group: Sequence[Run], context: Context) -> list[tuple[str, str, str]]:
+def claim_rows(
+    group: Sequence[Run], context: Context, *, every: bool = False
+) -> list[tuple[str, str, str]]:
     """Tests every claim on the runs of one protocol: (claim, verdict, why)."""
     found = contestants(group)
-    rows = [(claim.text, *_tested(claim, found, context)) for claim in CLAIMS]
+    rows = []
+    for claim in CLAIMS:
+        compared = _compared(claim, found, context)
+        rows += [(claim.text, *_decided(claim, compared))]
+        rows += [("", *one) for one in compared] if every else []
     return [*rows, _scores_correlate(found, context), _size_correlates(found, context)]
 
 
-def _tested(claim: Claim, found: Sequence[Contestant], context: Context) -> tuple[str, str]:
-    """Returns the verdict of a claim, and what decided it."""
+def _compared(claim: Claim, found: Sequence[Contestant], context: Context) -> list[tuple[str, str]]:
+    """Makes the comparisons of a claim, as far as there are runs: (verdict, difference)."""
     verdicts: list[tuple[str, str]] = []
     for one, other in product(claim.first, claim.second):
         sides = _sides(found, one, other, claim.weightings)
         if sides is None:
             continue
-        change = context.estimates.difference(*sides)
+        try:
+            change = context.estimates.difference(*sides)
+        except ValueError as error:  # records are incomplete
+            warn(str(error))
+            continue
         verdicts += [
             (_verdict(change[metric], claim.relation), _reason(one, other, metric, change[metric]))
             for metric in claim.metrics
         ]
-    if not verdicts:
+    return verdicts
+
+
+def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Returns the verdict of a claim, and what decided it."""
+    if not compared:
         return NO_RUNS, ""
     for outcome in (REFUTED, UNDECIDED):
-        reasons = [reason for verdict, reason in verdicts if verdict == outcome]
+        reasons = [reason for verdict, reason in compared if verdict == outcome]
         if reasons:
             more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
             return outcome, reasons[0] + more
     possible = len(claim.first) * len(claim.second) * len(claim.metrics)
-    return SUPPORTED, f"{len(verdicts)} of {possible} comparisons could be made"
+    return SUPPORTED, f"{len(compared)} of {possible} comparisons could be made"
 
 
 def _sides(
@@ -192,6 +210,8 @@ def _verdict(change: Interval, relation: str) -> str:
 
 
 def _reason(one: str, other: str, metric: str, change: Interval) -> str:
+    if np.isnan(change.low):
+        return f"{metric}: no evidence by image ({one}, {other})"
     numbers = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
     names = f"{one} - {other}" if one != other else one
     return f"{metric} {numbers} ({names})"

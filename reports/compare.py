@@ -8,9 +8,9 @@ import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
-from reports.contestants import contestants
+from reports.contestants import contestants, groups
 from reports.cost import TIMES, Cost, cost_of
-from reports.estimates import ENOUGH_SEEDS, Evaluated
+from reports.estimates import ENOUGH_SEEDS, Evaluated, with_common_seeds
 from reports.notes import FEW_SEEDS
 from reports.runs import Run, flatten
 from reports.scores import Context
@@ -46,7 +46,7 @@ def compare_runs(
     Raises:
         ValueError: a side holds several networks or no evaluation, or the images differ.
     """
-    sides = [_evaluated(runs, split) for runs in (first, second)]
+    sides = with_common_seeds(_evaluated(first, split), _evaluated(second, split))
     before, after = (context.estimates.of(side) for side in sides)
     if before.keys() != after.keys():
         raise ValueError("the two data sets have different classes; compare runs on one data set")
@@ -71,6 +71,18 @@ def _evaluated(runs: Sequence[Run], split: str) -> list[Evaluated]:
         names = ", ".join(one.label for one in contestants(runs))
         raise ValueError(
             f"{runs[0].folder.parent} holds several networks ({names}); give the folder of one run"
+        )
+    if len(groups(runs)) > 1:
+        raise ValueError(
+            f"{runs[0].folder.parent} holds runs of different protocols or data; give the folder "
+            "of one run"
+        )
+    seeds = [run.seed for run in runs]
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise ValueError(
+            f"{runs[0].folder.parent} holds several runs of seed {twice}; give the folder of one "
+            "run"
         )
     found = [(run, run.evaluation(split, None)) for run in runs]
     complete = [(run, evaluation) for run, evaluation in found if evaluation is not None]

@@ -33,7 +33,7 @@ from bench.metrics.uncertainty import Interval, Resampling, resample, sequences
 from reports.runs import Evaluation, Run, matrix, warn
 
 CACHE = ".estimates.json"
-FORMAT = 2  # of the cache; a change in what the figures mean needs a new number
+FORMAT = 3  # of the cache; a change in what the figures mean needs a new number
 ENOUGH_SEEDS = 3  # below, a comparison is of these weights and not of the architectures
 
 SAMPLES_KEPT = 256  # evaluations whose resamples stay in memory, some 0.1 MB each
@@ -64,10 +64,20 @@ class Estimates:
     ) -> dict[str, Interval]:
         """Estimates `first` minus `second`, both on the same resamples.
 
+        Where the two have seeds in common, only these count; see `with_common_seeds`.
+
         Raises:
             ValueError: the two were not evaluated on the same images.
         """
-        return self._remember(first, second)
+        one, other = with_common_seeds(first, second)
+        _require_same_images([*one, *other])
+        if _stamps(one) <= _stamps(other):
+            return self._remember(one, other)
+        # What is drawn for the seeds must not depend on which side is named first.
+        return {
+            name: Interval(0.0 - change.estimate, 0.0 - change.high, 0.0 - change.low)
+            for name, change in self._remember(other, one).items()
+        }
 
     def save(self) -> None:
         """Writes the cache, together with what another report has found meanwhile."""
@@ -82,8 +92,7 @@ class Estimates:
     def _remember(
         self, first: Sequence[Evaluated], second: Sequence[Evaluated]
     ) -> dict[str, Interval]:
-        source = [[_stamp(*one) for one in side] for side in (first, second)]
-        text = json.dumps([source, asdict(self.conventions)])
+        text = json.dumps([_stamps(first), _stamps(second), asdict(self.conventions)])
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
         if key not in self._known:
             self._known[key] = self._compute(first, second)
@@ -100,7 +109,6 @@ class Estimates:
         if not second:
             values = _over_seeds(ours, side=0).clip(0, 1)
         else:
-            _require_same_images(first[0], second[0])
             known = _names(second)
             theirs = self._samples_of(second)[[known.index(name) for name in names]]
             if _seeds(first) == _seeds(second):
@@ -199,26 +207,50 @@ def resampling(pattern: str | None) -> Resampling:
     return Resampling() if pattern else Resampling(block_length=1)
 
 
-def _stamp(run: Run, evaluation: Evaluation) -> list[Any]:
-    """Identifies the evidence of an evaluation without opening it."""
-    name = records.evaluation_name(
-        evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
-    )
-    try:
-        stamp = (run.folder / "evaluations" / f"{name}.npz").stat()
-    except FileNotFoundError:
-        return [run.folder.name, name, 0, 0]
-    return [run.folder.name, name, stamp.st_mtime_ns, stamp.st_size]
+def _stamps(side: Sequence[Evaluated]) -> list[list[Any]]:
+    """Identifies the evidence of evaluations without opening it."""
+    stamps = []
+    for run, evaluation in side:
+        name = records.evaluation_name(
+            evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
+        )
+        stamp: list[Any] = [run.folder.name, name]
+        for suffix in (".npz", ".json"):
+            path = run.folder / "evaluations" / f"{name}{suffix}"
+            state = path.stat() if path.exists() else None
+            stamp += [state.st_mtime_ns, state.st_size] if state else [0, 0]
+        stamps.append(stamp)
+    return stamps
 
 
-def _require_same_images(one: Evaluated, other: Evaluated) -> None:
-    digests = [
-        run.data.get("splits", {}).get(evaluation["split"], {}).get("digest")
-        for run, evaluation in (one, other)
-    ]
-    if digests[0] != digests[1]:
+def with_common_seeds(
+    first: Sequence[Evaluated], second: Sequence[Evaluated]
+) -> tuple[Sequence[Evaluated], Sequence[Evaluated]]:
+    """Leaves out the seeds that only one side has, if there are any that both have.
+
+    In the middle of a sweep one network may have more of them, and seeds move all networks alike.
+    """
+    common = set(_seeds(first)) & set(_seeds(second))
+    if not common:
+        return first, second
+    one, other = ([e for e in side if e[0].seed in common] for side in (first, second))
+    return one, other
+
+
+def _require_same_images(sides: Sequence[Evaluated]) -> None:
+    known: dict[str, Run] = {}
+    for run, evaluation in sides:
+        digest = run.data.get("splits", {}).get(evaluation["split"], {}).get("digest")
+        if digest is None:
+            raise ValueError(
+                f"{run.folder / 'data.json'} does not say on which images of split "
+                f"{evaluation['split']} the run was evaluated; restore it to compare the run"
+            )
+        known.setdefault(digest, run)
+    if len(known) > 1:
+        one, other, *_ = known.values()
         raise ValueError(
-            f"{one[0].folder.name} and {other[0].folder.name} were evaluated on different images; "
+            f"{one.folder.name} and {other.folder.name} were evaluated on different images; "
             "a paired difference needs the same ones"
         )
 
@@ -233,4 +265,5 @@ def _read_cache(path: Path | None) -> dict[str, Any]:
         warn(str(error))
         return {}
     estimates = content.get("estimates") if content.get("version") == FORMAT else None
-    return estimates if isinstance(estimates, dict) else {}
+    sound = isinstance(estimates, dict) and all(isinstance(e, dict) for e in estimates.values())
+    return estimates if isinstance(estimates, dict) and sound else {}

@@ -21,7 +21,7 @@ from reports.published import (
     printed,
     rows_of,
 )
-from reports.runs import Run, differences
+from reports.runs import Run, differences, warn
 from reports.table import Cell, Column, Row, Section, Table
 
 STATES = {"out_of_memory": "out of memory"}
@@ -207,10 +207,14 @@ def _embolden(
     best_row.cells[number].bold = True
     for _, one, row in ranked[1:]:
         first, second = evaluated(best, column), evaluated(one, column)
-        low = context.estimates.difference(first, second)[column.source[-1]].low
+        try:
+            low = context.estimates.difference(first, second)[column.source[-1]].low
+        except ValueError as error:  # records are incomplete
+            warn(str(error))
+            continue
         if low > 0:
             return
-        row.cells[number].bold = True
+        row.cells[number].bold = not isnan(low)
 
 
 def _published_sections(number: str, columns: Sequence[Column], context: Context) -> list[Section]:

@@ -69,6 +69,8 @@ def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
         ("protocol.batch_size=many", r"batch_size.*many"),
         ("protocol.bach_size=4", "bach_size"),
         ("arch=segnt", "segnt.*segnet_basic"),
+        ("protocol.class_weights=median", r"class_weights is median; .* none, median_frequency"),
+        ("device=gpu", "device is gpu; it must be auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_a_wrong_value_names_key_value_and_remedy(override: str, message: str) -> None:
@@ -83,6 +85,26 @@ def test_a_typo_on_the_command_line_is_answered_at_once_without_traceback() -> N
     assert answer.returncode != 0
     assert "segnet_basic" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_overrides_may_stand_on_both_sides_of_options() -> None:
+    answer = bench("arch=segnet_basic", "--cfg", "job", "seed=7")
+    assert answer.returncode == 0, answer.stderr
+    assert "seed: 7" in answer.stdout
+    assert "name: SegNet-Basic" in answer.stdout
+
+
+def test_a_missing_folder_of_a_users_network_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--config-dir .*nowhere: no such folder"):
+        compose_config(["arch=mynet"], tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.child", str(tmp_path / "nowhere")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode != 0
+    assert "is not the folder of a prepared run" in answer.stderr
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_command_line_imports_no_torch() -> None:

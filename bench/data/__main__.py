@@ -69,8 +69,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    config = compose_config(options.overrides, options.config_dir)
-    problems = inspect(config, options.splits, options.sheet)
+    # `--splits train dataset=...` is meant as it looks.
+    overrides = [*options.overrides, *(word for word in options.splits if "=" in word)]
+    splits = [word for word in options.splits if "=" not in word]
+    config = compose_config(overrides, options.config_dir)
+    problems = inspect(config, splits, options.sheet)
     print(f"{len(problems)} problems" if problems else "no problem found")
     return 1 if problems else 0
 

@@ -198,6 +198,97 @@ def test_claims_are_supported_refuted_or_undecided(
     assert re.search(r"Natural weights raise G of SegNet-Basic +no runs", shown)
 
 
+def test_claims_show_every_comparison_when_asked(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_run("FCN-Basic", 0.7)
+    _, shown, _ = call("claims", "--all", tmp_path / "runs")
+    joined = " ".join(shown.split())
+    for metric in ("G", "C", "BF"):
+        assert f"refuted {metric} +10.0 [+10.0, +10.0]" in joined
+
+
+def test_the_order_of_two_sides_changes_signs_only(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    """Seeds move both networks, each in its own way."""
+    for seed, (one, other) in enumerate([(0.6, 0.7), (0.75, 0.7), (0.9, 0.75)]):
+        make_run("A", one, seed=seed, spread=5, runs=tmp_path / "a")
+        make_run("B", other, seed=seed, spread=-3, runs=tmp_path / "b")
+    found = []
+    for sides in (("a", "b"), ("b", "a")):
+        _, shown, _ = call("compare", *(tmp_path / side for side in sides))
+        (row,) = [line for line in shown.splitlines() if line.split()[:1] == ["G"]]
+        low, high = re.findall(r"[-+]\d+\.\d+", row)[-2:]
+        found.append((float(low), float(high)))
+    assert found[0] == (-found[1][1], -found[1][0])
+    assert found[0][0] < 0 < found[0][1]
+
+
+def test_networks_are_compared_on_the_seeds_both_have(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    """A third seed of B alone would make it look better than A."""
+    for seed, share in enumerate((0.6, 0.7)):
+        make_run("A", share, seed=seed, runs=tmp_path / "a")
+        make_run("B", share, seed=seed, runs=tmp_path / "b")
+    make_run("B", 0.95, seed=2, runs=tmp_path / "b")
+    _, shown, _ = call("compare", tmp_path / "a", tmp_path / "b")
+    assert shown.count("seed 0, 1\n") == 2
+    assert "seed 0, 1, 2" not in shown
+    assert "Fewer than 3 seeds" in shown
+
+
+def test_runs_of_one_seed_or_of_two_protocols_are_no_side(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("A", 0.8)
+    make_run("A", 0.7, class_weights="median_frequency")
+    make_run("B", 0.8, runs=tmp_path / "b")
+    code, _, said = call("compare", tmp_path / "runs", tmp_path / "b")
+    assert code == 2
+    assert "holds runs of different protocols or data" in said
+    twin = make_run("B", 0.7, runs=tmp_path / "elsewhere")
+    twin.rename(tmp_path / "b" / "copy")
+    code, _, said = call("compare", tmp_path / "b", tmp_path / "b")
+    assert code == 2
+    assert "holds several runs of seed 0" in said
+
+
+def test_incomplete_records_of_one_run_leave_the_others_a_report(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_run("FCN-Basic", 0.7)
+    broken = make_run("Bilinear-Interpolation", 0.75)
+    (broken / "data.json").unlink()
+    next((broken / "evaluations").glob("*.npz")).unlink()
+    code, shown, said = call(tmp_path / "runs", "--table", 1, "--format", "csv")
+    assert code == 0
+    assert "FCN-Basic" in shown
+    assert "data.json" in said
+    code, _, said = call("claims", tmp_path / "runs")
+    assert code == 0
+    assert "data.json" in said
+
+
+def test_out_says_what_it_wants(call: Call, make_run: Make, tmp_path: Path) -> None:
+    make_run()
+    (tmp_path / "file").touch()
+    code, _, said = call("page", tmp_path / "runs", "--out", tmp_path / "file")
+    assert (code, "is a file; give a folder" in said) == (2, True)
+    code, _, said = call(tmp_path / "runs", "--out", tmp_path)
+    assert (code, "is a folder; give the name of a file" in said) == (2, True)
+
+
+def test_a_reader_that_stops_reading_is_no_error(make_run: Make, tmp_path: Path) -> None:
+    make_run()
+    command = f"{sys.executable} -m reports {tmp_path / 'runs'} | head -c 1"
+    done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
 def test_a_page_is_written_with_tables_and_figures_beside_it(
     call: Call, make_run: Make, make_cost: Make, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bench import records
 from reports.cost import read_costs
+from reports.estimates import Estimates
 from reports.published import columns_of, published, read_literature
 from reports.runs import read_runs
 from reports.tables import context_of, numbered_table
@@ -99,6 +100,19 @@ def test_keys_that_reports_do_not_know_do_no_harm(make_run: Make) -> None:
     content = records.read_json(folder / "network.json")
     records.write_json(folder / "network.json", {**content, "mood": "good"})
     assert estimates_of(folder)["G"] == pytest.approx(0.8)
+
+
+def test_a_cache_of_something_else_is_computed_anew(make_run: Make, tmp_path: Path) -> None:
+    folder = make_run("SegNet", 0.8)
+    first = Estimates(tmp_path / "runs")
+    (run,) = read_runs([folder])
+    evaluated = [(run, run.evaluations[0])]
+    wanted = first.of(evaluated)
+    first.save()
+    cache = records.read_json(tmp_path / "runs" / ".estimates.json")
+    cache["estimates"] = dict.fromkeys(cache["estimates"], 5)
+    records.write_json(tmp_path / "runs" / ".estimates.json", cache)
+    assert Estimates(tmp_path / "runs").of(evaluated) == wanted
 
 
 def test_a_damaged_cache_is_computed_anew(
