@@ -24,6 +24,11 @@ from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
 MEASURED_LATER = "measured later"
+# Hydra's options without a value.
+FLAGS = {
+    "-m", "--multirun", "-r", "--run", "--resolve", "-h", "--help", "--hydra-help", "--version",
+    "-sc", "--shell-completion",
+}  # fmt: skip
 
 ended: list[dict[str, Any]] = []
 to_measure: list[dict[str, Any]] = []
@@ -74,8 +79,13 @@ def command(config: dict[str, Any]) -> str:
 
 def options_first(arguments: list[str]) -> list[str]:
     """Puts overrides behind the options: Hydra takes them on one side of its options only."""
-    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
-    return [*(word for word in arguments if word not in overrides), *overrides]
+    options: list[str] = []
+    overrides: list[str] = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_value = before.startswith("-") and "=" not in before and before not in FLAGS
+        is_override = ("=" in word or word.startswith("~")) and not word.startswith("-")
+        (overrides if is_override and not is_value else options).append(word)
+    return [*options, *overrides]
 
 
 def quoted(argument: str) -> str:
@@ -136,6 +146,8 @@ def run_jobs() -> None:
     """Runs the only job, or all of a sweep wherever its launcher has them run."""
     try:
         task()
+    except ValueError as error:  # Hydra's, about options that exclude each other
+        sys.exit(str(error))
     except (SystemExit, KeyboardInterrupt) as error:
         if not sweep.started:
             raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.__main__ import options_first
 from bench.command_line import CONF, compose_config
 from bench.config import fingerprint, identity, run_folder
 
@@ -92,6 +93,19 @@ def test_overrides_may_stand_on_both_sides_of_options() -> None:
     assert answer.returncode == 0, answer.stderr
     assert "seed: 7" in answer.stdout
     assert "name: SegNet-Basic" in answer.stdout
+
+
+def test_options_that_exclude_each_other_are_one_sentence() -> None:
+    answer = bench("arch=segnet_basic", "-m", "--cfg", "job")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("Only one of")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_the_value_of_an_option_stays_with_it() -> None:
+    given = ["seed=1", "--config-dir", "a=b", "-m", "arch=x,y", "~wandb", "--cfg", "job"]
+    wanted = ["--config-dir", "a=b", "-m", "--cfg", "job", "seed=1", "arch=x,y", "~wandb"]
+    assert options_first(given) == wanted
 
 
 def test_a_missing_folder_of_a_users_network_is_named(tmp_path: Path) -> None:
