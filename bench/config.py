@@ -1,7 +1,7 @@
 """The schema of a run: every key that is ours, its type and its meaning.
 
 Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejected when the
-configuration is composed. What types cannot say, `check` says. This file imports no torch.
+configuration is composed. What types cannot say, bench/checks.py says. This file imports no torch.
 
 Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
 `arch`, `seed` and, where it is given, `init_from` complete a run's identity. Every other key says
@@ -10,7 +10,6 @@ where and how far to run, or, as `postprocess`, adds rows and changes none.
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -20,10 +19,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.cost.schema import CostConfig, check_cost
+from bench.checks import check
+from bench.cost.schema import CostConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.selection import selected_iteration
-from bench.target import check_target
 
 
 class Normalisation(Enum):
@@ -186,81 +185,6 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         folder = Path(config["init_from"]).expanduser().absolute()
         config["init_from"] = str(folder)
         config["init_iteration"] = config["init_iteration"] or selected_iteration(folder)
-    return config
-
-
-def check(config: dict[str, Any]) -> None:
-    """Rejects values whose type is right and whose meaning is not.
-
-    Raises:
-        ValueError: naming the key, its value and the remedy.
-    """
-    p, d = config["protocol"], config["dataset"]
-    classes = len(d["classes"])
-    weightings = ["none", "median_frequency", "plain_frequency", *d["published_class_weights"]]
-    counts = [
-        "threads",
-        "dataset.limit",
-        "protocol.batch_norm.images",
-        "protocol.validation.every",
-        "protocol.validation.patience",
-    ]
-    requirements = [
-        *((key, _optional_count(_value(config, key)), "1 or more, or null") for key in counts),
-        ("seed", config["seed"] >= 0, "0 or more"),
-        ("max_iterations", config["max_iterations"] >= 1, "1 or more"),
-        ("milestones", min(config["milestones"], default=1) >= 1, "iterations from 1 up"),
-        ("checkpoint_minutes", config["checkpoint_minutes"] > 0, "above 0"),
-        ("silence_minutes", config["silence_minutes"] > 0, "above 0"),
-        ("protocol.image_size", _is_size(p["image_size"]), "[height, width] in pixels"),
-        ("protocol.batch_size", p["batch_size"] >= 1, "1 or more"),
-        ("processes", 1 <= config["processes"] <= p["batch_size"], "from 1 to protocol.batch_size"),
-        ("protocol.lr", p["lr"] > 0, "above 0"),
-        ("protocol.momentum", 0 <= p["momentum"] < 1, "in [0, 1)"),
-        ("protocol.weight_decay", p["weight_decay"] >= 0, "0 or more"),
-        ("protocol.dropout", 0 <= p["dropout"] < 1, "in [0, 1)"),
-        ("protocol.evaluation_splits", bool(p["evaluation_splits"]), "at least one split"),
-        (
-            "protocol.class_weights",
-            isinstance(p["class_weights"], list) or p["class_weights"] in weightings,
-            f"one of {', '.join(weightings)}, or a list of {classes} numbers",
-        ),
-        ("device", _is_device(config["device"]), "auto, cpu, cuda or cuda:N"),
-        ("dataset.classes", classes >= 2, "at least two names"),
-        ("dataset.colours", len(d["colours"]) == classes, f"{classes} of [R, G, B]"),
-        ("dataset.void", classes <= d["void"] <= 255, f"from {classes} to 255"),
-        ("dataset.memory_budget_gb", d["memory_budget_gb"] >= 0, "0 or more"),
-        ("dataset.workers", d["workers"] is None or d["workers"] >= 0, "0 or more, or null"),
-        ("init_iteration", _optional_count(config["init_iteration"]), "1 or more, or null"),
-        (
-            "arch.weights",
-            config["init_from"] is None or config["arch"].get("weights") is None,
-            "null where init_from=RUN gives the weights",
-        ),
-    ]
-    for key, holds, remedy in requirements:
-        if not holds:
-            raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
-    check_cost(config["cost"])
-    check_target("arch", config["arch"].get("_target_"))
-    check_target("dataset.reader", d["reader"].get("_target_"))
-
-
-def _optional_count(value: int | None) -> bool:
-    return value is None or value >= 1
-
-
-def _is_device(name: str) -> bool:
-    return re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is not None
-
-
-def _is_size(size: list[int]) -> bool:
-    return len(size) == 2 and min(size) >= 1
-
-
-def _value(config: dict[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        config = config[part]
     return config
 
 
