@@ -8,7 +8,7 @@ too much: with three of them it gives little more than the range from the lowest
 which misses the mean of all seeds one time in four.
 
 A seed gives every network the same batches in the same order, so that it moves them alike: networks
-with the same seeds are compared seed by seed.
+are compared seed by seed on the seeds they share.
 """
 
 import hashlib
@@ -229,9 +229,10 @@ def with_common_seeds(
     """Leaves out the seeds that only one side has, if there are any that both have.
 
     In the middle of a sweep one network may have more of them, and seeds move all networks alike.
+    Two sides with enough seeds each, and too few in common, stay as they are.
     """
     common = set(_seeds(first)) & set(_seeds(second))
-    if not common:
+    if not common or len(common) < ENOUGH_SEEDS <= min(len(first), len(second)):
         return first, second
     one, other = ([e for e in side if e[0].seed in common] for side in (first, second))
     return one, other

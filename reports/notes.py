@@ -174,7 +174,7 @@ def table_notes(number: str, columns: Sequence[Column], conventions: Conventions
         f"resamples in blocks of {BLOCK_LENGTH} frames where the data set has sequences; with "
         f"{ENOUGH_SEEDS} seeds or more, over the seeds too (Student's t).",
         "Bold (* in plain text): the best of a column, with all that the paired comparison (the "
-        "same images, and seed by seed where the seeds are the same) does not separate from it.",
+        "same images, seed by seed on the seeds they share) does not separate from it.",
     ]
     if number == "1" and any(column.source[:1] == ("storage",) for column in columns):
         notes.append(

@@ -240,6 +240,18 @@ def test_networks_are_compared_on_the_seeds_both_have(
     assert "Fewer than 3 seeds" in shown
 
 
+def test_enough_seeds_of_either_side_are_kept_when_few_are_common(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    for seed, share in enumerate((0.6, 0.7, 0.8)):
+        make_run("A", share, seed=seed, runs=tmp_path / "a")
+        make_run("B", share, seed=seed + 2, runs=tmp_path / "b")
+    _, shown, _ = call("compare", tmp_path / "a", tmp_path / "b")
+    assert "seed 0, 1, 2\n" in shown
+    assert "seed 2, 3, 4\n" in shown
+    assert "Fewer than 3 seeds" not in shown
+
+
 def test_runs_of_one_seed_or_of_two_protocols_are_no_side(
     call: Call, make_run: Make, tmp_path: Path
 ) -> None:
