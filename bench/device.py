@@ -22,12 +22,12 @@ def prepare_device(config: dict[str, Any]) -> torch.device:
     name, protocol = config["device"], config["protocol"]
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and distributed.local_size() > 1:
+    if name == "cuda":  # torch.cuda.set_device refuses a device without an index
         name = f"cuda:{distributed.local_rank()}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-        if device.type == "cuda" and device.index is not None:
+        if device.type == "cuda":
             torch.cuda.set_device(device)  # where streams, events and peaks are looked for
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -36,8 +36,6 @@ def prepare_device(config: dict[str, Any]) -> torch.device:
         torch.set_num_threads(config["threads"])
     elif distributed.local_size() > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // distributed.local_size()))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     tf32 = protocol["precision"] == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
