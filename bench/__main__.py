@@ -16,10 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench import records, sweep
+from bench import records
 from bench.config import resolve
-from bench.launch import launch
-from bench.replay import announce_changes, hydra_arguments
+from bench.launch import sweep
+from bench.launch.launch import launch
+from bench.launch.replay import announce_changes, hydra_arguments
 from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
@@ -99,8 +100,8 @@ def quoted(argument: str) -> str:
 
 def measure_costs() -> list[dict[str, Any]]:
     """Measures the collected contestants, prints what they cost, and returns how each ended."""
-    from bench.cost.contest import measure  # noqa: PLC0415 - only `cost` needs them
-    from reports.tables import print_costs  # noqa: PLC0415 - pandas is slow
+    from bench.cost.measure import measure  # noqa: PLC0415 - only `cost` needs them
+    from reports.after_run import print_costs  # noqa: PLC0415 - pandas is slow
 
     try:
         paths = measure(to_measure)
@@ -133,7 +134,7 @@ def main() -> None:
         ended.extend(measure_costs())
     folders = [Path(end["folder"]) for end in ended if end["folder"]]
     if any((folder / "evaluations").exists() for folder in folders):
-        from reports.tables import print_tables, write_page  # noqa: PLC0415 - pandas is slow
+        from reports.after_run import print_tables, write_page  # noqa: PLC0415 - pandas is slow
 
         print_tables(folders)
         print(f"\nwritten to {folders[0].parent}{os.sep}")

@@ -42,7 +42,7 @@ class LossNormaliser(Enum):
 
 
 class BatchNormStatistics(Enum):
-    """How batch-norm statistics of many batches become one; see bench/batch_norm.py."""
+    """How batch-norm statistics of many batches become one; see bench/run/batch_norm.py."""
 
     paper = "paper"
     exact = "exact"

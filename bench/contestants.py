@@ -15,7 +15,7 @@ import torch
 from bench.command_line import CONF, compose_config, user_errors
 from bench.cost.storage import UNIT_BYTES, retained_bytes
 from bench.cost.work import count_work
-from bench.network import build_network
+from bench.run.network import build_network
 
 # What is counted of a network; null in JSON where it could not be.
 COUNTED = ("parameters", "model_mb", "gmac", "retained_bytes", "retained_bytes_first_level")
@@ -87,7 +87,7 @@ def count(
 
 def published_figures(row: str) -> dict[str, float]:
     """Returns what Tables 1 and 6 print for a network."""
-    from reports.published import published  # noqa: PLC0415 - pandas, for the published cells
+    from reports.read.published import published  # noqa: PLC0415 - pandas, for the published cells
 
     figures = {}
     for table, column, key, scale in (

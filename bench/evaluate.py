@@ -15,10 +15,10 @@ from bench import records
 from bench.command_line import compose_config, user_errors
 from bench.config import fingerprint
 from bench.data.splits import load_splits
-from bench.evaluation import evaluate
 from bench.metrics.regions import REGION_SCORES, region_score
-from bench.monitor import Monitor
-from bench.trained import Trained, add_arguments, load_trained
+from bench.run.evaluation import evaluate
+from bench.run.monitor import Monitor
+from bench.run.trained import Trained, add_arguments, load_trained
 
 
 def main() -> None:

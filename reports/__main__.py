@@ -19,14 +19,15 @@ from bench import records
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions
-from reports import formats, latex
-from reports.markup import html
-from reports.published import read_literature
-from reports.runs import Run, read_runs
-from reports.scores import Context
+from reports.read.published import read_literature
+from reports.read.runs import Run, read_runs
+from reports.render import latex
+from reports.render import text as formats
+from reports.render.html import html
 from reports.status import status
-from reports.table import Table
-from reports.tables import context_of, fitting_tables, numbered_table
+from reports.tables.choice import context_of, fitting_tables, numbered_table
+from reports.tables.model import Table
+from reports.tables.of_scores import Context
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "text": formats.text,
@@ -185,7 +186,7 @@ def show_status(options: argparse.Namespace) -> int:
 
 def page(options: argparse.Namespace) -> int:
     """Writes everything as one HTML page, with tables and figures beside it."""
-    from reports.page import write_report  # noqa: PLC0415 - matplotlib is slow to import
+    from reports.render.page import write_report  # noqa: PLC0415 - matplotlib is slow to import
 
     out = options.out or _root(options.runs) / "report"
     if out.exists() and not out.is_dir():
@@ -222,7 +223,7 @@ def choose(options: argparse.Namespace) -> int:
 
 def claims(options: argparse.Namespace) -> int:
     """Tests the paper's sentences on the runs."""
-    from reports.claims import claim_lines  # noqa: PLC0415 - only this command needs it
+    from reports.compute.claims import claim_lines  # noqa: PLC0415 - only this command needs it
 
     context = _context(options)
     print("\n".join(claim_lines(_read(options.runs), context, every=options.all)))

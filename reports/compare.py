@@ -8,13 +8,13 @@ import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
-from reports.contestants import contestants, groups
-from reports.cost import TIMES, Cost, cost_of
-from reports.estimates import ENOUGH_SEEDS, Evaluated, with_common_seeds
-from reports.notes import FEW_SEEDS
-from reports.runs import Run, flatten
-from reports.scores import Context
-from reports.table import signed
+from reports.compute.estimates import ENOUGH_SEEDS, Evaluated, with_common_seeds
+from reports.compute.groups import contestants, groups
+from reports.read.costs import TIMES, Cost, cost_of
+from reports.read.runs import Run, flatten
+from reports.tables.model import signed
+from reports.tables.notes import FEW_SEEDS
+from reports.tables.of_scores import Context
 
 VERDICT_METRIC = "mIoU"
 PLACE_ONLY = {

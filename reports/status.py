@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import records
-from bench.display import duration
-from reports.runs import Run, without_postprocessings
+from bench.words import duration
+from reports.read.runs import Run, without_postprocessings
 
 ORDER = ("running", "silent", "pending", "interrupted", "failed", "diverged", "out_of_memory")
 HEADERS = ("network", "seed", "state", "evaluated", "left", "heard", "detail")

@@ -12,7 +12,7 @@ from tiny_run import TINY
 from bench import records
 from bench.command_line import compose_config
 from bench.config import fingerprint
-from bench.monitor import Monitor
+from bench.run.monitor import Monitor
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

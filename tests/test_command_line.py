@@ -11,7 +11,8 @@ import pytest
 import torch
 from tiny_run import TINY
 
-from bench import checkpoints, records
+from bench import records
+from bench.run import checkpoints
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -114,7 +114,7 @@ def test_a_missing_folder_of_a_users_network_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.child", str(tmp_path / "nowhere")]
+    command = [sys.executable, "-m", "bench.run", str(tmp_path / "nowhere")]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode != 0
     assert "is not the folder of a prepared run" in answer.stderr

@@ -10,11 +10,11 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from bench.command_line import CONF, compose_config
-from bench.sweep import plan
-from bench.sweep_plan import Job
+from bench.launch.sweep import plan
+from bench.launch.sweep_plan import Job
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-PUBLISHED = Path(__file__).parent.parent / "reports" / "published.csv"
+PUBLISHED = Path(__file__).parent.parent / "reports" / "read" / "published.csv"
 
 
 def contestants(experiment: str) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.device import has_fast_bf16
+from bench.run.device import has_fast_bf16
 
 REPEATS = 3  # within a sample
 LONG_SECONDS = 0.3  # what takes longer once is not repeated

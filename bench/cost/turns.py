@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import records
-from bench.cost.contestant import Contestant
-from bench.cost.processes import MeasurementError, MeasuringProcess
+from bench.cost.measurement import Contestant
+from bench.cost.measuring_process import MeasurementError, MeasuringProcess
 
 ROUNDS = 5  # at least so many turns for each contestant
 FEWEST = 3  # samples that say anything about their spread; taken whatever the time limit

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost.shapes import observe
-from bench.network import describe_network
+from bench.run.network import describe_network
 
 COUNTED = ("parameters", "trainable_parameters", "model_bytes")
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.data.order import derive_seed
-from bench.training import autocast, batch_loss, make_optimiser
+from bench.run.training import autocast, batch_loss, make_optimiser
+from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
 

@@ -3,7 +3,6 @@
 check dataset=NAME [dataset.root=PATH ...]   inspect before training
 download camvid [--root PATH]                fetch CamVid from the authors' repository
 prepare sunrgbd ROOT OUT                     any set, as plain folders at one size, once
-synthetic LAYOUT OUT                         synthetic scenes on disk, in a layout of choice
 """
 
 import argparse
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.command_line import compose_config, user_errors
-from bench.data import camvid_download, synthetic_files
+from bench.data.camvid import fetch
 from bench.data.check import inspect
 from bench.data.prepare import prepare
 from bench.data.splits import pairs_of
@@ -42,11 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--config-dir", type=Path, help="a folder with your own dataset/ YAML files")
     check.set_defaults(run=_check)
 
-    fetch = commands.add_parser("download", help="fetch a data set")
-    fetch.add_argument("name", choices=["camvid"])
-    fetch.add_argument("--root", type=Path, default=Path("data/camvid"))
-    fetch.add_argument("--url", default=camvid_download.URL, help="of the folder to fetch from")
-    fetch.set_defaults(run=_download)
+    download = commands.add_parser("download", help="fetch a data set")
+    download.add_argument("name", choices=["camvid"])
+    download.add_argument("--root", type=Path, default=Path("data/camvid"))
+    download.add_argument("--url", default=fetch.URL, help="of the folder to fetch from")
+    download.set_defaults(run=_download)
 
     turn = commands.add_parser("prepare", help="turn a data set into plain folders at one size")
     turn.add_argument("name", help="of a data set in conf/dataset, such as sunrgbd")
@@ -58,13 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("--threads", type=int, help="default: one a core")
     turn.set_defaults(run=_prepare)
 
-    paint = commands.add_parser("synthetic", help="write synthetic scenes")
-    paint.add_argument("layout", choices=sorted(synthetic_files.LAYOUTS))
-    paint.add_argument("out", type=Path)
-    paint.add_argument("--train", type=int, default=8, help="how many training scenes")
-    paint.add_argument("--test", type=int, default=4, help="how many test scenes")
-    paint.add_argument("--size", type=int, nargs=2, default=[96, 128], metavar=("H", "W"))
-    paint.set_defaults(run=_synthetic)
     return parser
 
 
@@ -79,7 +71,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _download(options: argparse.Namespace) -> int:
-    count = camvid_download.download(options.root, options.url)
+    count = fetch.download(options.root, options.url)
     print(f"{count} files fetched; CamVid is complete: dataset.root={options.root}")
     return 0
 
@@ -95,13 +87,6 @@ def _prepare(options: argparse.Namespace) -> int:
     print(
         f"{count} of {total} pairs written; use dataset={options.name} dataset.root={options.out}"
     )
-    return 0
-
-
-def _synthetic(options: argparse.Namespace) -> int:
-    counts = {"train": options.train, "test": options.test}
-    synthetic_files.LAYOUTS[options.layout](options.out, counts, options.size)
-    print(f"written to {options.out}")
     return 0
 
 

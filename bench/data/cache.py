@@ -108,7 +108,7 @@ def _file_digest(path: Path) -> str:
 def _code_digest(target: str) -> str:
     """Hashes the code that reads: this package, the reader's module, Pillow's version."""
     total = hashlib.blake2b(PIL.__version__.encode())
-    paths = sorted(Path(__file__).parent.glob("*.py"))
+    paths = sorted(Path(__file__).parent.rglob("*.py"))
     spec = importlib.util.find_spec(target.rpartition(".")[0])
     if spec is not None and spec.origin is not None:
         paths.append(Path(spec.origin))

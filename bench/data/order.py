@@ -1,24 +1,15 @@
-"""Randomness as a function of (seed, purpose, number): nothing depends on what ran before.
+"""The order and the mirroring of training images, as functions of (seed, iteration).
 
 A run that resumes at iteration i draws the same data order, mirroring and dropout as one that
 was never interrupted, because no random generator carries state from one iteration to the next.
 """
 
-import hashlib
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def derive_seed(seed: int, purpose: str, number: int = 0) -> int:
-    """Hashes (seed, purpose, number) to a 63-bit seed.
-
-    A hash and not a sum: seed + iteration would give run 1 the random numbers of run 0 one
-    iteration later.
-    """
-    text = f"{seed}/{purpose}/{number}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+from bench.seeds import derive_seed
 
 
 @lru_cache(maxsize=2)  # a batch may span two epochs

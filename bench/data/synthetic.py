@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from bench.data.images import UInt8Array
-from bench.data.order import derive_seed
 from bench.data.pairs import Pair
+from bench.seeds import derive_seed
 
 # Paints image (H, W, 3) and label (H, W) from a seed, a height and a width.
 Painter = Callable[[int, int, int], tuple[UInt8Array, UInt8Array]]

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # also where the package is not installed
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
 from PIL import Image
+from synthetic_files import write_camvid
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -30,7 +32,6 @@ from bench.command_line import compose_config
 from bench.data.order import batch_indices
 from bench.data.pairs import Pair
 from bench.data.splits import load_splits, pairs_of
-from bench.data.synthetic_files import write_camvid
 
 BATCH, ROUNDS, TURN = 8, 7, 10  # images a batch, turns of each contestant, batches a turn
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
+from bench.crf.lattice import appearance_lattice, smoothness_lattice
+from bench.crf.mean_field import dense_crf, mean_field
 from bench.data.images import read_image
-from bench.dense_crf import dense_crf, mean_field
-from bench.permutohedral import appearance_lattice, smoothness_lattice
 
 HEIGHT, WIDTH, CLASSES, REPETITIONS = 360, 480, 11, 5
 

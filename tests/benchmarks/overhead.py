@@ -1,4 +1,4 @@
-"""What a run costs beside the network: bench.training.train against a bare loop, as a ratio.
+"""What a run costs beside the network: bench.run.training.train against a bare loop, as a ratio.
 
     python tests/benchmarks/overhead.py --width 16 --rounds 10
 
@@ -23,18 +23,18 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).parents[2]))  # also where the package is not installed
 
 
-from bench import checkpoints
 from bench.command_line import compose_config
 from bench.data.order import batch_indices
 from bench.data.splits import load_splits
-from bench.device import prepare_device
-from bench.monitor import Monitor
-from bench.preparation import prepare_training
-from bench.training import Training, batch_loss, network_input, train
+from bench.run import checkpoints
+from bench.run.device import prepare_device
+from bench.run.monitor import Monitor
+from bench.run.preparation import prepare_training
+from bench.run.training import Training, batch_loss, network_input, train
 
 
 def prepared(folder: Path, width: int, threads: int) -> Training:
-    """Prepares a run as bench/run.py does."""
+    """Prepares a run as bench/run/run.py does."""
     config = compose_config(
         ["arch=segnet_basic", f"arch.width={width}", "dataset=synthetic", "protocol=short",
          "dataset.reader.counts={train: 100, val: 4, test: 4}", "dataset.cache=null",

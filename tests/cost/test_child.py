@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_cost import cost_composer
 
-from bench.cost.child import Child, answer, serve
+from bench.cost.worker import Child, answer, serve
 
 Compose = Callable[..., dict[str, Any]]
 

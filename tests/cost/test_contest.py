@@ -9,9 +9,10 @@ import pytest
 from tiny_cost import cost_composer
 
 from bench import records
-from bench.cost import contest, turns
-from bench.cost.contest import measure
-from bench.cost.processes import MeasurementError
+from bench.cost import measure as contest
+from bench.cost import turns
+from bench.cost.measure import measure
+from bench.cost.measuring_process import MeasurementError
 from bench.cost.schema import check_cost
 
 Compose = Callable[..., dict[str, Any]]

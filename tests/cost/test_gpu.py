@@ -16,11 +16,11 @@ import torch
 from tiny_cost import cost_composer
 
 from bench.cost.check import KnownWork, check_machine
+from bench.cost.measuring_process import MeasuringProcess
 from bench.cost.memory import estimate_peak
-from bench.cost.processes import MeasuringProcess
 from bench.cost.timing import take_sample
 from bench.cost.workload import Workload
-from bench.network import build_network
+from bench.run.network import build_network
 
 pytestmark = pytest.mark.gpu
 Compose = Callable[..., dict[str, Any]]

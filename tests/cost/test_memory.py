@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.cost.memory import MemoryMeter, estimate_peak
 from bench.cost.workload import Workload
-from bench.network import build_network
+from bench.run.network import build_network
 
 Compose = Callable[..., dict[str, Any]]
 SIZE = 32 * 48  # of the tiny configuration's images

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bench.command_line import compose_config
 from bench.cost.storage import UNIT_BYTES, Retained, retained_bytes
-from bench.network import build_network
+from bench.run.network import build_network
 
 # First level and all levels at 360x480. 2-bit indices of 64 channels are 64 / 4 bytes a window;
 # levels have 180x240, 90x120, 45x60 and 23x30 windows.

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.command_line import compose_config
 from bench.cost.work import count_work, file_bytes, moved_bytes, multiply_accumulates
-from bench.network import build_network
+from bench.run.network import build_network
 
 # Multiply-accumulates of the forward pass at 360x480 with 11 classes, in units of 1e9.
 GIGA = {

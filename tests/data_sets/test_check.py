@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic_files import LAYOUTS
 
 from bench.data.__main__ import main
-from bench.data.synthetic_files import LAYOUTS
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [24, 32]
 

@@ -8,13 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from synthetic_files import write_camvid
 
 from bench.command_line import compose_config
-from bench.data import camvid_download
 from bench.data.__main__ import main
-from bench.data.camvid_download import RemoteFile, download, remote_files
+from bench.data.camvid import fetch
+from bench.data.camvid.fetch import RemoteFile, download, remote_files
 from bench.data.splits import load_splits
-from bench.data.synthetic_files import write_camvid
 
 
 class Server:
@@ -76,7 +76,7 @@ def files(released: Path) -> list[RemoteFile]:
 def server(released: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(camvid_download, "PAUSE", 0.0)
+    monkeypatch.setattr(fetch, "PAUSE", 0.0)
     server = Server(released)
     yield server
     server.stop()
@@ -200,8 +200,8 @@ def test_a_full_disk_is_said_and_the_next_call_goes_on(
 def test_a_run_fetches_its_data_where_asked_to(
     tmp_path: Path, files: list[RemoteFile], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camvid_download, "URL", server.url)
-    monkeypatch.setattr(camvid_download, "remote_files", lambda: files)
+    monkeypatch.setattr(fetch, "URL", server.url)
+    monkeypatch.setattr(fetch, "remote_files", lambda: files)
     config = compose_config(
         ["dataset=camvid", "dataset.download=true", f"dataset.root={tmp_path}/root"]
     )
@@ -212,7 +212,7 @@ def test_the_command_fetches_and_says_where(
     tmp_path: Path, files: list[RemoteFile], server: Server, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(camvid_download, "remote_files", lambda: files)
+    monkeypatch.setattr(fetch, "remote_files", lambda: files)
     root = str(tmp_path / "root")
     assert main(["download", "camvid", "--root", root, "--url", server.url]) == 0
     assert f"21 files fetched; CamVid is complete: dataset.root={root}" in capsys.readouterr().out

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic_files import LAYOUTS
 
 from bench.data import synthetic, synthetic_indoor
-from bench.data.camvid_download import released_names
+from bench.data.camvid.fetch import released_names
 from bench.data.pairs import Pair
 from bench.data.splits import load_splits, pairs_of
-from bench.data.synthetic_files import LAYOUTS
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [24, 32]
 Configured = Callable[..., dict[str, Any]]
@@ -44,7 +44,7 @@ def test_the_original_of_camvid_is_grouped_and_gets_the_released_splits(
 ) -> None:
     LAYOUTS["camvid_original"](tmp_path, COUNTS, SIZE)
     monkeypatch.setattr(
-        "bench.data.camvid_download.released_names",
+        "bench.data.camvid.fetch.released_names",
         lambda split: released_names(split)[: COUNTS[split]],
     )
     splits = load_splits(configured("camvid", tmp_path), ["train", "test"])

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
+from synthetic_files import LAYOUTS
 
-from bench.data import sunrgbd_official
 from bench.data.splits import load_splits
-from bench.data.synthetic_files import LAYOUTS
+from bench.data.sunrgbd import official as sunrgbd_official
 
 COUNTS, SIZE = {"train": 4, "test": 3}, [24, 32]
 Configured = Callable[..., dict[str, Any]]

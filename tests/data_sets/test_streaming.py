@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from synthetic_files import LAYOUTS
 
 from bench.config import fingerprint
 from bench.data import cache
 from bench.data.ahead import ahead
 from bench.data.order import batch_indices
 from bench.data.splits import ResidentSplit, Split, load_splits
-from bench.data.synthetic_files import LAYOUTS
-from bench.evaluation import evaluate
-from bench.monitor import Monitor
-from bench.preparation import prepare_training
-from bench.training import train
+from bench.run.evaluation import evaluate
+from bench.run.monitor import Monitor
+from bench.run.preparation import prepare_training
+from bench.run.training import train
 
 # Python 3.12 warns of every fork of a process with threads; torch's loader forks.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

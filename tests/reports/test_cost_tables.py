@@ -8,11 +8,12 @@ import pytest
 
 from reports.__main__ import parser
 from reports.__main__ import tables as tables_command
-from reports.cost import read_costs
-from reports.cost_table import cost_tables
-from reports.formats import text
-from reports.table import Cell, Table
-from reports.tables import context_of, numbered_table, print_costs
+from reports.after_run import print_costs
+from reports.read.costs import read_costs
+from reports.render.text import text
+from reports.tables.choice import context_of, numbered_table
+from reports.tables.model import Cell, Table
+from reports.tables.of_costs import cost_tables
 
 pytest_plugins = ["run_fixtures"]
 Make = Callable[..., Path]

@@ -11,14 +11,14 @@ from handmade import CLASSES, COLOURS, IMAGES, evidence, write_picture
 
 from bench import records
 from bench.data.pairs import Pair
-from reports import pictures
-from reports.drawings import drawings
-from reports.figures import Entry, accuracy_against_cost, pareto
-from reports.learning import Curve, curve_of, learning_curves
-from reports.pictures import Predictions, kept_predictions, qualitative
-from reports.runs import read_runs
-from reports.style import png, svg
-from reports.tables import context_of
+from reports.figures import grid as pictures
+from reports.figures.charts import Entry, accuracy_against_cost, pareto
+from reports.figures.grid import Predictions, kept_predictions, qualitative
+from reports.figures.learning import Curve, curve_of, learning_curves
+from reports.figures.of_report import drawings
+from reports.figures.style import png, svg
+from reports.read.runs import read_runs
+from reports.tables.choice import context_of
 
 pytest_plugins = ["run_fixtures"]
 

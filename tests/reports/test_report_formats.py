@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reports.formats import markdown
-from reports.latex import bibtex, escaped, latex, macro_name, macros
-from reports.markup import html
-from reports.table import Cell, Column, Row, Section, Table
+from reports.render.html import html
+from reports.render.latex import bibtex, escaped, latex, macro_name, macros
+from reports.render.text import markdown
+from reports.tables.model import Cell, Column, Row, Section, Table
 
 NASTY = r"A_b & 50% {x}^2 ~ $y$ #1 \cmd <script>alert('x')</script> | `c`"
 

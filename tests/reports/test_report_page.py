@@ -10,9 +10,9 @@ from browser import Browser, is_available
 from handmade import write_picture
 
 from bench import records
-from reports.page import write_report
-from reports.runs import read_runs
-from reports.tables import context_of
+from reports.read.runs import read_runs
+from reports.render.page import write_report
+from reports.tables.choice import context_of
 
 pytest_plugins = ["run_fixtures"]
 

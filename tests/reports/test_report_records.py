@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from reports.cost import read_costs
-from reports.estimates import Estimates
-from reports.published import columns_of, published, read_literature
-from reports.runs import read_runs
-from reports.tables import context_of, numbered_table
+from reports.compute.estimates import Estimates
+from reports.read.costs import read_costs
+from reports.read.published import columns_of, published, read_literature
+from reports.read.runs import read_runs
+from reports.tables.choice import context_of, numbered_table
 
 pytest_plugins = ["run_fixtures"]
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from bench import records
-from reports.formats import csv, markdown, text
-from reports.runs import read_runs
-from reports.table import Cell, Table
-from reports.tables import context_of, fitting_tables, numbered_table
+from reports.read.runs import read_runs
+from reports.render.text import csv, markdown, text
+from reports.tables.choice import context_of, fitting_tables, numbered_table
+from reports.tables.model import Cell, Table
 
 pytest_plugins = ["run_fixtures"]
 

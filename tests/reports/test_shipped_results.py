@@ -12,8 +12,8 @@ from bench import records
 from bench.data.images import read_label
 from bench.metrics.boundaries import boundary_counts, boundary_f1
 from bench.metrics.regions import region_score
-from reports.published import printed
-from reports.runs import read_runs
+from reports.read.published import printed
+from reports.read.runs import read_runs
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted(path.parent for path in (ROOT / "reports/results").glob("*/*/config.json"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from reports.runs import read_runs
+from reports.read.runs import read_runs
 from reports.status import status
 
 Make = Callable[..., Path]

@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 
-from bench import checkpoints, records
+from bench import records
 from bench.config import fingerprint
+from bench.run import checkpoints
 
 FORKED = multiprocessing.get_context("forkserver")
 # Everything that a run imports and that takes time.
 FORKED.set_forkserver_preload(
-    ["bench.child", "torch._dynamo", "architectures.basic", "bench.data.synthetic"]
+    ["bench.run.__main__", "torch._dynamo", "architectures.basic", "bench.data.synthetic"]
 )
 PATIENCE = 120.0  # seconds; this machine may have other work
 
@@ -39,7 +40,7 @@ def prepare(folder: Path, config: dict[str, Any]) -> Path:
 
 
 def start(folder: Path, fault: Fault | None = None) -> ForkServerProcess:
-    """Starts `python -m bench.child FOLDER`, after a fault has been prepared in its process."""
+    """Starts `python -m bench.run FOLDER`, after a fault has been prepared in its process."""
     (folder / "end.json").unlink(missing_ok=True)
     process = FORKED.Process(target=_live, args=(folder, fault))
     process.start()
@@ -58,7 +59,7 @@ def _live(folder: Path, fault: Fault | None) -> None:
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from bench.child import execute
+    from bench.run.__main__ import execute
 
     if fault is not None:
         fault(folder)

@@ -13,7 +13,9 @@ import pytest
 from lives import live, outcome, prepare
 from tiny_run import TINY
 
-from bench import checkpoints, launch, records
+from bench import records
+from bench.launch import launch
+from bench.run import checkpoints
 
 Compose = Callable[..., dict[str, Any]]
 
@@ -76,7 +78,7 @@ def test_a_run_goes_on_after_its_disk_was_full(tmp_path: Path, tiny_config: Comp
 
 def fills_after_a_validation(folder: Path) -> None:
     """Fills the disk as soon as the second checkpoint is about to be written, but for a little."""
-    from bench import training
+    from bench.run import training
 
     save = checkpoints.save_checkpoint
 

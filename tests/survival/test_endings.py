@@ -11,10 +11,11 @@ import stand_in
 import torch
 from lives import losses, outcome, prepare
 
-from bench import display, launch, records
-from bench.child import execute
-from bench.monitor import Monitor
-from bench.run import run
+from bench import records
+from bench.launch import display, launch
+from bench.run.__main__ import execute
+from bench.run.monitor import Monitor
+from bench.run.run import run
 
 Compose = Callable[..., dict[str, Any]]
 
@@ -69,7 +70,7 @@ def test_what_training_raises_is_recorded(
     state: str,
 ) -> None:  # fmt: skip
     folder = prepare(tmp_path / "run", tiny_config())
-    monkeypatch.setattr("bench.training.batch_loss", raising(error))
+    monkeypatch.setattr("bench.run.training.batch_loss", raising(error))
     execute(folder)
     end = records.read_json(folder / "end.json")
     assert end["state"] == state
@@ -80,7 +81,7 @@ def test_what_training_raises_is_recorded(
 def test_memory_that_the_cpu_does_not_have_is_recorded(
     tmp_path: Path, tiny_config: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.training.batch_loss", lambda *_: torch.empty(1 << 60))
+    monkeypatch.setattr("bench.run.training.batch_loss", lambda *_: torch.empty(1 << 60))
     folder = prepare(tmp_path / "run", tiny_config())
     execute(folder)
     end = records.read_json(folder / "end.json")
@@ -91,7 +92,7 @@ def test_memory_that_the_cpu_does_not_have_is_recorded(
 def test_a_loss_that_is_no_number_ends_the_run_and_is_not_recorded(
     tmp_path: Path, tiny_config: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench import training
+    from bench.run import training
 
     count = iter(range(100))
     real = training.batch_loss
@@ -193,7 +194,7 @@ def test_what_killed_writers_left_is_removed(tiny_config: Compose) -> None:
     (folder / "evaluations" / "kept.json").write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WATCH_SECONDS", "SETTLE_SECONDS"):
-            patch.setattr(f"bench.lock.{name}", 0.3)
+            patch.setattr(f"bench.launch.lock.{name}", 0.3)
         launch.launch(config | {"seed": config["seed"]})
     assert not any(leftover.exists() for leftover in leftovers)
     assert (folder / "evaluations" / "kept.json").exists()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from lives import KillAtWrite, live, losses, outcome, prepare, seeded, start, wait_until
 
-from bench import checkpoints, records
+from bench import records
+from bench.run import checkpoints
 
 Compose = Callable[..., dict[str, Any]]
 

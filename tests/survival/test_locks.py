@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from lives import FORKED
 
-from bench import lock, records
-from bench.lock import locked
+from bench import records
+from bench.launch import lock
+from bench.launch.lock import locked
 
 HERE = socket.gethostname()
 

@@ -11,7 +11,7 @@ import stand_in
 from tiny_run import TINY
 
 from bench import records
-from reports.runs import Run, read_runs
+from reports.read.runs import Run, read_runs
 
 RUNS = 200
 # `python -m bench`, but for the process that it starts for each run.

@@ -1,0 +1,118 @@
+"""A contestant of a measurement, and the record it leaves. This file imports no torch.
+
+    state, reason      measured | out_of_memory | killed | failed: the first part that failed
+    arch, num_classes, image_size, precision, protocol, cost, device    what was measured
+    environment, arithmetic    where, and with which switches
+    work               parameters, trainable_parameters, model_bytes, file_bytes,
+                       multiply_accumulates, moved_bytes
+    storage            retained_bytes, retained_bytes_first_level (null without a bottleneck)
+    memory.training, memory.inference    batch, state, readings by source, baselines,
+                       estimate_bytes from shapes alone
+    time               raw samples in milliseconds by the device's clock (CUDA events, or the wall
+                       on a CPU): forward_ms, backward_ms, optimiser_ms, step_ms; those of every
+                       clock under `clocks`; warm_up, dropped, card, stopped_because
+    timed_with         the contestants it took turns with
+    calibration        samples of the device's rates, taken in the same turns
+    energy             joules_per_image of inference
+
+What was not read, or does not exist on a device, is null.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import records
+from bench.cost.measuring_process import MeasurementError
+
+MEASURED = "measured"
+# What makes two measurements the same measurement.
+IDENTITY = ("arch", "num_classes", "image_size", "protocol", "cost", "device")
+# Of the environment: two GPUs of one machine, or two numbers of threads, have a record each.
+PLACE = ("device", "threads")
+# What must not have changed for an earlier record to be kept.
+CIRCUMSTANCES = ("torch", "device", "threads", "sources", "host")
+
+
+@dataclass
+class Contestant:
+    """One network in one setting, with what has been measured so far."""
+
+    config: dict[str, Any]
+    record: dict[str, Any]
+    log: Path
+    estimates: dict[str, int | None] = field(default_factory=dict)
+    free_bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return str(self.config["arch"]["name"])
+
+    @property
+    def path(self) -> Path:
+        """Where the record goes: readable parts, then a hash of its identity."""
+        record = self.record
+        place = record["environment"] or {}
+        identity = {
+            **{key: record[key] for key in IDENTITY},
+            "environment": [place.get(key) for key in PLACE],
+        }
+        text = json.dumps(identity, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        name = "".join(c if c.isalnum() else "_" for c in self.name).lower()
+        size = "x".join(map(str, record["image_size"]))
+        file = f"{name}-{size}-{record['precision']}-{record['device']}-{digest}.json"
+        return self.log.parent / file
+
+    def is_sound(self) -> bool:
+        """Says whether nothing has failed yet."""
+        return bool(self.record["state"] == MEASURED)
+
+    def was_measured(self) -> bool:
+        """Says whether a record is there, of this machine and these sources."""
+        if not self.is_sound() or not self.path.exists():
+            return False
+        before, now = records.read_json(self.path), self.record["environment"]
+        return before["state"] == MEASURED and all(
+            before["environment"][key] == now[key] for key in CIRCUMSTANCES
+        )
+
+    def fail(self, error: MeasurementError, part: str) -> None:
+        """Notes the first failure as the record's state."""
+        if self.is_sound():
+            self.record.update(state=error.state, reason=f"{part}: {error.reason}")
+        print(f"{self.name}: {part} {error.state}: {error.reason}", flush=True)
+
+
+def new_contestant(config: dict[str, Any]) -> Contestant:
+    """Starts a record in RUNS/cost; what is not known is null in it."""
+    folder = Path(config["runs"]).absolute() / "cost"
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "version": records.VERSION,
+        "kind": "cost",
+        "state": MEASURED,
+        "reason": None,
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "arch": config["arch"],
+        "num_classes": len(config["dataset"]["classes"]),
+        "image_size": config["protocol"]["image_size"],
+        "precision": config["protocol"]["precision"],
+        "device": config["device"],
+        "protocol": config["protocol"],
+        "cost": config["cost"],
+        "command": config["command"],
+        "environment": None,
+        "arithmetic": None,
+        "work": None,
+        "storage": None,
+        "memory": {"training": None, "inference": None},
+        "time": None,
+        "calibration": None,
+        "energy": {"joules_per_image": None},
+    }
+    return Contestant(config, record, folder / "log.txt")

@@ -1,0 +1,215 @@
+"""The process in which one contestant is measured: it does what its parent says, when it says so.
+
+    python -m bench.cost.worker
+
+The first line of its standard input is a run's configuration as JSON, every other line a task; each
+is answered by one line of JSON. What the network prints goes to standard error.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from functools import cached_property
+from typing import Any, TextIO
+
+import torch
+from torch import nn
+
+from bench import records
+from bench.cost.calibration import Calibration
+from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
+from bench.cost.nvml import Card, cuda_card
+from bench.cost.shapes import NEEDS_NUMBERS, shapes_only
+from bench.cost.storage import retained_bytes
+from bench.cost.timing import take_turn, warm_up
+from bench.cost.work import count_work, file_bytes
+from bench.cost.workload import Workload
+from bench.run.__main__ import end_with_parent
+from bench.run.device import prepare_device
+from bench.run.environment import describe_environment
+from bench.run.network import build_network, check_logits, placed
+
+ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
+# What is said by the CPU's allocator, which has no exception of its own, and by CUDA and its
+# libraries where they allocate beside torch's allocator, such as for a context.
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+
+
+class Child:
+    """One contestant; the methods that end in _task answer the parent's tasks."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config, self.cost = config, config["cost"]
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device, set up as for a run; this puts something on it."""
+        torch.backends.cudnn.benchmark = not self.config["protocol"]["deterministic"]
+        return prepare_device(self.config)
+
+    @cached_property
+    def card(self) -> tuple[Card | None, str | None]:
+        """The GPU as its driver sees it, or None and why; this puts nothing on it."""
+        return cuda_card(self.config["device"])
+
+    @cached_property
+    def work(self) -> Workload:
+        """The workload that is timed."""
+        return Workload.make(
+            self._network(),
+            self.config,
+            self.cost["batch_size"],
+            training=self.cost["backward"],
+            frozen_statistics=True,
+        )
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The known work that the others are compared with."""
+        return Calibration(self.config, self.device)
+
+    def environment_task(self) -> dict[str, Any]:
+        """Says where it is measured and with which switches; the network is not yet needed."""
+        environment = describe_environment(self.config, self.device)
+        return {"environment": environment, "arithmetic": self._arithmetic()}
+
+    def describe_task(self) -> dict[str, Any]:
+        """Says what can be known of a network without running it."""
+        network, cost = build_network(self.config), self.cost
+        self._check_logits(network)
+        size = self.config["protocol"]["image_size"]
+        retained = retained_bytes(network, size)
+        return {
+            "work": {**count_work(network, size), "file_bytes": file_bytes(network)},
+            "storage": {
+                "retained_bytes": retained.total if retained else None,
+                "retained_bytes_first_level": retained.first_level if retained else None,
+            },
+            "estimates": {
+                "time": self._estimate(
+                    network, cost["batch_size"], training=cost["backward"], frozen_statistics=True
+                ),
+                "training": self._estimate(network, cost["training_batch"], training=True),
+                "inference": self._estimate(network, cost["inference_batch"], training=False),
+            },
+            "free_bytes": free_bytes(self.device),
+        }
+
+    def warm_up_task(self) -> dict[str, Any]:
+        """Puts the network on the device and iterates until it is warm."""
+        return warm_up(self.work, self.cost["seconds"])
+
+    def turn_task(self, typical_ms: float, at_most: int) -> dict[str, Any]:
+        """Takes samples for about a second; says how the card was meanwhile."""
+        card, _ = self.card
+        samples = take_turn(self.work, typical_ms, at_most)
+        return {"samples": samples, "card": card.state() if card else None}
+
+    def calibrate_task(self) -> dict[str, float]:
+        """Takes a sample of each rate of the device."""
+        return self.calibration.sample()
+
+    def energy_task(self) -> dict[str, float | None]:
+        """Measures the energy of inference on a GPU that tells it."""
+        card, _ = self.card
+        before = card.energy_joules() if card else None
+        if card is None or before is None:
+            return {"joules_per_image": None}
+        work, images = self.work, 0
+        optimiser, work.optimiser = work.optimiser, None  # forward passes alone
+        end = time.perf_counter() + ENERGY_SECONDS
+        while time.perf_counter() < end:
+            work.run()
+            torch.cuda.synchronize(self.device)
+            images += len(work.images)
+        work.optimiser = optimiser
+        after = card.energy_joules()
+        return {"joules_per_image": None if after is None else (after - before) / images}
+
+    def memory_task(self, training: bool, batch: int) -> dict[str, Any]:
+        """Measures memory; to be the only task of its process."""
+        card, no_card = self.card
+        meter = MemoryMeter(card)  # its baselines come before the device is touched
+        self.device  # noqa: B018 - from here on it is
+        work = Workload.make(self._network(), self.config, batch, training=training)
+        if self.device.type == "cuda":  # algorithms are chosen here; their trials do not count
+            work.run()
+            work.run()
+            meter.restart(self.device)
+        work.run()
+        return {
+            "batch": batch,
+            "readings": meter.read(self.device),
+            "baselines": meter.baselines,
+            "missing": card.missing if card else {"NVML": no_card},
+        }
+
+    def _check_logits(self, network: nn.Module) -> None:
+        cpu = torch.device("cpu")
+        try:
+            copied, mode = shapes_only(network)
+            with mode:
+                check_logits(copied, self.config, cpu)
+        except NEEDS_NUMBERS:
+            check_logits(network, self.config, cpu)
+
+    def _estimate(self, network: nn.Module, batch: int | None, **how: bool) -> int | None:
+        try:
+            return None if batch is None else estimate_peak(network, self.config, batch, **how)
+        except NEEDS_NUMBERS:
+            return None
+
+    def _network(self) -> nn.Module:
+        network = placed(build_network(self.config), self.config["protocol"], self.device)
+        if self.config["protocol"]["compile"]:
+            network.compile()
+        return network
+
+    def _arithmetic(self) -> dict[str, Any]:
+        """States the switches that change a time."""
+        protocol = self.config["protocol"]
+        return {
+            "precision": protocol["precision"],
+            "channels_last": protocol["channels_last"],
+            "compile": protocol["compile"],
+            "deterministic": protocol["deterministic"],
+            "tf32": torch.backends.cudnn.allow_tf32 and self.device.type == "cuda",
+            "cudnn_benchmark": torch.backends.cudnn.benchmark and self.device.type == "cuda",
+        }
+
+
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Answers tasks until there are no more."""
+    child = Child(json.loads(requests.readline()))
+    for line in requests:
+        replies.write(json.dumps(answer(child, **json.loads(line))) + "\n")
+        replies.flush()
+
+
+def answer(child: Child, task: str, **arguments: Any) -> dict[str, Any]:
+    """Does a task; whatever a user's network raises becomes an answer."""
+    try:
+        done: dict[str, Any] = getattr(child, f"{task}_task")(**arguments)
+    except torch.OutOfMemoryError as error:
+        return {"state": records.OUT_OF_MEMORY, "reason": str(error).split(". ")[0]}
+    except Exception as error:  # noqa: BLE001 - recorded; the parent goes on with the others
+        traceback.print_exc()
+        reason = traceback.format_exception_only(error)[-1].strip()
+        memory = isinstance(error, MemoryError) or any(words in reason for words in NO_MEMORY)
+        state = records.OUT_OF_MEMORY if memory else records.FAILED
+        return {"state": state, "reason": str(error) if isinstance(error, ValueError) else reason}
+    return {"answer": done}
+
+
+def main() -> None:
+    """The entry of the child process."""
+    end_with_parent()
+    with os.fdopen(os.dup(1), "w") as replies:
+        os.dup2(2, 1)
+        serve(sys.stdin, replies)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Post-processing as a stage after evaluation: it adds rows and leaves the network's own alone.
+
+`postprocess=dense_crf` works with every contestant. The CRF's parameters are searched on training
+images, as in the paper, which has no validation set for Tables 3 and 4; then the splits asked for
+are predicted again with the last network, or the best one where validation selected it.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bench import records
+from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
+from bench.data.images import UInt8Array
+from bench.data.splits import Split, pairs_of
+from bench.metrics.regions import REGION_SCORES, region_score
+from bench.run.evaluation import collect_evidence, full_size_logits
+from bench.run.milestones import evaluated_network
+from bench.run.training import Training
+from bench.seeds import derive_seed
+from bench.selection import best_iteration
+
+VARIANT = "denseCRF"
+
+
+def postprocess(training: Training, splits: dict[str, Split]) -> list[str]:
+    """Does the post-processing that the configuration asks for, unless it has been done.
+
+    Returns:
+        The names of the post-processings that the record now holds.
+
+    Raises:
+        ValueError: the configuration asks for an unknown one.
+    """
+    settings = training.config["postprocess"]
+    if settings["name"] == "none":
+        return []
+    if settings["name"] != "dense_crf":
+        raise ValueError(f"postprocess is {settings['name']}; it must be none or dense_crf")
+    iteration = best_iteration(training.folder, training.config) or training.iteration
+    done = records.read_evaluations(training.folder, variant=VARIANT)
+    evaluated = {evaluation["split"] for evaluation in done if evaluation["iteration"] == iteration}
+    missing = [s for s in settings["splits"] if s in splits and s not in evaluated]
+    if missing:
+        # Started afresh, not forked: a fork of a process whose torch has threads may hang.
+        with ProcessPoolExecutor(
+            os.cpu_count(), get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            network = evaluated_network(training, iteration)
+            stage = _DenseCrf(training, network, iteration, pool, Fixed(**settings["fixed"]))
+            stage.run([splits[name] for name in missing])
+    return [settings["name"]]
+
+
+@dataclass(frozen=True)
+class _DenseCrf:
+    """The CRF on top of one network of a run."""
+
+    training: Training
+    network: nn.Module
+    iteration: int
+    pool: ProcessPoolExecutor
+    fixed: Fixed
+
+    def run(self, splits: list[Split]) -> None:
+        """Searches the parameters and evaluates the splits with them."""
+        training = self.training
+        chosen = self._search_images()
+        names = [training.split.names[index] for index in chosen]
+        search = self._search(chosen, names)
+        ranges = training.config["postprocess"]["search"]
+        best = search.run(ranges, self.pool, training.monitor)
+        shown = ", ".join(f"{name} {value:g}" for name, value in best._asdict().items())
+        training.monitor.notice(f"dense CRF: {shown}, by mIoU on {len(names)} training images")
+        found = {"search": search.table(), "searched_images": names}
+        for split in splits:
+            self._evaluate(split, best, found)
+
+    def _evaluate(self, split: Split, best: Appearance, found: dict[str, Any]) -> None:
+        folder, start = self.training.folder, time.monotonic()
+        name = records.evaluation_name(split.name, self.iteration, VARIANT)
+        pictures = folder / "predictions" / name
+        pictures.mkdir(parents=True, exist_ok=True)
+        dataset = self.training.config["dataset"]
+        evidence = collect_evidence(self._refined(split, best), split, dataset, pictures)
+        summary = {
+            "split": split.name,
+            "iteration": self.iteration,
+            "variant": VARIANT,
+            "images": len(split.names),
+            "parameters": describe(best, self.fixed),
+            "seconds_per_image": (time.monotonic() - start) / len(split.names),
+            "processes": os.cpu_count(),
+            "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+        }
+        records.write_evaluation(folder, summary | found, evidence)
+        arch = self.training.config["arch"]["name"]
+        matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+        scores = ", ".join(f"{key} {region_score(matrix, key):.3f}" for key in REGION_SCORES)
+        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
+
+    def _search_images(self) -> NDArray[np.int64]:
+        """Chooses the training images that the search looks at, the same for every contestant."""
+        count = self.training.config["postprocess"]["search"]["images"]
+        rng = np.random.default_rng(derive_seed(0, "crf_search"))
+        return np.sort(rng.permutation(len(self.training.split.names))[:count])
+
+    def _search(self, chosen: NDArray[np.int64], names: list[str]) -> Search:
+        """Opens the search on some training images, with what an interrupted one has found."""
+        config = self.training.config
+        folder = self.training.folder / "dense_crf"
+        folder.mkdir(exist_ok=True)
+        described = json.dumps([config["postprocess"]["fixed"], names])
+        digest = hashlib.sha256(described.encode()).hexdigest()[:8]
+        path = folder / f"search-{self.iteration:07d}-{digest}.jsonl"
+        examples = [example for _, example in self._examples(self.training.split, chosen)]
+        return Search(path, examples, self.fixed, config["dataset"])
+
+    def _examples(
+        self, split: Split, only: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[int, Example]]:
+        """Yields each image with the network's probabilities, both at the size of the truth."""
+        config, training = self.training.config, self.training
+        images = {pair.name: pair.image for pair in pairs_of(config["dataset"], split.name)}
+        for index, scores in full_size_logits(
+            self.network, split, config, training.device, training.monitor, only=only
+        ):
+            name, probs = split.names[index], scores.softmax(dim=0).cpu().numpy()
+            yield index, Example(name, probs, images[name](), split.truths[index])
+
+    def _refined(self, split: Split, point: Appearance) -> Iterator[tuple[int, UInt8Array]]:
+        """Yields (index, label map) of each image, the CRF on all cores beside the network."""
+        waiting: deque[tuple[int, Future[UInt8Array]]] = deque()
+        for index, example in self._examples(split):
+            waiting.append((index, self.pool.submit(_refine_one, example, point, self.fixed)))
+            if len(waiting) > 2 * (os.cpu_count() or 1):  # so that memory stays bounded
+                ready, future = waiting.popleft()
+                yield ready, future.result()
+        for ready, future in waiting:
+            yield ready, future.result()
+
+
+def _refine_one(example: Example, point: Appearance, fixed: Fixed) -> UInt8Array:
+    return next(refine(example, [point], fixed))

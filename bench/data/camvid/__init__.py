@@ -1,0 +1,82 @@
+"""CamVid, in the layout of the authors' SegNet tutorial or as originally distributed.
+
+ROOT/train.txt lists `/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png`; of these paths
+only the file names are usable, the folders being ROOT/train and ROOT/trainannot. Without list
+files the folders are read as they are.
+
+The original has pictures X.png and labels X_L.png of 720x960, coloured by 32 classes. Where ROOT
+holds no train folder with its trainannot, such files are looked for in all folders under it; they
+get the tutorial's splits, and the 32 classes are grouped to 11.
+"""
+
+from pathlib import Path
+
+from bench.data.camvid import fetch, original
+from bench.data.pairs import Pair, file_pair, folder_pairs
+
+
+def read(root: str, split: str) -> list[Pair]:
+    """Returns the pairs of one split, in the order of its list file or sorted by name.
+
+    Args:
+        root: the folder that holds train/, trainannot/, train.txt and so on, or the original.
+        split: train, val or test.
+
+    Raises:
+        ValueError: a folder, a file or one half of a pair is missing, or a name occurs twice.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise ValueError(
+            f"dataset.root is {root}, which is no folder; set dataset.root=PATH to the CamVid "
+            "folder of the SegNet tutorial (train/, trainannot/, train.txt, ...), or let "
+            "dataset.download=true fetch it"
+        )
+    images, labels = folder / split, folder / f"{split}annot"
+    if not labels.is_dir():
+        labels_of = original.find(folder)
+        if labels_of:
+            return original.pairs(labels_of, fetch.released_names(split), root)
+    pairs = folder_pairs(images, labels, original.CODING.read)
+    listing = folder / f"{split}.txt"
+    return _in_listed_order(listing, pairs, images, labels) if listing.is_file() else pairs
+
+
+def download(root: str) -> None:
+    """Fetches what is missing of the released set; see bench/data/camvid/fetch.py."""
+    fetch.download(Path(root))
+
+
+def _in_listed_order(listing: Path, pairs: list[Pair], images: Path, labels: Path) -> list[Pair]:
+    available = {pair.name for pair in pairs}
+    listed: dict[str, Pair] = {}
+    for number, line in enumerate(listing.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        image, label = _names(line, f"{listing}:{number}")
+        if image.stem in listed:
+            raise ValueError(f"{listing}:{number}: {image.stem} is listed twice; remove one line")
+        if image.stem not in available:
+            raise ValueError(
+                f"{listing}:{number}: {images / image.name} does not exist; "
+                "complete the folder or remove the line"
+            )
+        listed[image.stem] = file_pair(
+            images / image.name, labels / label.name, original.CODING.read
+        )
+    if not listed:
+        raise ValueError(f"{listing}: lists no image; restore it or delete it to use the folder")
+    return list(listed.values())
+
+
+def _names(line: str, where: str) -> tuple[Path, Path]:
+    """Splits a line into image and label path; both end in the same file name."""
+    halves = line.split()
+    if len(halves) == 2:
+        image, label = Path(halves[0]), Path(halves[1])
+        if image.name == label.name:
+            return image, label
+    raise ValueError(
+        f"{where}: {line.strip()!r} is not 'IMAGE LABEL' with one file name for both; "
+        "the separator is one space"
+    )

@@ -1,0 +1,192 @@
+"""Starts a run in a fresh process, shows its progress, and learns how it ended.
+
+A fresh process for every run: an earlier contestant's memory, allocator state or crash cannot touch
+the next one. What travels between the two processes is the run's folder, nothing else. This file
+imports no torch.
+"""
+
+import contextlib
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from bench import records
+from bench.config import fingerprint, identity, run_folder
+from bench.launch.display import watch
+from bench.launch.lock import locked
+from bench.launch.processes import Children
+
+CHILD = "bench.run"
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def launch(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs one resolved configuration to its end.
+
+    Returns:
+        How it ended: `state`, `folder`, and a `reason` where there is one.
+
+    Raises:
+        ValueError: another process works on the same run.
+    """
+    if config["dry_run"]:
+        with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
+            print(f"would run in {run_folder(config)}")
+            return {**_supervise(Path(scratch), config, []), "folder": None}
+    folder = run_folder(config)
+    with records.writing(folder):
+        if config["rerun"] and (folder / "config.json").exists():
+            _set_aside(folder)
+        elif (end := _finished(folder, config)) is not None:
+            return end
+        with locked(folder) as descriptor:
+            if (end := _finished(folder, config)) is not None:  # meanwhile
+                return end
+            _check_record(folder, config)
+            records.remove_leftovers(folder)
+            (folder / "end.json").unlink(missing_ok=True)
+            if not config["start"]:
+                return _leave_to_torchrun(folder, config)
+            return _supervise(folder, config, [descriptor])
+
+
+def _finished(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the end of a run that has done all that is asked for now, else None."""
+    end = records.read_end(folder)
+    if end is None or not covers(end, config):
+        return None
+    _check_record(folder, config)
+    print(f"{folder.name}: finished before, at iteration {end['iteration']}")
+    return {**end, "folder": str(folder)}
+
+
+def _check_record(folder: Path, config: dict[str, Any]) -> None:
+    """Rejects a folder whose record is of another run, or was edited into one.
+
+    Raises:
+        ValueError: naming the record.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        theirs = identity(records.read_json(path)["config"])
+    except (KeyError, TypeError, AttributeError):
+        theirs = "not a run's configuration"
+    if theirs != identity(config):
+        raise ValueError(
+            f"{path} is not of this run (identity {theirs} instead of {identity(config)}); "
+            "restore it, or start afresh with rerun=true"
+        )
+
+
+def covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Says whether a finished run has done all that is asked for now."""
+    return (
+        end["state"] == records.FINISHED
+        and end["max_iterations"] >= config["max_iterations"]
+        and config["postprocess"]["name"] in ("none", *end.get("postprocessed", []))
+    )
+
+
+def _set_aside(folder: Path) -> None:
+    """Keeps an earlier result under another name."""
+    with locked(folder):
+        number = 1
+        while (old := folder.with_name(f"{folder.name}.old{number}")).exists():
+            number += 1
+        folder.rename(old)
+
+
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
+    content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
+    records.write_json(folder / "config.json", content)
+
+
+def _leave_to_torchrun(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Prepares a run that several machines with one file system will share."""
+    _write_config(folder, config)
+    print("on every node, with a rendezvous of yours:")
+    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
+    return {"state": records.FINISHED, "reason": None, "folder": None}
+
+
+def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
+    _write_config(folder, config)
+    (folder / "progress.json").unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _postponed_signals():
+            children = Children(folder, config["processes"], CHILD, descriptors)
+            forwarded = stack.enter_context(_forwarding(children))
+        silent = watch(folder, children, 60 * config["silence_minutes"])
+    end = records.read_end(folder)
+    # Processes that share a run blame each other when one is killed; the signal is the reason.
+    killed = children.failed is not None and children.failed[1] < 0 and config["processes"] > 1
+    if end is None or killed:
+        end = _died(children, silent, config["silence_minutes"])
+        if forwarded:
+            end["state"] = records.INTERRUPTED
+        _record(folder, end)
+    return {**end, "folder": str(folder)}
+
+
+def _record(folder: Path, end: dict[str, Any]) -> None:
+    """Writes how a run ended; where that is impossible, its reason says so too."""
+    try:
+        records.write_json(folder / "end.json", end)
+    except ValueError as error:
+        end["reason"] = f"{end['reason']}; {error}"
+
+
+@contextlib.contextmanager
+def _postponed_signals() -> Iterator[None]:
+    """Holds stop signals back until somebody handles them, here and in a process started here."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _forwarding(children: Children) -> Iterator[list[int]]:
+    """Passes stop signals on and lists them; Ctrl-C after one of them kills."""
+    forwarded: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        # Only an impatient user kills: SLURM sends SIGTERM some time after SIGUSR1.
+        children.send_signal(signal.SIGKILL if forwarded and number == signal.SIGINT else number)
+        if not forwarded:
+            tqdm.write("stopping after a checkpoint; Ctrl-C to stop at once", file=sys.stderr)
+        forwarded.append(number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield forwarded
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _died(children: Children, silent: bool, minutes: float) -> dict[str, Any]:
+    """Describes a run that could not say itself how it ended."""
+    if silent:
+        reason = f"killed after silence_minutes={minutes:g} without a sign of life"
+        return {"state": records.KILLED, "reason": f"{reason}; the same command goes on"}
+    number, code = children.failed or (0, 0)
+    who = f"process {number} " if children.count > 1 else ""
+    if code < 0:
+        reason = f"{who}killed by {signal.Signals(-code).name}; the same command goes on"
+        return {"state": records.KILLED, "reason": reason}
+    return {
+        "state": records.FAILED,
+        "reason": f"{who}ended with exit code {code}; log.txt has the rest",
+    }

@@ -1,0 +1,100 @@
+"""The processes of one run on this machine: started together, told together, ended together.
+
+This file imports no torch. torchrun would do as much, but hides the reason of a failure and lets
+processes outlive it.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PARENT = "SEGBENCH_PARENT"  # set for processes whose parent holds the lock of their run
+GRACE_SECONDS = 10.0  # for the others to end by themselves when one has failed
+
+# Threads that wait by spinning collapse when another program wants a core. Seen once each, with one
+# of two cores busy: a short run of SegNet-Basic took 24 times as long as on idle cores, and 6 times
+# with threads that sleep; on idle cores sleeping cost a fifth. OMP_WAIT_POLICY=ACTIVE spins.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+# glibc returns freed memory to the kernel by default and pays page faults for the same tensors
+# every iteration; keeping it made SegNet-Basic's training 7 % faster on a CPU.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+class Children:
+    """One process of `python -m bench.run FOLDER`, or several that share the run.
+
+    Attributes:
+        count: of the processes.
+        failed: the number and the exit code of the first one seen to fail, or None.
+    """
+
+    def __init__(self, folder: Path, count: int, module: str, descriptors: list[int]) -> None:
+        self.count = count
+        self.failed: tuple[int, int] | None = None
+        self._deadline: float | None = None
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+        with (folder / "log.txt").open("a") as log:
+            self._processes = [
+                subprocess.Popen(
+                    [sys.executable, "-m", module, str(folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C reaches it once, through us
+                    pass_fds=descriptors,
+                    env={**_environment(), **(meeting | _place(number, count))},
+                )
+                for number in range(count)
+            ]
+
+    def poll(self) -> int | None:
+        """Returns the exit code of the run, or None while a process lives.
+
+        A failure gives the others a moment to save what they know, then ends them.
+        """
+        codes = [process.poll() for process in self._processes]
+        for number, code in enumerate(codes):
+            if code and self.failed is None:
+                self.failed = number, code
+                self._deadline = time.monotonic() + GRACE_SECONDS
+        if None not in codes:
+            return self.failed[1] if self.failed else 0
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self.kill()
+        return None
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to every process that lives."""
+        for process in self._processes:
+            process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kills every process that lives."""
+        for process in self._processes:
+            process.kill()
+
+
+def _environment() -> dict[str, str]:
+    """Returns the environment of a process: torch's threads and memory, and our import path."""
+    path = os.pathsep.join(p for p in sys.path if p)
+    return {**MALLOC, **WAITING, **os.environ, "PYTHONPATH": path, PARENT: str(os.getpid())}
+
+
+def _place(number: int, count: int) -> dict[str, str]:
+    """Names one of several processes as torchrun does; see bench/run/distributed.py."""
+    mine = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    return {key: str(value) for key, value in mine.items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,246 @@
+"""A sweep: what it needs before it starts, and how each of its jobs ended, whatever the launcher.
+
+Jobs run one after another in this process, or in other ones under joblib or submitit. Each leaves
+SWEEP/jobs/N.json, from which the process that was started tells all. This file imports no torch.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from bench import records
+from bench.config import resolve
+from bench.launch.launch import FORWARDED
+from bench.launch.sweep_plan import Job, announce, labelled, size
+from bench.launch.sweep_progress import RUNNING, Progress, job_files
+from bench.target import users_folder
+
+STOP = "stop"  # the file that keeps jobs from starting after a sweep was asked to stop
+
+started: list["Sweep"] = []  # the sweep that this process started, if it did
+
+
+class Sweep:
+    """The jobs of a sweep in the process that started it."""
+
+    def __init__(self, folder: Path, jobs: list[Job]) -> None:
+        self.folder, self.jobs = folder, jobs
+        self.left_alone = False  # nobody waits for its jobs any more; those of a queue go on
+        self.progress = Progress(folder, jobs)
+        self._handlers: dict[int, Any] = {}
+
+    def ends(self) -> list[dict[str, Any]]:
+        """Returns how those jobs ended that began, once the launcher has returned.
+
+        A job whose process is gone without having said how it ended was killed.
+        """
+        files = job_files(self.folder)
+        ends = []
+        for job in self.jobs:
+            end = files.get(job.number)
+            if end is None or (end["state"] == RUNNING and self.left_alone):
+                continue
+            if end["state"] == RUNNING:
+                reason = f"its process ended without a word; see {self.folder}"
+                end = {"state": records.KILLED, "reason": reason, "folder": job.folder}
+            ends.append({**end, "label": job.label})
+        unplanned = sorted(files.keys() - {job.number for job in self.jobs})
+        return ends + [{**files[number], "label": f"job {number}"} for number in unplanned]
+
+    def stopped(self) -> bool:
+        """Says whether the user stopped the sweep, or waiting for it."""
+        return self.left_alone or (self.folder / STOP).exists()
+
+    def pass_signals_on(self) -> None:
+        """Passes stop signals on to the jobs of workers, which finish with a checkpoint."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            (self.folder / STOP).touch()
+            print("stopping after checkpoints; Ctrl-C to stop at once", file=sys.stderr)
+            for job in job_files(self.folder).values():
+                if job["state"] == RUNNING and job["host"] == socket.gethostname():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(job["pid"], number)
+
+        self._handlers = {number: signal.signal(number, stop) for number in FORWARDED}
+
+    def finish(self) -> None:
+        """Tells the rest, and leaves signals to whoever had them before."""
+        self.progress.finish()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+
+class SweepCallback(Callback):
+    """Hydra's hook: plans a sweep before its first job."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Says how large the sweep is and what it needs; refuses what cannot work."""
+        launcher = str(config.hydra.launcher._target_)
+        if config.cost.measure and not _is_basic(launcher):
+            sys.exit(
+                "cost.measure lets its contestants take turns in one process; leave "
+                "hydra/launcher at basic"
+            )
+        users_folder(config.hydra.runtime)
+        try:
+            jobs = plan(config)
+        except (HydraException, OmegaConfBaseException):
+            return  # the sweeper is about to say what is wrong
+        if config.cost.measure:
+            print(size(jobs, "contestants"), flush=True)
+            return
+        folder = Path(config.hydra.sweep.dir).absolute()
+        try:
+            announce(jobs)
+            with records.writing(folder):
+                shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier one of this name
+                (folder / STOP).unlink(missing_ok=True)
+                (folder / "jobs").mkdir(parents=True)
+        except ValueError as error:
+            sys.exit(str(error))
+        started.append(Sweep(folder, jobs))
+        if "joblib" in launcher:
+            started[0].pass_signals_on()
+        started[0].progress.start()
+
+
+def plan(config: DictConfig) -> list[Job]:
+    """Lists the jobs that Hydra's own sweeper will make; other sweepers choose as they go.
+
+    Raises:
+        HydraException, OmegaConfBaseException: a job's configuration cannot be composed.
+    """
+    if not str(config.hydra.sweeper._target_).endswith("BasicSweeper"):
+        return []
+    loader = GlobalHydra.instance().config_loader()
+    swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    parser = OverridesParser.create(config_loader=loader)
+    overrides = parser.parse_overrides([*swept, *config.hydra.overrides.task])
+    (combinations,) = BasicSweeper.split_arguments(overrides, None)
+    jobs = []
+    for number, combination in enumerate(combinations):
+        cfg = loader.load_sweep_config(config, list(combination))
+        chosen = cfg.hydra.runtime.choices
+        with open_dict(cfg):
+            del cfg.hydra
+            if "name" not in cfg.arch:
+                cfg.arch.name = chosen["arch"]
+        try:
+            resolved = resolve(cfg)
+        except ValueError:  # this job will fail and say so itself
+            resolved = None
+        pairs = {key: value for key, _, value in (text.partition("=") for text in combination)}
+        jobs.append(Job(number, str(cfg.arch.name), int(cfg.seed), pairs, resolved))
+    return labelled(jobs)
+
+
+def take_part(execute: Callable[[], dict[str, Any]]) -> None:
+    """Executes one job of a sweep, and leaves how it ended in the sweep's folder."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir).absolute()
+    if (folder / STOP).exists():
+        return
+    path = folder / "jobs" / f"{hydra.job.num}.json"
+    launcher, began = str(hydra.launcher._target_), time.time()
+    place = {"host": socket.gethostname(), "pid": os.getpid(), "began": began}
+    _leave(path, {"state": RUNNING, **place})
+    with contextlib.ExitStack() as stack:
+        if not _is_basic(launcher):
+            stack.enter_context(_apart(path.with_suffix(".log"), launcher))
+        received = stack.enter_context(_received_signals())
+        try:
+            end = execute()
+        except KeyboardInterrupt:  # before the run's own process took signals over
+            reason = "stopped by a signal before it began"
+            end = {"state": records.INTERRUPTED, "reason": reason, "folder": None}
+        signals = received()
+        if end["state"] == records.INTERRUPTED and "submitit" in launcher:
+            end = _requeued(end, signals)
+    _leave(path, {**end, **place, "seconds": round(time.time() - began, 1)})
+    if _is_basic(launcher):
+        # A signal stops the sweep even if it came too late to interrupt this run.
+        if end["state"] == records.INTERRUPTED or any(n in FORWARDED for n in signals):
+            (folder / STOP).touch()
+        started[0].progress.report()
+
+
+def _leave(path: Path, end: dict[str, Any]) -> None:
+    """Writes how a job stands; a disk that is full ends neither the job nor the sweep."""
+    try:
+        records.write_json(path, end)
+    except ValueError as error:
+        print(f"{end['state']}, {end.get('reason')}; {error}", file=sys.stderr)
+
+
+def _is_basic(launcher: str) -> bool:
+    return launcher.endswith("BasicLauncher")
+
+
+@contextlib.contextmanager
+def _apart(log: Path, launcher: str) -> Iterator[None]:
+    """Keeps a job of a worker process out of the terminal: its output, and Ctrl-C.
+
+    A job under joblib is told by the process that started it when to stop, once.
+    """
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    if "joblib" in launcher:
+        for number in FORWARDED:
+            signal.signal(number, signal.default_int_handler)
+    with log.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        yield
+
+
+@contextlib.contextmanager
+def _received_signals() -> Iterator[Callable[[], bytes]]:
+    """Gives a function that returns the numbers of the signals that came, whoever handled them."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def received() -> bytes:
+        try:
+            return os.read(read, 4096)
+        except BlockingIOError:
+            return b""
+
+    try:
+        yield received
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
+
+
+def _requeued(end: dict[str, Any], received: bytes) -> dict[str, Any]:
+    """Has submitit requeue a job that its time limit or a preemption interrupted.
+
+    The run took the signal for itself, to save a checkpoint; now submitit gets it, and leaves this
+    process if the job is to come back.
+    """
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        if number in received and callable(signal.getsignal(number)):
+            try:
+                signal.raise_signal(number)
+            except RuntimeError as error:  # submitit's word for: not requeued
+                return {**end, "reason": f"{end['reason']} ({error})"}
+    return end

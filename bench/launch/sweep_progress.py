@@ -1,0 +1,160 @@
+"""How far a sweep is: a line for each run that ended, and about how long the rest will take.
+
+A thread of the process that started the sweep reads what jobs and runs leave on the disk, so the
+launcher does not matter. This file imports no torch.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bench import records
+from bench.launch.sweep_plan import Job
+from bench.metrics.regions import region_score
+from bench.selection import selected_iteration
+from bench.words import duration
+
+RUNNING = "running"
+LOOK_SECONDS = 1.0
+COLUMNS = 100
+
+
+def job_files(folder: Path) -> dict[int, dict[str, Any]]:
+    """Reads what the jobs of a sweep have left: job number -> state, host, pid, folder, ..."""
+    paths = (folder / "jobs").glob("[0-9]*.json")
+    return {int(path.stem): records.read_json(path) for path in paths}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one run of a sweep is: iterations left, and its seconds for each, where known."""
+
+    name: str
+    left: int
+    seconds: float | None = None  # of an iteration
+
+
+def seconds_left(standings: Sequence[Standing], at_once: int) -> float | None:
+    """Estimates how long the rest of a sweep takes; None while no speed is known.
+
+    A network that was not seen yet counts as the mean of those that were.
+
+    Args:
+        standings: of all runs.
+        at_once: how many train at the same time.
+    """
+    seen: dict[str, list[float]] = {}
+    for one in standings:
+        if one.seconds is not None:
+            seen.setdefault(one.name, []).append(one.seconds)
+    if not seen:
+        return None
+    rates = {name: sum(values) / len(values) for name, values in seen.items()}
+    mean = sum(rates.values()) / len(rates)
+    due = [one for one in standings if one.left > 0]
+    total = sum(one.left * rates.get(one.name, mean) for one in due)
+    return total / max(1, min(at_once, len(due)))
+
+
+class Progress:
+    """Tells of a sweep as it goes on."""
+
+    def __init__(self, folder: Path, jobs: Sequence[Job]) -> None:
+        self.folder, self.jobs = folder, jobs
+        due = [job for job in jobs if not job.finished()]
+        self._told = {job.number for job in jobs} - {job.number for job in due}
+        self._before = {job.number: job.trained() for job in due}
+        self._standings = {
+            job.number: Standing(job.name, job.iterations() - self._before[job.number])
+            for job in due
+        }
+        self._began, self._at_once, self._estimated = time.time(), 0, False
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        """Starts telling."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Stops telling, after everything has been told."""
+        self._over.set()
+        self._thread.join()
+        self.report()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self.report()
+
+    def report(self) -> None:
+        """Tells of runs that ended since the last time, and of the first estimate."""
+        with self._lock:
+            files = job_files(self.folder)
+            running = [n for n, file in files.items() if file["state"] == RUNNING]
+            self._at_once = max(self._at_once, len(running))
+            for job in self.jobs:
+                if job.number in running:
+                    self._look_at(job)
+                elif job.number in files and job.number not in self._told:
+                    self._tell(job, files[job.number])
+            left = seconds_left(list(self._standings.values()), self._at_once)
+            if left is not None and not self._estimated:
+                self._estimated = True
+                _say(f"about {duration(left)} left for the whole sweep, by its first iterations")
+
+    def _look_at(self, job: Job) -> None:
+        """Learns from a running run how far it is and how fast."""
+        if job.folder is None:
+            return
+        try:
+            state = records.read_json(job.folder / "progress.json")
+        except ValueError:  # it is still starting
+            return
+        if state.get("phase") == "training" and state["time"] > self._began:
+            left = job.iterations() - state["done"]
+            self._standings[job.number] = Standing(job.name, left, state["details"]["seconds"])
+
+    def _tell(self, job: Job, end: dict[str, Any]) -> None:
+        """Prints the line of a run that ended."""
+        self._told.add(job.number)
+        self._estimated = True  # from here on every line has one
+        done = end.get("iteration", 0) - self._before[job.number]
+        finished = end["state"] == records.FINISHED
+        whole = end["seconds"] / done if finished and done > 0 else None
+        self._standings[job.number] = Standing(job.name, 0, whole)
+        head = f"{job.label}: {end['state'].replace('_', ' ')}"
+        tail = f"{duration(end['seconds'])}; {len(self._told)} of {len(self.jobs)}"
+        left = seconds_left(list(self._standings.values()), self._at_once)
+        if left:
+            tail += f", about {duration(left)} left"
+        result = _scores(Path(end["folder"])) if finished and end["folder"] else end["reason"]
+        room = COLUMNS - len(f"{head}, , {tail}")
+        _say(", ".join(text for text in (head, _cut(result or "", room), tail) if text))
+
+
+def _scores(folder: Path) -> str:
+    """Returns the scores of a run's best, or else last, evaluation of its first split."""
+    split = records.read_json(folder / "config.json")["config"]["protocol"]["evaluation_splits"][0]
+    selected = selected_iteration(folder)
+    for evaluation in records.read_evaluations(folder, split):
+        if evaluation["iteration"] == selected:
+            matrix = np.array(evaluation["confusion"])
+            return ", ".join(f"{n} {100 * region_score(matrix, n):.1f}" for n in ("G", "mIoU"))
+    return ""
+
+
+def _say(text: str) -> None:
+    """Prints a line above a progress bar that may be there."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: max(0, room - 3)]}..."

@@ -1,0 +1,45 @@
+"""The device and the arithmetic that a configuration asks for."""
+
+import os
+from typing import Any
+
+import torch
+
+from bench.run import distributed
+
+
+def has_fast_bf16() -> bool:
+    """Says whether this CPU's convolutions compute in bfloat16, which takes AVX-512 on x86."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def prepare_device(config: dict[str, Any]) -> torch.device:
+    """Sets threads, TF32 and determinism for this process and returns the device.
+
+    Raises:
+        ValueError: the device does not exist here.
+    """
+    name, protocol = config["device"], config["protocol"]
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":  # torch.cuda.set_device refuses a device without an index
+        name = f"cuda:{distributed.local_rank()}"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # where streams, events and peaks are looked for
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={name} cannot be used here ({reason}); try device=cpu") from error
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    elif distributed.local_size() > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // distributed.local_size()))
+    tf32 = protocol["precision"] == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    if protocol["deterministic"]:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    return device

@@ -1,0 +1,94 @@
+"""Where a run ran: machine, versions, commit and the sources themselves."""
+
+import hashlib
+import importlib.util
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.run import distributed
+
+# What must not change between a checkpoint and its resumption, or results would mix silently.
+BINDING = ("torch", "device", "threads", "processes", "sources")
+
+
+def describe_environment(config: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Describes the machine and the software; a reading that is missing is None, never 0."""
+    cuda = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
+        "driver": _driver() if cuda else None,
+        "device": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
+        "device_type": device.type,
+        "threads": torch.get_num_threads(),
+        "processes": distributed.size(),
+        "commit": _commit(),
+        "sources": sources_digest(config),
+        "host": platform.node(),
+    }
+
+
+def sources_digest(config: dict[str, Any]) -> str:
+    """Hashes the source files that decide a result: bench, architectures, the user's module."""
+    files: set[Path] = set()
+    for target in (
+        "bench.run.run",
+        config["arch"]["_target_"],
+        config["dataset"]["reader"]["_target_"],
+    ):
+        spec = importlib.util.find_spec(target.split(".")[0])
+        if spec is None or spec.origin is None:
+            continue
+        origin = Path(spec.origin)
+        package = origin.name == "__init__.py"
+        files.update(origin.parent.rglob("*.py") if package else [origin])
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Says in words what differs between two environments and could change results."""
+    before = {"processes": 1, **then}  # records older than the key are of one process
+    return [f"{key} was {before[key]}, is {now[key]}" for key in BINDING if before[key] != now[key]]
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _driver() -> str | None:
+    import pynvml  # noqa: PLC0415 - only machines with a GPU need it
+
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None
+
+
+def _commit() -> str | None:
+    """Returns the commit of the sources, with a + when they changed since; None outside git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")

@@ -1,0 +1,183 @@
+"""Evaluating a network: one prediction an image, kept as evidence from which scores follow.
+
+Evidence is the confusion matrix of every image (and its boundary counts); G, C, mIoU, intervals and
+tables are functions of it, in bench/metrics and reports.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.data.images import UInt8Array, write_label
+from bench.data.splits import Split
+from bench.metrics.boundaries import boundary_counts
+from bench.metrics.regions import confusion_matrix
+from bench.run import batch_norm, distributed
+from bench.run.monitor import Monitor
+from bench.run.training import Training, autocast, network_input
+from bench.seeds import derive_seed
+
+PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
+MATCHING_AHEAD = 64  # predictions that may wait for their boundaries, so that memory stays bounded
+
+
+def evaluation_network(training: Training) -> nn.Module:
+    """Returns a copy of the network with batch-norm statistics over the training images."""
+    config, protocol = training.config, training.config["protocol"]
+    size, count = protocol["batch_size"], len(training.split.names)
+    wanted = min(protocol["batch_norm"]["images"] or count, count)
+    seed = derive_seed(config["seed"], "batch_norm")
+    order = np.random.default_rng(seed).permutation(count)[:wanted]
+    # All batches are full, the last one wrapping round, because all count the same.
+    batches = -(-wanted // size)
+    order = np.resize(order, batches * size)
+
+    def inputs() -> Iterator[Tensor]:
+        mine = order.reshape(batches, size)[distributed.rank() :: distributed.size()]
+        for number, (images, _) in enumerate(training.split.batches(mine)):
+            training.monitor.check_stop()
+            training.monitor.beat("batch-norm statistics", number, len(mine))
+            yield network_input(images, protocol, training.device)
+
+    with autocast(training.device, protocol["precision"]):
+        return batch_norm.recomputed(
+            training.network, inputs(), protocol["batch_norm"]["statistics"]
+        )
+
+
+@torch.inference_mode()
+def full_size_logits(
+    network: nn.Module,
+    split: Split,
+    config: dict[str, Any],
+    device: torch.device,
+    monitor: Monitor,
+    *,
+    only: NDArray[np.int64] | None = None,
+    shared: bool = False,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
+
+    `only` gives the indices of some images, to leave the others out. `shared` leaves out what other
+    processes predict: whole batches, so that each is computed as it would be alone.
+
+    Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
+    comparable whatever size the network works at.
+    """
+    protocol = config["protocol"]
+    network.eval()
+    order = np.arange(len(split.names)) if only is None else only
+    count, size = len(order), protocol["batch_size"]
+    chosen = [order[first : first + size] for first in range(0, count, size)]
+    if shared:
+        chosen = chosen[distributed.rank() :: distributed.size()]
+        count = size * len(chosen)
+    for number, (images, _) in enumerate(split.batches(chosen)):
+        monitor.check_stop()
+        monitor.beat(f"evaluating {split.name}", number * size, count)
+        torch.manual_seed(derive_seed(config["seed"], "evaluation", int(chosen[number][0])))
+        with autocast(device, protocol["precision"]):
+            logits = network(network_input(images, protocol, device)).float()
+        for index, scores in zip(chosen[number].tolist(), logits, strict=True):
+            yield index, resized_logits(scores, split.truths[index].shape)
+    monitor.beat(f"evaluating {split.name}", count, count)
+
+
+def pictured(split: Split, dataset: dict[str, Any]) -> set[str]:
+    """Names the images whose predictions are kept: `dataset.pictures`, or 8, spread evenly."""
+    if dataset["pictures"]:
+        return set(dataset["pictures"]) & set(split.names)
+    spread = np.linspace(0, len(split.names) - 1, min(PICTURES, len(split.names)))
+    return {split.names[position] for position in spread.round().astype(int)}
+
+
+def label_map(logits: Tensor) -> UInt8Array:
+    """Turns logits or probabilities (K, H, W) into class indices uint8 (H, W)."""
+    return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()
+
+
+def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resizes logits (K, h, w) to (K, H, W), bilinear with half-pixel centres."""
+    if logits.shape[1:] == size:
+        return logits
+    return F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def collect_evidence(
+    predictions: Iterable[tuple[int, UInt8Array]],
+    split: Split,
+    dataset: dict[str, Any],
+    pictures: Path | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Compares predictions with the truth of a split of N images.
+
+    Args:
+        predictions: (index, label map at the size of the truth) for every image.
+        split: with the truth.
+        dataset: the data set's configuration.
+        pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
+
+    Returns:
+        names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
+        boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
+    """
+    num_classes, void = len(dataset["classes"]), dataset["void"]
+    kept = pictured(split, dataset)
+    confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
+    boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
+
+    def count_boundaries(index: int, prediction: UInt8Array) -> None:
+        boundaries[index] = boundary_counts(
+            prediction, split.truths[index], num_classes=num_classes
+        )
+
+    # Boundaries are matched beside the network, while it computes outside the interpreter.
+    with ThreadPoolExecutor(1) as pool:
+        matching: deque[Future[None]] = deque()
+        for index, prediction in predictions:
+            confusion[index] = confusion_matrix(
+                prediction, split.truths[index], num_classes=num_classes, void=void
+            )
+            if pictures is not None and split.names[index] in kept:
+                write_label(pictures / f"{split.names[index]}.png", prediction, dataset["colours"])
+            matching.append(pool.submit(count_boundaries, index, prediction))
+            if len(matching) > MATCHING_AHEAD:
+                matching.popleft().result()
+        for future in matching:
+            future.result()
+    return {"names": np.array(split.names), "confusion": confusion, "boundaries": boundaries}
+
+
+def evaluate(
+    network: nn.Module,
+    split: Split,
+    config: dict[str, Any],
+    *,
+    device: torch.device,
+    monitor: Monitor,
+    pictures: Path | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Returns the evidence of a network on a split, see `collect_evidence`.
+
+    Args:
+        network: its batch-norm statistics set.
+        split: what to predict.
+        config: the run's configuration.
+        device: where the network is.
+        monitor: hears of progress.
+        pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
+    """
+    logits = full_size_logits(network, split, config, device, monitor, shared=True)
+    predictions = ((index, label_map(scores)) for index, scores in logits)
+    evidence = collect_evidence(predictions, split, config["dataset"], pictures)
+    for name in ("confusion", "boundaries"):  # images of other processes are 0 so far
+        distributed.total(torch.from_numpy(evidence[name]))
+    return evidence

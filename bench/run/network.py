@@ -1,0 +1,66 @@
+"""From configuration to network: built, seeded, checked against the contract, counted."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.seeds import derive_seed
+from bench.target import build
+
+
+def build_network(config: dict[str, Any]) -> nn.Module:
+    """Instantiates `arch` with the data set's number of classes; weights depend on the seed alone.
+
+    Raises:
+        ValueError: the import path, an argument or a weight file is wrong.
+    """
+    arguments = {key: value for key, value in config["arch"].items() if key != "name"}
+    torch.manual_seed(derive_seed(config["seed"], "initialisation"))
+    network = build("arch", arguments, num_classes=len(config["dataset"]["classes"]))
+    if not isinstance(network, nn.Module):
+        raise ValueError(
+            f"arch._target_ {arguments['_target_']} gives a {type(network).__name__}, "
+            "not a torch.nn.Module"
+        )
+    return network
+
+
+def placed(network: nn.Module, protocol: dict[str, Any], device: torch.device) -> nn.Module:
+    """Moves a network to its device, in the memory layout of the protocol."""
+    network = network.to(device)
+    if protocol["channels_last"]:
+        network = network.to(memory_format=torch.channels_last)
+    return network
+
+
+@torch.inference_mode()
+def check_logits(network: nn.Module, config: dict[str, Any], device: torch.device) -> None:
+    """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).
+
+    Raises:
+        ValueError: it gives something else.
+    """
+    height, width = config["protocol"]["image_size"]
+    expected = (1, len(config["dataset"]["classes"]), height, width)
+    network.eval()
+    logits = network(torch.zeros(1, 3, height, width, device=device))
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"arch {config['arch']['name']} gives {got} for an input of {height}x{width}; in "
+            f"evaluation mode it must give logits of shape {expected}"
+        )
+
+
+def describe_network(network: nn.Module) -> dict[str, Any]:
+    """Counts parameters; the size is 4 bytes for each, as in Table 6."""
+    parameters = sum(p.numel() for p in network.parameters())
+    loaded: dict[str, str] = getattr(network, "loaded_weights", {})
+    return {
+        "parameters": parameters,
+        "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
+        "model_bytes": 4 * parameters,
+        "initialisation": "loaded weights" if loaded else "He initialisation",
+        "loaded_weights": loaded,
+    }

@@ -1,0 +1,94 @@
+"""One run from configuration to record: the page to read first.
+
+`python -m bench` prepares a folder for every run and starts `python -m bench.run FOLDER`, which
+calls `run`; several processes can share a run (bench/run/distributed.py). FOLDER/config.json says
+what
+to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: read and
+check the data, build the network, train to each stop, re-estimate batch-norm statistics, evaluate,
+and at the end evaluate the best network that validation found.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import records
+from bench.config import identity
+from bench.crf.stage import postprocess
+from bench.data.splits import load_splits
+from bench.run import checkpoints, distributed
+from bench.run.device import prepare_device
+from bench.run.milestones import evaluate_best, evaluate_missing, patience_exhausted
+from bench.run.monitor import Monitor
+from bench.run.preparation import (
+    announce,
+    check_pictures,
+    prepare_training,
+    record_start,
+    resume,
+    wanted_splits,
+)
+from bench.run.training import train
+from bench.run.wandb_log import attach_wandb
+
+
+def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
+    """Executes the run of a folder and returns how it ended."""
+    start = time.monotonic()
+    config = records.read_json(folder / "config.json")["config"]
+    distributed.join(config["silence_minutes"])
+    device = prepare_device(config)
+    splits = distributed.first_alone(
+        lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
+    )
+    check_pictures(config, splits)
+    training = prepare_training(config, folder, splits, device, monitor)
+    announce(training, splits)
+    if config["dry_run"]:
+        return {"iteration": 0}
+    resume(training)
+    record_start(training, splits)
+    if distributed.is_first():
+        attach_wandb(monitor, config, identity(config), folder)
+
+    reason = None
+    for iteration in stops(config):
+        if iteration < training.iteration:
+            continue
+        train(training, iteration)
+        evaluate_missing(training, splits, due_splits(config, iteration))
+        reason = distributed.agreed(patience_exhausted(folder, config))
+        if reason:
+            evaluate_missing(training, splits, config["protocol"]["evaluation_splits"])
+            break
+    evaluate_best(training, splits)
+    if not distributed.is_first():
+        return {}
+    postprocessed = postprocess(training, splits)
+    checkpoints.prune(folder)
+    return {
+        "iteration": training.iteration,
+        "max_iterations": config["max_iterations"],
+        "postprocessed": postprocessed,
+        "reason": reason,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def stops(config: dict[str, Any]) -> list[int]:
+    """Lists the iterations at which training stops to validate or to evaluate."""
+    last, every = config["max_iterations"], config["protocol"]["validation"]["every"]
+    validations = range(every, last + 1, every) if every else ()
+    return sorted({*(m for m in config["milestones"] if m < last), *validations, last})
+
+
+def due_splits(config: dict[str, Any], iteration: int) -> list[str]:
+    """Names the splits that are evaluated at a stop, validation first."""
+    protocol, validation = config["protocol"], config["protocol"]["validation"]
+    last = iteration == config["max_iterations"]
+    due = []
+    if validation["every"] and (last or iteration % validation["every"] == 0):
+        due.append(validation["split"])
+    if last or iteration in config["milestones"]:
+        due += protocol["evaluation_splits"]
+    return list(dict.fromkeys(due))

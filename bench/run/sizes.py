@@ -1,0 +1,29 @@
+"""`python -m bench.run.sizes`: counts the bytes of networks' weights, without allocating any.
+
+Standard input is a JSON list of configurations with `arch`, `seed` and `dataset.classes`; output is
+one line for each, in order: bytes, or null where a network cannot be built here.
+"""
+
+import json
+import sys
+
+import torch
+
+from bench.run.network import build_network, describe_network
+
+
+def main() -> None:
+    """Counts every network."""
+    for config in json.load(sys.stdin):
+        if "weights" in config["arch"]:  # nothing is loaded or downloaded for a count
+            config["arch"]["weights"] = None
+        try:
+            with torch.device("meta"):
+                size = describe_network(build_network(config))["model_bytes"]
+        except Exception:  # noqa: BLE001 - whatever a user's network raises, the run will tell
+            size = None
+        print(json.dumps(size), flush=True)
+
+
+if __name__ == "__main__":
+    main()

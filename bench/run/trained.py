@@ -1,0 +1,63 @@
+"""Loading the network of a recorded run, for prediction and for evaluation elsewhere."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import records
+from bench.run import checkpoints
+from bench.run.device import prepare_device
+from bench.run.network import build_network
+
+WEIGHTS = {"best": checkpoints.BEST, "last": checkpoints.LAST}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network as it was evaluated, batch-norm statistics included."""
+
+    network: nn.Module
+    config: dict[str, Any]
+    device: torch.device
+    iteration: int
+
+
+def load_trained(arguments: argparse.Namespace) -> Trained:
+    """Rebuilds the network of a run.
+
+    Args:
+        arguments: the flags of `add_arguments`: the run; its weights, which are `best` by
+            validation, `last`, or `auto`, the best where there is one; the device.
+
+    Raises:
+        ValueError: the folder is no run, or has no such weights.
+    """
+    folder, which = arguments.run, arguments.weights
+    if arguments.config_dir is not None:
+        sys.path.append(str(arguments.config_dir.absolute()))
+    config = records.read_json(folder / "config.json")["config"] | {"device": arguments.device}
+    if which == "auto":
+        which = "best" if (folder / checkpoints.BEST).exists() else "last"
+    weights = checkpoints.load(folder / WEIGHTS[which])
+    # Weights of other networks, which a run may have started from, are not needed again.
+    if "weights" in config["arch"]:
+        config["arch"] = config["arch"] | {"weights": None}
+    place = prepare_device(config)
+    network = build_network(config)
+    network.load_state_dict(weights["network"])
+    return Trained(network.to(place).eval(), config, place, weights["iteration"])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say which network of which run, and where it computes."""
+    parser.add_argument("run", type=Path, help="the folder of a run")
+    parser.add_argument("--weights", choices=("auto", *WEIGHTS), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--config-dir", type=Path, help="the folder of your own network, as given when it trained"
+    )

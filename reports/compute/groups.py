@@ -1,0 +1,92 @@
+"""Which runs may stand side by side: groups of one fingerprint, and in them networks by seed."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reports.read.published import rank_of
+from reports.read.runs import PLACES, Run, conditions
+
+CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One network under one set of conditions: all its seeds."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """The run of the lowest seed, which stands for what the seeds share."""
+        return self.runs[0]
+
+
+def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[Run]]:
+    """Groups runs that share their fingerprint and their data.
+
+    Args:
+        runs: any runs.
+        apart_from: dotted keys of `dataset` and `protocol` in which they may differ.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if apart_from:
+            left_out = {*apart_from, *PLACES}
+            shared: Any = {k: v for k, v in conditions(run).items() if k not in left_out}
+        else:
+            shared = run.fingerprint
+        digests = {name: split["digest"] for name, split in run.data.get("splits", {}).items()}
+        found.setdefault(json.dumps([shared, digests], sort_keys=True), []).append(run)
+    return _joined(list(found.values()))
+
+
+def _joined(grouped: list[list[Run]]) -> list[list[Run]]:
+    """Puts runs that have not read their data yet beside the first group of their fingerprint."""
+    known = {run.fingerprint: group for group in reversed(grouped) for run in group if run.data}
+    result = []
+    for group in grouped:
+        home = known.get(group[0].fingerprint)
+        if group[0].data or home is None:
+            result.append(group)
+        else:
+            home.extend(group)
+    return result
+
+
+def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contestant]:
+    """Gathers the seeds of each network; networks in the given order, then in the usual one.
+
+    Networks of one name with other arguments are told apart by what differs.
+    """
+    by_arch: dict[str, list[Run]] = {}
+    for run in group:
+        by_arch.setdefault(json.dumps(_network(run), sort_keys=True), []).append(run)
+    by_name: dict[str, list[list[Run]]] = {}
+    for runs in by_arch.values():
+        by_name.setdefault(runs[0].name, []).append(sorted(runs, key=lambda run: run.seed))
+    found = []
+    for name, variants in by_name.items():
+        for runs, suffix in zip(variants, _distinctions(variants), strict=True):
+            found.append(Contestant(f"{name} ({suffix})" if suffix else name, tuple(runs)))
+    rank = {name: number for number, name in enumerate(order)}
+    return sorted(
+        found, key=lambda one: (rank.get(one.first.name, len(rank)), rank_of(one.first.name))
+    )
+
+
+def _network(run: Run) -> dict[str, Any]:
+    """Returns a network's arguments, and the run whose weights it started from, if any."""
+    start = run.config.get("init_from")
+    source = {} if start is None else {"init_from": Path(start).name}
+    return {**run.config["arch"], **source}
+
+
+def _distinctions(variants: list[list[Run]]) -> list[str]:
+    archs = [_network(runs[0]) for runs in variants]
+    keys = sorted({key for arch in archs for key in arch})
+    differing = [key for key in keys if len({json.dumps(arch.get(key)) for arch in archs}) > 1]
+    return [", ".join(f"{key} {arch.get(key)}" for key in differing) for arch in archs]

@@ -1,0 +1,138 @@
+"""Which figures a report has: for each set of conditions, from its runs and cost records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bench.metrics.ratios import ratio
+from reports.compute.groups import Contestant, contestants, groups
+from reports.figures import charts as figures
+from reports.figures.grid import kept_predictions, qualitative
+from reports.figures.learning import curve_of, learning_curves
+from reports.figures.style import MOST
+from reports.read.costs import cost_of
+from reports.read.runs import Run, matrix
+from reports.tables.of_scores import Context
+
+PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its file name, its caption, and what the page filters it by."""
+
+    name: str
+    caption: str
+    figure: Figure
+    dataset: str
+    protocol: str
+
+
+def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
+    """Draws every figure for which there is something to draw."""
+    found = []
+    for number, group in enumerate(groups(runs), start=1):
+        config = group[0].config
+        dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
+        where = f"{dataset}, protocol {protocol}, fingerprint {group[0].fingerprint}"
+        for name, caption, figure in _of_group(group, context):
+            if figure is not None:
+                found.append(
+                    Drawing(f"{name}-{number}", f"{caption} {where}.", figure, dataset, protocol)
+                )
+    return found
+
+
+def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Figure | None]]:
+    split = group[0].config["protocol"]["evaluation_splits"][0]
+    dataset = _dataset(group)
+    ranked = _best(contestants(group), context, split)
+    entries = [entry for _, entry in ranked]
+    kept = [kept_predictions(one.label, one.runs, split) for one, _ in ranked]
+    grid = qualitative([predictions for predictions in kept if predictions], dataset, split)
+    more = len(contestants(group)) - len(ranked)
+    only = f" The {len(ranked)} networks with the highest mIoU." if more > 0 else ""
+    return [
+        (
+            "accuracy-cost",
+            "Accuracy against what a network costs; dotted: no network is cheaper and better."
+            f"{only}",
+            figures.accuracy_against_cost(entries),
+        ),
+        ("qualitative", *(grid or ("", None))),
+        (
+            "learning",
+            "Training loss, and mIoU where there were several evaluations, over iterations and "
+            f"over the time of training (evaluations do not count); of the lowest seed.{only}",
+            learning_curves([(entry.name, entry.curve) for entry in entries]),
+        ),
+        ("classes", f"Accuracy of each class, {split}.{only}", figures.class_bars(entries)),
+        (
+            "confusion",
+            f"Where the pixels of each class went, {split}.",
+            figures.confusion_matrices(entries, dataset["classes"]),
+        ),
+        (
+            "timing",
+            "Samples of the forward pass around their median (their number in parentheses).",
+            figures.timing_samples(entries),
+        ),
+    ]
+
+
+def _dataset(group: Sequence[Run]) -> dict[str, Any]:
+    """Returns the data set of a group, from where it lies here, with all pictures asked for."""
+    found = [run.config["dataset"] for run in group]
+    here = (d for d in found if d.get("root") is None or Path(d["root"]).is_dir())
+    named = dict.fromkeys(name for dataset in found for name in dataset.get("pictures") or ())
+    return {**next(here, found[0]), "pictures": list(named)}
+
+
+def _best(
+    found: Sequence[Contestant], context: Context, split: str
+) -> list[tuple[Contestant, figures.Entry]]:
+    """Returns as many networks as can be told apart, those of the highest mIoU, in their order."""
+    entries = [(one, _entry(one, context, split)) for one in found]
+    kept = sorted(entries, key=lambda pair: -(pair[1].miou or 0.0))[:MOST]
+    names = {entry.name for _, entry in kept}
+    return [pair for pair in entries if pair[1].name in names]
+
+
+def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
+    run = one.first
+    seeds = [(r, e) for r in one.runs if (e := r.evaluation(split, None)) is not None]
+    estimates = context.estimates.of(seeds) if seeds else {}
+    cost = cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
+    quartiles = cost.quartiles("forward_ms") if cost else None
+    parameters = run.network.get("parameters")
+    known = {
+        PARAMETERS: parameters / 1e6 if parameters else None,
+        TIME: quartiles[0] if quartiles else None,
+        MEMORY: cost.megabytes("inference") if cost else None,
+    }
+    return figures.Entry(
+        name=one.label,
+        miou=100 * estimates["mIoU"].estimate if estimates else None,
+        costs={title: value for title, value in known.items() if value is not None},
+        curve=curve_of(run, context.estimates.conventions.absent_classes),
+        accuracy={
+            key.removeprefix("accuracy/"): 100 * estimate.estimate
+            for key, estimate in estimates.items()
+            if key.startswith("accuracy/")
+        },
+        confusion=_confusion([matrix(e) for _, e in seeds]),
+        samples=cost.samples.get("forward_ms", []) if cost else [],
+    )
+
+
+def _confusion(matrices: Sequence[NDArray[np.int64]]) -> NDArray[np.float64] | None:
+    """Sums matrices (K+1, K+1) and divides each class's row (K, K) by its pixels."""
+    if not matrices:
+        return None
+    counts = np.sum(matrices, axis=0)[:-1]
+    return np.nan_to_num(ratio(counts, counts.sum(axis=1, keepdims=True)))[:, :-1]

@@ -1,0 +1,210 @@
+"""Tables as text for a terminal, as Markdown and as CSV; LaTeX and HTML have files of their own."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import pandas as pd
+
+from reports.tables.model import (
+    Cell,
+    Column,
+    Row,
+    Section,
+    Table,
+    comparison,
+    figure,
+    interval,
+    signed,
+)
+
+WIDTH = 100
+LABEL = 24  # columns of the terminal for a network's name
+CELL = (WIDTH - LABEL) // 4  # G, C, mIoU and BF stand in one line
+
+
+def heading(table: Table) -> str:
+    """Names a table as the paper does."""
+    return f"Table {table.number}: {table.title}"
+
+
+def label(row: Row, letters: dict[str, str]) -> str:
+    """Returns a row's name with the letters of its footnotes, as `Section.footnotes` gives them."""
+    marks = ",".join(letters[text] for text in dict.fromkeys(row.marks))
+    return f"{row.label} ({marks})" if marks else row.label
+
+
+def notes(section: Section) -> Iterator[str]:
+    """Yields a section's footnotes, then its notes."""
+    for text, letter in section.footnotes().items():
+        yield f"({letter}) {text}"
+    yield from section.notes
+
+
+def text(table: Table) -> str:
+    """Formats a table for a terminal: our figure and its interval, the paper's below.
+
+    Tables of many ungrouped columns (one for each class) are turned: a line for each column.
+    """
+    lines = [heading(table), "=" * len(heading(table))]
+    for section in table.sections:
+        lines += ["", *_wrapped(section.title)]
+        if section.difference:
+            lines += _wrapped(f"Not comparable with the rows above: {section.difference}.")
+        turned = len(table.columns) > 8 and not any(column.group for column in table.columns)
+        lines += _turned(table, section) if turned else _upright(table, section)
+        below = [line for note in notes(section) for line in _wrapped(note)]
+        lines += ["", *below] if below else []
+    lines.append("")
+    for note in table.notes:
+        lines += _wrapped(note)
+    return "\n".join(lines)
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  " if len(line) > WIDTH else "")
+
+
+def _upright(table: Table, section: Section) -> list[str]:
+    lines, letters = _runs(section), section.footnotes()
+    numbered = enumerate(table.columns)
+    for group, members in groupby(numbered, key=lambda pair: pair[1].group):
+        columns = list(members)
+        for first in range(0, len(columns), 4):
+            some = columns[first : first + 4]
+            lines += ["", _line(group, [column.name for _, column in some])]
+            for row in section.rows:
+                lines += _row_lines(label(row, letters), [(row.cells[n], c) for n, c in some])
+    return lines
+
+
+def _runs(section: Section) -> list[str]:
+    """Says which seeds and iterations stand behind each row."""
+    titles = list(dict.fromkeys(title for row in section.rows for title in row.details))
+    if not titles:
+        return []
+    lines, letters = ["", _line("", titles)], section.footnotes()
+    for row in section.rows:
+        if row.details:
+            name, *rest = _name(label(row, letters))
+            lines.append(_line(name, [row.details.get(title, "") for title in titles]))
+            lines += rest
+    return lines
+
+
+def _row_lines(name: str, cells: Sequence[tuple[Cell, Column]]) -> list[str]:
+    first, *rest = _name(name)
+    lines = [_line(first, [_ours(cell, column) for cell, column in cells]), *rest]
+    papers = [comparison(cell, column.digits) for cell, column in cells]
+    return [*lines, _line("  paper", papers)] if any(papers) else lines
+
+
+def _ours(cell: Cell, column: Column) -> str:
+    if cell.value is None:
+        return textwrap.shorten(cell.text, CELL - 1, placeholder=" ...")
+    mark = "*" if cell.bold else ""
+    words = ""
+    for digits in range(column.digits, -1, -1):  # what has an interval too must be short
+        words = f"{figure(cell.value, digits)}{mark} {interval(cell, digits)}".rstrip()
+        if cell.low is None or len(words) < CELL:
+            break
+    return words
+
+
+def _name(name: str) -> list[str]:
+    lines = textwrap.wrap(name, LABEL - 2, break_on_hyphens=True)
+    return [lines[0], *(f"  {line}" for line in lines[1:])]
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return (f"{name:<{LABEL}}" + "".join(f"{cell:<{CELL - 1}} " for cell in cells)).rstrip()
+
+
+def _turned(table: Table, section: Section) -> list[str]:
+    """Sets columns as lines: four networks to a block."""
+    lines, letters = _runs(section), section.footnotes()
+    for first in range(0, len(section.rows), 4):
+        rows = section.rows[first : first + 4]
+        names = [textwrap.wrap(label(row, letters), CELL - 1) for row in rows]
+        lines.append("")
+        for number in range(max(map(len, names))):
+            lines.append(_line("", [name[number] if number < len(name) else "" for name in names]))
+        for number, column in enumerate(table.columns):
+            cells = [(row.cells[number], column) for row in rows]
+            lines.append(_line(column.name, [_ours(*pair) for pair in cells]))
+            papers = [comparison(cell, column.digits) for cell, column in cells]
+            if any(papers):
+                lines.append(_line("  paper", papers))
+    return lines
+
+
+def markdown(table: Table) -> str:
+    """Formats a table as Markdown, one for each section."""
+    parts = [f"## {heading(table)}"]
+    for section in table.sections:
+        parts.append(f"**{_escaped(section.title)}**")
+        if section.difference:
+            parts.append(f"Not comparable with the rows above: {_escaped(section.difference)}.")
+        titles = list(dict.fromkeys(title for row in section.rows for title in row.details))
+        letters = section.footnotes()
+        frame = pd.DataFrame(
+            [
+                [
+                    _escaped(label(row, letters)),
+                    *(row.details.get(title, "") for title in titles),
+                    *(_markdown_cell(*pair) for pair in zip(row.cells, table.columns, strict=True)),
+                ]
+                for row in section.rows
+            ],
+            columns=["network", *titles, *(_escaped(column.title) for column in table.columns)],
+        )
+        parts.append(frame.to_markdown(index=False, disable_numparse=True))
+        parts.append("\n".join(f"- {_escaped(note)}" for note in notes(section)))
+    parts.append("\n".join(f"- {_escaped(note)}" for note in table.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_cell(cell: Cell, column: Column) -> str:
+    ours = figure(cell.value, column.digits) or cell.text
+    parts = [f"**{ours}**" if cell.bold else ours, interval(cell, column.digits)]
+    paper = comparison(cell, column.digits)
+    return " ".join(part for part in [*parts, f"paper {paper}" if paper else ""] if part)
+
+
+def _escaped(words: str) -> str:
+    """Keeps Markdown and the HTML it allows from reading a name as markup."""
+    for character in "\\`*_|<>":
+        words = words.replace(character, f"\\{character}")
+    return words
+
+
+def csv(table: Table) -> str:
+    """Formats a table as CSV: a line for each row, every part of a cell a column of its own."""
+    lines = []
+    for section in table.sections:
+        for row in section.rows:
+            line = {
+                "table": table.number,
+                "section": section.title,
+                "network": row.label,
+                "kind": "run" if row.ours else "published",
+                **row.details,
+                "footnotes": "; ".join(row.marks),
+            }
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                line |= _csv_cell(column, cell)
+            lines.append(line)
+    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+
+
+def _csv_cell(column: Column, cell: Cell) -> dict[str, str]:
+    digits = column.digits + 2  # for those who compute with it
+    parts = {
+        "": figure(cell.value, digits) or cell.text,
+        " low": figure(cell.low, digits),
+        " high": figure(cell.high, digits),
+        " published": figure(cell.published, digits),
+        " difference": signed(cell.difference, digits),
+        " bold": "yes" if cell.bold else "",
+    }
+    return {f"{column.title}{part}": content for part, content in parts.items()}

@@ -1,0 +1,193 @@
+"""What stands under a table: deviations from the paper, machines, conventions, how to read it.
+
+Deviations are found, not declared: a run's protocol is compared with the one that conf/protocol
+gives for the paper's table.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from bench.metrics.boundaries import TOLERANCE
+from bench.metrics.scores import Conventions
+from bench.metrics.uncertainty import BLOCK_LENGTH, RESAMPLES
+from bench.records import FINISHED
+from reports.compute.estimates import ENOUGH_SEEDS
+from reports.compute.groups import Contestant
+from reports.read.published import SOURCE, has_published, printed, rows_of
+from reports.read.runs import Run, flatten
+from reports.tables.model import Column
+
+CONF = Path(__file__).parents[2] / "conf"
+ROAD_IMAGES = 3433  # section 4.1: the images that Tables 2 and 3 were trained on
+# Keys whose value changes no definition of the experiment, or that a column shows.
+NOT_A_DEVIATION = {
+    "protocol.name", "protocol.channels_last", "protocol.compile", "protocol.deterministic",
+}  # fmt: skip
+FEW_SEEDS = (
+    f"Fewer than {ENOUGH_SEEDS} seeds: the comparison is of these weights, not of the "
+    "architectures."
+)
+
+
+@cache
+def paper_protocol(number: str) -> dict[str, Any]:
+    """Returns the protocol that conf/protocol gives for a table, by dotted keys."""
+    files = ["paper", "table1"] if number == "1" else ["paper"]
+    merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    found = flatten("protocol", plain["protocol"])
+    if number in {"4", "5"}:
+        found["protocol.batch_size"] = 4  # section 4.2
+    return found
+
+
+def deviations(number: str, run: Run) -> list[str]:
+    """Says in which settings a run departs from the protocol of a table."""
+    left_out = {*NOT_A_DEVIATION, *({"protocol.class_weights"} if number == "1" else ())}
+    ours = flatten("protocol", run.config["protocol"])
+    found = [
+        f"{key.removeprefix('protocol.')} {_plain(ours[key])} (paper {_plain(value)})"
+        for key, value in paper_protocol(number).items()
+        if key in ours and ours[key] != value and key not in left_out
+    ]
+    split = run.config["protocol"].get("train_split", "train")
+    images = run.data.get("splits", {}).get(split, {}).get("images")
+    if number in {"2", "3"} and images not in {None, ROAD_IMAGES}:
+        found.append(f"{images} training images (paper {ROAD_IMAGES})")
+    return found
+
+
+def row_marks(number: str, one: Contestant) -> list[str]:
+    """Returns the deviations of one network: what it started from, where it stopped."""
+    if one.first.name not in rows_of(number):
+        return []
+    marks = []
+    network = one.first.network
+    if number != "1" and network and not network.get("loaded_weights"):
+        marks.append(f"{network.get('initialisation')}; the paper starts from VGG-16 weights")
+    longest = printed(number, one.first.name, "Max iter")
+    last = one.first.config["max_iterations"]
+    if longest and longest.number and last < longest.number:
+        marks.append(f"trained for {last} iterations; the paper, {longest.number:.0f}")
+    return marks
+
+
+def state_marks(one: Contestant) -> list[str]:
+    """Returns what befell the runs of a network that did not finish."""
+    several = len({_weighting(run) for run in one.runs}) > 1
+    lines = []
+    for run in one.runs:
+        if run.state != FINISHED:
+            weighting = f", class weights {_weighting(run)}" if several else ""
+            state = run.state.replace("_", " ") + (f": {run.detail}" if run.detail else "")
+            lines.append(f"seed {run.seed}{weighting}: {state}")
+    return lines
+
+
+def _weighting(run: Run) -> str:
+    return str(run.config["protocol"]["class_weights"])
+
+
+def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
+    """Returns the notes that hold for all rows of a section."""
+    notes = []
+    dataset = group[0].config["dataset"]
+    if has_published(number, dataset["name"]):
+        found = deviations(number, group[0])
+        if found:
+            notes.append("Deviations from the paper: " + "; ".join(found) + ".")
+    if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
+        notes.append(FEW_SEEDS)
+    if dataset.get("note"):
+        notes.append(" ".join(dataset["note"].split()))
+    if dataset.get("sequence") is None:
+        notes.append("The data set names no sequences: intervals take its images as independent.")
+    started: dict[str, list[str]] = {}
+    for one in ours:
+        start = one.first.network.get("initialisation")
+        if start:
+            started.setdefault(start, []).append(one.label)
+    notes += [f"Started from {start}: {', '.join(names)}." for start, names in started.items()]
+    notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
+    return notes + machines([run.environment for run in group])
+
+
+def _postprocessing_notes(run: Run) -> list[str]:
+    """Says what a post-processing was set to and what it costs, where its record tells."""
+    notes = []
+    for evaluation in run.evaluations:
+        if not {"variant", "parameters", "searched_images"} <= evaluation.keys():
+            continue
+        settings = ", ".join(f"{key} {value}" for key, value in evaluation["parameters"].items())
+        text = f"{run.name}: {settings}, searched on {len(evaluation['searched_images'])} "
+        text += "training images"
+        if "seconds_per_image" in evaluation:
+            text += (
+                f"; {evaluation['seconds_per_image']:.2f} s an image on "
+                f"{evaluation['processes']} processes, the network included, at most "
+                f"{evaluation['peak_resident_bytes'] / 1e6:.0f} MB each"
+            )
+        notes.append(text + ".")
+    return notes
+
+
+def machines(environments: Sequence[dict[str, Any]]) -> list[str]:
+    """Says on what, and with what, the figures were made; one line for each combination."""
+    lines = dict.fromkeys(
+        ", ".join(
+            [
+                str(e.get("device", "unknown device")),
+                f"CPU threads {e.get('threads', 'n/a')}",
+                f"torch {e.get('torch', 'n/a')}",
+                *([f"CUDA {e['cuda']}"] if e.get("cuda") else []),
+                *([f"driver {e['driver']}"] if e.get("driver") else []),
+                f"Python {e.get('python', 'n/a')}",
+                f"commit {_commit(e.get('commit'))}",
+            ]
+        )
+        for e in environments
+        if e
+    )
+    return [f"Made on {line}." for line in lines]
+
+
+def _commit(commit: str | None) -> str:
+    """Shortens a commit; a + says that the sources had changed since."""
+    if not commit:
+        return "n/a"
+    return commit[:10] + ("+" if commit.endswith("+") else "")
+
+
+def table_notes(number: str, columns: Sequence[Column], conventions: Conventions) -> list[str]:
+    """Returns the notes that hold for a whole table: metrics, intervals, bold, source."""
+    notes = [
+        "In percent. G: labelled pixels that are right; C: mean accuracy of the classes; mIoU: "
+        "mean over classes of intersection over union on the whole set; void pixels do not count. "
+        f"BF: F1 of boundaries within {100 * TOLERANCE:g} % of the diagonal, mean over classes, "
+        f"then over images; edges of void regions count. Conventions: {conventions}.",
+        f"Figures are means over seeds. [ ]: 95 % interval over the images, from {RESAMPLES} "
+        f"resamples in blocks of {BLOCK_LENGTH} frames where the data set has sequences; with "
+        f"{ENOUGH_SEEDS} seeds or more, over the seeds too (Student's t).",
+        "Bold (* in plain text): the best of a column, with all that the paired comparison (the "
+        "same images, seed by seed on the seeds they share) does not separate from it.",
+    ]
+    if number == "1" and any(column.source[:1] == ("storage",) for column in columns):
+        notes.append(
+            "Storage multiplier: what the first level keeps for the decoder, in fp32 maps of its "
+            "size. Infer time: median of the forward pass at batch 1, with its quartiles."
+        )
+    if any(column.published for column in columns):
+        notes.append(f"Published figures, and ours minus them in parentheses: {SOURCE}.")
+    return notes
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        numbers = all(isinstance(part, int) for part in value)
+        return ("x" if numbers else " and ").join(map(str, value))
+    return "none" if value is None else str(value)

@@ -1,0 +1,239 @@
+"""Filling tables of scores: Tables 1 to 5 of the paper, from runs.
+
+What was trained under one fingerprint stands together in a section. Table 1 alone sets two class
+weightings side by side, by column, as the paper does; all else must then agree.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isnan
+
+from reports.compute.estimates import Estimates, Evaluated
+from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.read.costs import Cost, cost_of
+from reports.read.published import TITLES, Printed, has_published, is_indoor, printed, rows_of
+from reports.read.runs import Run, differences, warn
+from reports.tables.layout import columns_for, published_columns
+from reports.tables.model import Cell, Column, Row, Section, Table
+from reports.tables.notes import row_marks, section_notes, state_marks, table_notes
+
+STATES = {"out_of_memory": "out of memory"}
+NO_RUN = "no run"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every table is filled from, beside the runs.
+
+    Attributes:
+        estimates: figures with their intervals.
+        costs: measured costs.
+        literature: a user's own figures.
+        rows_without_runs: also list the networks of the paper's table that have no run.
+    """
+
+    estimates: Estimates
+    costs: Sequence[Cost] = ()
+    literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
+    rows_without_runs: bool = True
+
+
+def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:
+    """Fills Table 1, 2, 3, 4 or 5; data sets with other columns make further tables.
+
+    Args:
+        number: of the table; 4 and 5 take the runs on SUN RGB-D, the others the rest.
+        runs: any runs.
+        context: scores, costs and literature.
+    """
+    fitting = [r for r in runs if is_indoor(r.config["dataset"]["name"]) == (number in {"4", "5"})]
+    tables: dict[tuple[Column, ...], Table] = {}
+    before: Run | None = None
+    for group in groups(fitting, (CONDITION_OF_COLUMNS,) if number == "1" else ()):
+        columns = columns_for(number, group)
+        section = _section(number, group, columns, context)
+        if before is not None:
+            section.difference = "; ".join(differences(before, group[0]))
+        before = group[0]
+        table = tables.setdefault(tuple(columns), Table(number, TITLES[number], columns, []))
+        table.sections.append(section)
+    if not tables:
+        columns = published_columns(number)
+        tables[tuple(columns)] = Table(number, TITLES[number], columns, [])
+    for table in tables.values():
+        if number == "2" or not table.sections or context.literature:
+            table.sections += _published_sections(number, table.columns, context)
+        table.notes = table_notes(number, table.columns, context.estimates.conventions)
+    return list(tables.values())
+
+
+def _section(
+    number: str, group: Sequence[Run], columns: Sequence[Column], context: Context
+) -> Section:
+    config = group[0].config
+    compared = has_published(number, config["dataset"]["name"])
+    height, width = config["protocol"]["image_size"]
+    fingerprints = dict.fromkeys(run.fingerprint for run in group)
+    title = (
+        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained at "
+        f"{height}x{width}, fingerprint {' and '.join(fingerprints)}"
+    )
+    ours = contestants(group, rows_of(number))
+    rows = [_row(number, one, columns, context) for one in ours]
+    for column_number, column in enumerate(columns):
+        if column.source[0] == "score":
+            _embolden(column_number, column, list(zip(ours, rows, strict=True)), context)
+    if compared and number != "2" and context.rows_without_runs:
+        there = {one.first.name for one in ours}
+        rows += [
+            _published_row(number, name, columns, context, NO_RUN)
+            for name in rows_of(number)
+            if name not in there
+        ]
+    return Section(
+        title,
+        rows,
+        notes=[*section_notes(number, group, ours), *_cost_notes(columns, ours, context.costs)],
+        dataset=config["dataset"]["name"],
+        protocol=config["protocol"]["name"],
+    )
+
+
+def _cost_notes(
+    columns: Sequence[Column], ours: Sequence[Contestant], costs: Sequence[Cost]
+) -> list[str]:
+    """Says where the times of a table were taken."""
+    if not any(column.source[0] == "time" for column in columns):
+        return []
+    archs = [(one.first.config["arch"], one.first.config["protocol"]["image_size"]) for one in ours]
+    found = [cost_of(costs, *arch) for arch in archs]
+    settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
+    return [f"Storage and infer time: {setting}." for setting in settings]
+
+
+def _row(number: str, one: Contestant, columns: Sequence[Column], context: Context) -> Row:
+    compared = has_published(number, one.first.config["dataset"]["name"])
+    cells = []
+    for column in columns:
+        cell = _score_cell(one, column, context) if column.source[0] == "score" else (
+            _cost_cell(one, column, context.costs)
+        )  # fmt: skip
+        paper = printed(number, one.first.name, column.published) if compared else None
+        cell.published = paper.number if paper else None
+        cells.append(cell)
+    marks = row_marks(number, one) if compared else []
+    return Row(one.label, cells, _details(one), marks + state_marks(one))
+
+
+def _details(one: Contestant) -> dict[str, str]:
+    seeds = sorted({run.seed for run in one.runs})
+    iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in one.runs)
+    best = dict.fromkeys(str(run.best_iteration) for run in one.runs if run.best_iteration)
+    details = {"seeds": ", ".join(map(str, seeds)), "iterations": ", ".join(iterations)}
+    return {**details, "best": ", ".join(best)} if best else details
+
+
+def _state(run: Run) -> str:
+    return STATES.get(run.state, run.state)
+
+
+def evaluated(one: Contestant, column: Column) -> list[Evaluated]:
+    """Returns the evaluations behind a cell: one for each seed that has it."""
+    _, weighting, split, iteration, _ = column.source
+    found = []
+    for run in one.runs:
+        if weighting in {"", str(run.config["protocol"]["class_weights"])}:
+            evaluation = run.evaluation(split, int(iteration) if iteration else None)
+            if evaluation is not None:
+                found.append((run, evaluation))
+    return found
+
+
+def _score_cell(one: Contestant, column: Column, context: Context) -> Cell:
+    seeds = evaluated(one, column)
+    if seeds:
+        found = context.estimates.of(seeds)[column.source[-1]]
+        if isnan(found.estimate):
+            return Cell(text="n/a")
+        percent = (100 * found.estimate, 100 * found.low, 100 * found.high)
+        first, *others = (run.folder for run, _ in seeds)
+        return Cell(*percent, run=first, others=others)
+    weighting = column.source[1]
+    concerned = [
+        r for r in one.runs if weighting in {"", str(r.config["protocol"]["class_weights"])}
+    ]
+    states = dict.fromkeys(_state(run) for run in concerned)
+    unfinished = [state for state in states if state != "finished"]
+    return Cell(text=", ".join(unfinished) if concerned else NO_RUN)
+
+
+def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
+    run = one.first
+    if column.source[0] == "parameters":
+        count = run.network.get("parameters")
+        return Cell(count / 1e6, run=run.folder) if count else Cell(text="n/a")
+    cost = cost_of(costs, run.config["arch"], run.config["protocol"]["image_size"])
+    if cost is None:
+        return Cell(text="n/a")
+    if column.source[0] == "storage":
+        multiplier = cost.storage_multiplier
+        return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
+    quartiles = cost.quartiles("forward_ms")
+    return Cell(*quartiles, run=run.folder) if quartiles else Cell(text=cost.state)
+
+
+def _embolden(
+    number: int, column: Column, lines: Sequence[tuple[Contestant, Row]], context: Context
+) -> None:
+    """Sets the best of a column in bold, with all that the images do not separate from it."""
+    ranked = sorted(
+        (
+            (row.cells[number].value, one, row)
+            for one, row in lines
+            if row.cells[number].value is not None
+        ),
+        key=lambda line: -(line[0] or 0.0),
+    )
+    if len(ranked) < 2:
+        return
+    _, best, best_row = ranked[0]
+    best_row.cells[number].bold = True
+    for _, one, row in ranked[1:]:
+        first, second = evaluated(best, column), evaluated(one, column)
+        try:
+            low = context.estimates.difference(first, second)[column.source[-1]].low
+        except ValueError as error:  # records are incomplete
+            warn(str(error))
+            continue
+        if low > 0:
+            return
+        row.cells[number].bold = not isnan(low)
+
+
+def _published_sections(number: str, columns: Sequence[Column], context: Context) -> list[Section]:
+    """Sets what others have published, under protocols of their own, apart from our runs."""
+    sections = []
+    if any(column.published for column in columns):
+        rows = [_published_row(number, name, columns, context) for name in rows_of(number)]
+        title = f"published (Table {number}), under the authors' own protocols"
+        sections.append(Section(title, rows))
+    names = dict.fromkeys(row for table, row, _ in context.literature if table == number)
+    if names:
+        rows = [_published_row(number, name, columns, context) for name in names]
+        sections.append(Section("literature given by --literature", rows))
+    return sections
+
+
+def _published_row(
+    number: str, name: str, columns: Sequence[Column], context: Context, text: str = ""
+) -> Row:
+    """Makes a row of what is printed; with a text, the figures stand below it, as the paper's."""
+    cells = []
+    for column in columns:
+        paper = context.literature.get((number, name, column.published or ""))
+        paper = paper or printed(number, name, column.published)
+        if text:
+            cells.append(Cell(published=paper.number if paper else None, text=text))
+        else:
+            cells.append(Cell(text=paper.text if paper else ""))
+    return Row(name, cells, ours=False)
