@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bench import records
-from bench.config import resolve
+from bench.composition import resolve
+from bench.config import Config
 from bench.launch import sweep
 from bench.launch.launch import launch
 from bench.launch.replay import announce_changes, hydra_arguments
@@ -32,7 +33,7 @@ FLAGS = {
 }  # fmt: skip
 
 ended: list[dict[str, Any]] = []
-to_measure: list[dict[str, Any]] = []
+to_measure: list[Config] = []
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
@@ -57,11 +58,12 @@ def execute(cfg: DictConfig) -> dict[str, Any]:
         with open_dict(cfg):
             cfg.arch.name = runtime.choices["arch"]
     try:
-        config = {**resolve(cfg), "config_dir": users}
-        config["command"] = command(config)
-        if config["replay_of"] is not None:
+        config = resolve(cfg)
+        config.config_dir = users
+        config.command = command(config)
+        if config.replay_of is not None:
             announce_changes(config)
-        if config["cost"]["measure"]:  # contestants take turns, so all must be known first
+        if config.cost.measure:  # contestants take turns, so all must be known first
             to_measure.append(config)
             return {"state": MEASURED_LATER, "reason": None, "folder": None}
         return launch(config)
@@ -69,11 +71,11 @@ def execute(cfg: DictConfig) -> dict[str, Any]:
         return {"state": records.FAILED, "reason": str(error), "folder": None}
 
 
-def command(config: dict[str, Any]) -> str:
+def command(config: Config) -> str:
     """Returns the command of this job, one of a sweep or the only one."""
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    flags = [("--from", config["replay_of"]), ("--config-dir", config["config_dir"])]
+    flags = [("--from", config.replay_of), ("--config-dir", config.config_dir)]
     given = [word for flag, value in flags if value is not None for word in (flag, value)]
     return shlex.join(["python", "-m", "bench", *given, *map(str, overrides)])
 

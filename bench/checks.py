@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from bench.config import Config
 from bench.cost.schema import check_cost
 from bench.target import check_target
 
@@ -11,7 +12,7 @@ OPTIONAL_COUNT = "1 or more, or null"
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 
 
-def check(config: dict[str, Any]) -> None:
+def check(config: Config) -> None:
     """Rejects values whose type is right and whose meaning is not.
 
     Raises:
@@ -21,61 +22,61 @@ def check(config: dict[str, Any]) -> None:
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
-    check_cost(config["cost"])
-    check_target("arch", config["arch"].get("_target_"))
-    check_target("dataset.reader", config["dataset"]["reader"].get("_target_"))
+    check_cost(config.cost)
+    check_target("arch", config.arch.get("_target_"))
+    check_target("dataset.reader", config.dataset.reader.get("_target_"))
 
 
-def _of_the_run(config: dict[str, Any]) -> list[Requirement]:
-    batch_size, device = config["protocol"]["batch_size"], config["device"]
-    starts_elsewhere = config["init_from"] is not None
+def _of_the_run(config: Config) -> list[Requirement]:
+    batch_size, device = config.protocol.batch_size, config.device
+    starts_elsewhere = config.init_from is not None
     return [
-        ("seed", config["seed"] >= 0, "0 or more"),
-        ("max_iterations", config["max_iterations"] >= 1, "1 or more"),
-        ("milestones", min(config["milestones"], default=1) >= 1, "iterations from 1 up"),
-        ("checkpoint_minutes", config["checkpoint_minutes"] > 0, "above 0"),
-        ("silence_minutes", config["silence_minutes"] > 0, "above 0"),
-        ("threads", _optional_count(config["threads"]), OPTIONAL_COUNT),
-        ("processes", 1 <= config["processes"] <= batch_size, "from 1 to protocol.batch_size"),
+        ("seed", config.seed >= 0, "0 or more"),
+        ("max_iterations", config.max_iterations >= 1, "1 or more"),
+        ("milestones", min(config.milestones, default=1) >= 1, "iterations from 1 up"),
+        ("checkpoint_minutes", config.checkpoint_minutes > 0, "above 0"),
+        ("silence_minutes", config.silence_minutes > 0, "above 0"),
+        ("threads", _optional_count(config.threads), OPTIONAL_COUNT),
+        ("processes", 1 <= config.processes <= batch_size, "from 1 to protocol.batch_size"),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
-        ("init_iteration", _optional_count(config["init_iteration"]), OPTIONAL_COUNT),
+        ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
         (
             "arch.weights",
-            not starts_elsewhere or config["arch"].get("weights") is None,
+            not starts_elsewhere or config.arch.get("weights") is None,
             "null where init_from=RUN gives the weights",
         ),
     ]
 
 
-def _of_the_protocol(config: dict[str, Any]) -> list[Requirement]:
-    p, d = config["protocol"], config["dataset"]
-    validation, weights = p["validation"], p["class_weights"]
-    known = ["none", "median_frequency", "plain_frequency", *d["published_class_weights"]]
-    remedy = f"one of {', '.join(known)}, or a list of {len(d['classes'])} numbers"
+def _of_the_protocol(config: Config) -> list[Requirement]:
+    p, d = config.protocol, config.dataset
+    validation, weights = p.validation, p.class_weights
+    known = ["none", "median_frequency", "plain_frequency", *d.published_class_weights]
+    remedy = f"one of {', '.join(known)}, or a list of {len(d.classes)} numbers"
     return [
-        ("protocol.image_size", _is_size(p["image_size"]), "[height, width] in pixels"),
-        ("protocol.batch_size", p["batch_size"] >= 1, "1 or more"),
-        ("protocol.lr", p["lr"] > 0, "above 0"),
-        ("protocol.momentum", 0 <= p["momentum"] < 1, "in [0, 1)"),
-        ("protocol.weight_decay", p["weight_decay"] >= 0, "0 or more"),
-        ("protocol.dropout", 0 <= p["dropout"] < 1, "in [0, 1)"),
+        ("protocol.image_size", _is_size(p.image_size), "[height, width] in pixels"),
+        ("protocol.batch_size", p.batch_size >= 1, "1 or more"),
+        ("protocol.lr", p.lr > 0, "above 0"),
+        ("protocol.momentum", 0 <= p.momentum < 1, "in [0, 1)"),
+        ("protocol.weight_decay", p.weight_decay >= 0, "0 or more"),
+        ("protocol.dropout", 0 <= p.dropout < 1, "in [0, 1)"),
         ("protocol.class_weights", isinstance(weights, list) or weights in known, remedy),
-        ("protocol.batch_norm.images", _optional_count(p["batch_norm"]["images"]), OPTIONAL_COUNT),
-        ("protocol.validation.every", _optional_count(validation["every"]), OPTIONAL_COUNT),
-        ("protocol.validation.patience", _optional_count(validation["patience"]), OPTIONAL_COUNT),
-        ("protocol.evaluation_splits", bool(p["evaluation_splits"]), "at least one split"),
+        ("protocol.batch_norm.images", _optional_count(p.batch_norm.images), OPTIONAL_COUNT),
+        ("protocol.validation.every", _optional_count(validation.every), OPTIONAL_COUNT),
+        ("protocol.validation.patience", _optional_count(validation.patience), OPTIONAL_COUNT),
+        ("protocol.evaluation_splits", bool(p.evaluation_splits), "at least one split"),
     ]
 
 
-def _of_the_data(config: dict[str, Any]) -> list[Requirement]:
-    d, classes = config["dataset"], len(config["dataset"]["classes"])
+def _of_the_data(config: Config) -> list[Requirement]:
+    d, classes = config.dataset, len(config.dataset.classes)
     return [
-        ("dataset.limit", _optional_count(d["limit"]), OPTIONAL_COUNT),
+        ("dataset.limit", _optional_count(d.limit), OPTIONAL_COUNT),
         ("dataset.classes", classes >= 2, "at least two names"),
-        ("dataset.colours", len(d["colours"]) == classes, f"{classes} of [R, G, B]"),
-        ("dataset.void", classes <= d["void"] <= 255, f"from {classes} to 255"),
-        ("dataset.memory_budget_gb", d["memory_budget_gb"] >= 0, "0 or more"),
-        ("dataset.workers", d["workers"] is None or d["workers"] >= 0, "0 or more, or null"),
+        ("dataset.colours", len(d.colours) == classes, f"{classes} of [R, G, B]"),
+        ("dataset.void", classes <= d.void <= 255, f"from {classes} to 255"),
+        ("dataset.memory_budget_gb", d.memory_budget_gb >= 0, "0 or more"),
+        ("dataset.workers", d.workers is None or d.workers >= 0, "0 or more, or null"),
     ]
 
 
@@ -87,7 +88,8 @@ def _is_size(size: list[int]) -> bool:
     return len(size) == 2 and min(size) >= 1
 
 
-def _value(config: dict[str, Any], key: str) -> Any:
+def _value(config: Config, key: str) -> Any:
+    node: Any = config
     for part in key.split("."):
-        config = config[part]
-    return config
+        node = node.get(part) if isinstance(node, dict) else getattr(node, part)
+    return node

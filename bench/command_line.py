@@ -4,7 +4,6 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -12,7 +11,8 @@ from hydra.errors import HydraException
 from omegaconf import open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-import bench.config
+from bench.composition import resolve
+from bench.config import Config
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -28,7 +28,7 @@ def user_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
         parser.exit(130, f"{parser.prog}: stopped; what was written is complete\n")
 
 
-def compose_config(overrides: list[str], config_dir: Path | None = None) -> dict[str, Any]:
+def compose_config(overrides: list[str], config_dir: Path | None = None) -> Config:
     """Composes a configuration as `python -m bench` would, from overrides such as arch=segnet.
 
     Raises:
@@ -50,4 +50,4 @@ def compose_config(overrides: list[str], config_dir: Path | None = None) -> dict
     with open_dict(cfg):
         del cfg.hydra
         cfg.arch.setdefault("name", chosen)  # a user's YAML may leave it out
-    return bench.config.resolve(cfg)
+    return resolve(cfg)

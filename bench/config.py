@@ -11,21 +11,20 @@ where and how far to run, or, as `postprocess`, adds rows and changes none.
 import hashlib
 import json
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
-from bench.checks import check
+from bench import records
 from bench.cost.schema import CostConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
-from bench.selection import selected_iteration
+from bench.typed import hashed, plain, typed
 
 
-class Normalisation(Enum):
+class Normalisation(StrEnum):
     """How 8-bit RGB images become network input; see bench/data/normalisation.py."""
 
     none = "none"
@@ -34,21 +33,21 @@ class Normalisation(Enum):
     lrn = "lrn"
 
 
-class LossNormaliser(Enum):
+class LossNormaliser(StrEnum):
     """What the summed cross-entropy of a batch is divided by."""
 
     labelled_pixels = "labelled_pixels"
     weight_sum = "weight_sum"
 
 
-class BatchNormStatistics(Enum):
+class BatchNormStatistics(StrEnum):
     """How batch-norm statistics of many batches become one; see bench/run/batch_norm.py."""
 
     paper = "paper"
     exact = "exact"
 
 
-class Precision(Enum):
+class Precision(StrEnum):
     """Arithmetic of the convolutions."""
 
     fp32 = "fp32"
@@ -56,7 +55,7 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
-class Criterion(Enum):
+class Criterion(StrEnum):
     """The validation score that selects the best iteration."""
 
     G = "G"
@@ -64,7 +63,7 @@ class Criterion(Enum):
     mIoU = "mIoU"  # noqa: N815 - the paper's name
 
 
-class WandbMode(Enum):
+class WandbMode(StrEnum):
     """Where wandb sends a run."""
 
     disabled = "disabled"
@@ -114,7 +113,7 @@ class ProtocolConfig:
     evaluation_splits: list[str] = MISSING
     precision: Precision = MISSING
     channels_last: bool = MISSING
-    compile: bool = MISSING  # torch.compile in training; evaluation runs the network as it is
+    compile: bool = False  # torch.compile in training; evaluation runs the network as it is
     deterministic: bool = MISSING
 
 
@@ -136,11 +135,11 @@ class Config:
     postprocess: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     cost: CostConfig = field(default_factory=CostConfig)
     seed: int = 0
-    max_iterations: int | None = MISSING  # null: what iterations_by_network says
+    max_iterations: int = MISSING
     iterations_by_network: dict[str, int] = field(default_factory=dict)
     milestones: list[int] = MISSING  # evaluated there and at max_iterations
     init_from: str | None = None  # a run's folder: start from its weights, best or else last
-    init_iteration: int | None = None  # which of its weights; null: filled in with the ones above
+    init_iteration: int | None = None  # iteration of those weights; null: the selected one
     runs: str = "runs"  # the folder that holds all runs
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # CPU threads of each process; null: torch's choice
@@ -157,60 +156,65 @@ class Config:
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
-ConfigStore.instance().store(name="schema", node=Config)
+@dataclass
+class ComposedConfig(Config):
+    """A configuration as Hydra composes it, before `resolve`."""
+
+    # null: what iterations_by_network says of the network
+    max_iterations: int | None = MISSING  # type: ignore[assignment]
 
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """Turns a composed configuration into plain checked containers, every reference resolved.
-
-    Raises:
-        ValueError: a key is missing, refers to nothing, or has a value that cannot work.
-    """
-    try:
-        if cfg.max_iterations is None:
-            cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
-        OmegaConf.resolve(cfg)
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(f"configuration: {error}".split())) from error
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)}: no value given; set it on the command line or in the YAML file"
-        )
-    plain = OmegaConf.to_container(cfg, enum_to_str=True)
-    assert isinstance(plain, dict)
-    config = {str(key): value for key, value in plain.items()}
-    check(config)
-    if config["init_from"] is not None:
-        folder = Path(config["init_from"]).expanduser().absolute()
-        config["init_from"] = str(folder)
-        config["init_iteration"] = config["init_iteration"] or selected_iteration(folder)
-    return config
+ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
-def fingerprint(config: dict[str, Any]) -> str:
+def fingerprint(config: Config) -> str:
     """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
-    dataset = {k: v for k, v in config["dataset"].items() if k not in NOT_IN_FINGERPRINT}
-    return _digest({"dataset": dataset, "protocol": config["protocol"]})
+    dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
+    return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
 
 
-def identity(config: dict[str, Any]) -> str:
+def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
     And, of a run that starts from another one's weights, which: by name, so that it may move.
     """
-    parts = [fingerprint(config), config["arch"], config["seed"]]
-    if config.get("init_from") is not None:
-        parts.append([Path(config["init_from"]).name, config["init_iteration"]])
+    parts = [fingerprint(config), config.arch, config.seed]
+    if config.init_from is not None:
+        parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)
 
 
-def run_folder(config: dict[str, Any]) -> Path:
+def run_folder(config: Config) -> Path:
     """Returns the folder that belongs to a run: readable parts, then its identity."""
-    parts = [config["dataset"]["name"], config["protocol"]["name"], config["arch"]["name"]]
+    parts = [config.dataset.name, config.protocol.name, config.arch["name"]]
     readable = "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts)
-    name = f"{readable}-seed{config['seed']}-{identity(config)}"
-    return Path(config["runs"]).absolute() / name.lower()
+    name = f"{readable}-seed{config.seed}-{identity(config)}"
+    return Path(config.runs).absolute() / name.lower()
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Writes what a run is to do, before it begins."""
+    content = {
+        "version": records.VERSION,
+        "fingerprint": fingerprint(config),
+        "config": plain(config),
+    }
+    records.write_json(folder / "config.json", content)
+
+
+def read_config(folder: Path) -> Config:
+    """Reads the configuration of a recorded run.
+
+    Raises:
+        ValueError: the folder is no run, or its record is not of this version.
+    """
+    path = folder / "config.json"
+    try:
+        return typed(Config, records.read_json(path).get("config"))
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} is not the record of a run: {error}") from error
 
 
 def _digest(content: Any) -> str:

@@ -65,8 +65,8 @@ def count(
     """
     overrides = [f"arch={name}", f"protocol.image_size={image_size}"]
     config = compose_config(overrides, config_dir)
-    config["dataset"]["classes"] = [f"class {index}" for index in range(num_classes)]
-    row = {"name": name, "row": config["arch"]["name"], **dict.fromkeys(COUNTED)}
+    config.dataset.classes = [f"class {index}" for index in range(num_classes)]
+    row = {"name": name, "row": config.arch["name"], **dict.fromkeys(COUNTED)}
     try:
         with torch.device("meta"):
             network = build_network(config)

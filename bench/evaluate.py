@@ -6,14 +6,15 @@ RUN/elsewhere/DATASET-SPLIT-FINGERPRINT/evaluations, the predictions beside it.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench import records
 from bench.command_line import compose_config, user_errors
-from bench.config import fingerprint
+from bench.config import Config, fingerprint, write_config
+from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
 from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run.evaluation import evaluate
@@ -30,9 +31,8 @@ def main() -> None:
     with user_errors(parser):
         trained = load_trained(arguments)
         split, overrides = split_of(arguments.overrides)
-        config = trained.config | {
-            "dataset": dataset_config(trained, overrides, arguments.config_dir)
-        }
+        dataset = dataset_config(trained, overrides, arguments.config_dir)
+        config = replace(trained.config, dataset=dataset)
         out = evaluate_elsewhere(arguments.run, trained, config, split)
     print(f"written to {out}")
 
@@ -46,13 +46,13 @@ def split_of(overrides: list[str]) -> tuple[str, list[str]]:
 
 def dataset_config(
     trained: Trained, overrides: list[str], config_dir: Path | None
-) -> dict[str, Any]:
+) -> DatasetConfig:
     """Returns the data set to evaluate on.
 
     Raises:
         ValueError: an override is wrong, or the classes are not those the network knows.
     """
-    known: dict[str, Any] = trained.config["dataset"]
+    known = trained.config.dataset
     foreign = [text for text in overrides if text.split("=")[0].split(".")[0] != "dataset"]
     if foreign:
         raise ValueError(
@@ -64,19 +64,19 @@ def dataset_config(
         unknown = changed.keys() - {"root"}
         if unknown:
             raise ValueError(f"dataset.{unknown.pop()}: give dataset=NAME with it")
-        return known | changed
-    dataset: dict[str, Any] = compose_config(overrides, config_dir)["dataset"]
-    if dataset["classes"] != known["classes"]:
+        return replace(known, root=changed.get("root", known.root))
+    dataset = compose_config(overrides, config_dir).dataset
+    if dataset.classes != known.classes:
         raise ValueError(
-            f"dataset {dataset['name']} has the classes {', '.join(dataset['classes'])}, but the "
-            f"network was trained for {', '.join(known['classes'])}"
+            f"dataset {dataset.name} has the classes {', '.join(dataset.classes)}, but the "
+            f"network was trained for {', '.join(known.classes)}"
         )
     return dataset
 
 
-def evaluate_elsewhere(run: Path, trained: Trained, config: dict[str, Any], split: str) -> Path:
+def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) -> Path:
     """Evaluates, writes evidence and predictions, prints the scores; returns the folder."""
-    name = f"{config['dataset']['name']}-{split}-{fingerprint(config)}".lower()
+    name = f"{config.dataset.name}-{split}-{fingerprint(config)}".lower()
     out = run / "elsewhere" / name
     pictures = out / "predictions" / records.evaluation_name(split, trained.iteration)
     pictures.mkdir(parents=True, exist_ok=True)
@@ -89,13 +89,13 @@ def evaluate_elsewhere(run: Path, trained: Trained, config: dict[str, Any], spli
         monitor=Monitor(out),
         pictures=pictures,
     )
-    records.write_json(out / "config.json", {"version": records.VERSION, "config": config})
+    write_config(out, config)
     summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
     records.write_evaluation(out, summary, evidence)
     matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
     scores = ", ".join(f"{key} {100 * region_score(matrix, key):.1f}" for key in REGION_SCORES)
     print(
-        f"{config['arch']['name']}, iteration {trained.iteration}, {config['dataset']['name']} "
+        f"{config.arch['name']}, iteration {trained.iteration}, {config.dataset.name} "
         f"{split}, {len(data.names)} images: {scores} (percent)"
     )
     return out

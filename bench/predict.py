@@ -42,9 +42,7 @@ def main() -> None:
         progress = tqdm(paths, desc="predicting", ncols=100, disable=None)
         for path, image, logits in predicted(trained, progress):
             write(arguments.out / path.stem, image, logits, trained, arguments.probs)
-    print(
-        f"{len(paths)} predictions of {trained.config['arch']['name']} written to {arguments.out}"
-    )
+    print(f"{len(paths)} predictions of {trained.config.arch['name']} written to {arguments.out}")
 
 
 def image_paths(place: Path) -> list[Path]:
@@ -70,20 +68,20 @@ def image_paths(place: Path) -> list[Path]:
 @torch.inference_mode()
 def predicted(trained: Trained, paths: Iterable[Path]) -> Iterator[tuple[Path, UInt8Array, Tensor]]:
     """Yields (path, image (H, W, 3), logits (K, H, W) at the image's size) of each image."""
-    protocol = trained.config["protocol"]
-    height, width = protocol["image_size"]
+    protocol = trained.config.protocol
+    height, width = protocol.image_size
     for path in paths:
         image = read_image(path)
         resized = torch.from_numpy(resize_image(image, height, width).copy()).permute(2, 0, 1)
         images = network_input(resized[None], protocol, trained.device)
-        with autocast(trained.device, protocol["precision"]):
+        with autocast(trained.device, protocol.precision):
             logits = trained.network(images).float()
         yield path, image, resized_logits(logits[0], image.shape[:2])
 
 
 def write(stem: Path, image: UInt8Array, logits: Tensor, trained: Trained, probs: bool) -> None:
     """Writes the label map, the overlay and, if asked for, the probabilities of an image."""
-    colours = trained.config["dataset"]["colours"]
+    colours = trained.config.dataset.colours
     label = logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()
     write_label(stem.with_name(f"{stem.name}.png"), label, colours)
     painted = np.array(colours, np.uint8)[label]

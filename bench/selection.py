@@ -1,26 +1,26 @@
 """Which iteration of a recorded run is its best, and which its weights are from; without torch."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench import records
+from bench.config import Config, read_config
 from bench.metrics.regions import region_score
 
 
-def validations(folder: Path, config: dict[str, Any]) -> list[tuple[int, float]]:
+def validations(folder: Path, config: Config) -> list[tuple[int, float]]:
     """Lists (iteration, score) of the recorded validations."""
-    validation = config["protocol"]["validation"]
-    if validation["every"] is None:
+    validation = config.protocol.validation
+    if validation.every is None:
         return []
     return [
-        (e["iteration"], region_score(np.array(e["confusion"]), validation["criterion"]))
-        for e in records.read_evaluations(folder, validation["split"])
+        (e["iteration"], region_score(np.array(e["confusion"]), validation.criterion))
+        for e in records.read_evaluations(folder, validation.split)
     ]
 
 
-def best_iteration(folder: Path, config: dict[str, Any]) -> int | None:
+def best_iteration(folder: Path, config: Config) -> int | None:
     """Returns the iteration with the highest validation score (the first, if several have it)."""
     ranked = validations(folder, config)
     return max(ranked, key=lambda pair: (pair[1], -pair[0]))[0] if ranked else None
@@ -32,7 +32,7 @@ def selected_iteration(folder: Path) -> int:
     Raises:
         ValueError: the folder is no run, or the run has not been evaluated yet.
     """
-    config = records.read_json(folder / "config.json")["config"]
+    config = read_config(folder)
     best = best_iteration(folder, config)
     if best is not None:
         return best

@@ -9,9 +9,8 @@ import pytest
 import torch
 from tiny_run import TINY
 
-from bench import records
 from bench.command_line import compose_config
-from bench.config import fingerprint
+from bench.config import Config, write_config
 from bench.run.monitor import Monitor
 
 
@@ -48,7 +47,7 @@ def _plain_torch() -> Iterator[None]:
 
 
 @pytest.fixture
-def tiny_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def tiny_config(tmp_path: Path) -> Callable[..., Config]:
     """Composes the configuration of a tiny run, with further overrides."""
 
     def compose(*overrides: str) -> dict[str, Any]:
@@ -58,14 +57,13 @@ def tiny_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Callable[[dict[str, Any]], tuple[Path, Monitor]]:
+def prepared(tmp_path: Path) -> Callable[[Config], tuple[Path, Monitor]]:
     """Prepares a run's folder as the launcher does, to run it in this process."""
 
-    def prepare(config: dict[str, Any], name: str = "run") -> tuple[Path, Monitor]:
+    def prepare(config: Config, name: str = "run") -> tuple[Path, Monitor]:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
-        records.write_json(folder / "config.json", content)
+        write_config(folder, config)
         return folder, Monitor(folder)
 
     return prepare

@@ -1,17 +1,21 @@
 """The configuration: typos answered at once, meaning checked, identity positional."""
 
 import copy
+import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import records
 from bench.__main__ import options_first
 from bench.command_line import CONF, compose_config
-from bench.config import fingerprint, identity, run_folder
+from bench.config import Config, fingerprint, identity, read_config, run_folder
+from bench.typed import added, hashed, leaves, plain, typed
 
 
 def names(group: str) -> list[str]:
@@ -32,21 +36,21 @@ def test_every_protocol_composes_with_every_dataset(
     (tmp_path / "classes.yaml").write_text("classes: {a: [1, 2, 3], b: [4, 5, 6]}")
     root = f"dataset.root={tmp_path}"
     config = compose_config([f"protocol={protocol}", f"dataset={dataset}", root])
-    assert config["protocol"]["name"] == protocol
+    assert config.protocol.name == protocol
 
 
 @pytest.mark.parametrize("arch", names("arch"))
 def test_every_network_composes_and_has_a_name(arch: str) -> None:
-    assert compose_config([f"arch={arch}"])["arch"]["name"]
+    assert compose_config([f"arch={arch}"]).arch["name"]
 
 
 def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
     config = compose_config([])
-    protocol = config["protocol"]
-    assert (protocol["lr"], protocol["momentum"], protocol["weight_decay"]) == (1e-3, 0.9, 5e-4)
-    assert (protocol["batch_size"], protocol["image_size"]) == (5, [360, 480])
-    assert (config["milestones"], config["max_iterations"]) == ([40_000, 80_000], 140_000)
-    assert (config["arch"]["name"], config["dataset"]["name"]) == ("SegNet", "CamVid")
+    protocol = config.protocol
+    assert (protocol.lr, protocol.momentum, protocol.weight_decay) == (1e-3, 0.9, 5e-4)
+    assert (protocol.batch_size, protocol.image_size) == (5, [360, 480])
+    assert (config.milestones, config.max_iterations) == ([40_000, 80_000], 140_000)
+    assert (config.arch["name"], config.dataset.name) == ("SegNet", "CamVid")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,9 @@ def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
         ("arch=segnt", "segnt.*segnet_basic"),
         ("protocol.class_weights=median", r"class_weights is median; .* none, median_frequency"),
         ("device=gpu", "device is gpu; it must be auto, cpu, cuda or cuda:N"),
+        ("+protocol.optimiser=adamw", r"protocol\.optimiser: no such key; protocol has name, "),
+        ("+protocol.momentun=0.5", r"protocol\.momentun: no such key; .* protocol\.momentum\?"),
+        ("+seeds=3", r"seeds: no such key; did you mean seed\?"),
     ],
 )
 def test_a_wrong_value_names_key_value_and_remedy(override: str, message: str) -> None:
@@ -133,14 +140,17 @@ def test_cfg_job_prints_the_resolved_configuration() -> None:
     assert "${" not in answer.stdout
 
 
-def changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def changed(config: Config, key: str, value: Any) -> Config:
     twin = copy.deepcopy(config)
     *path, last = key.split(".")
-    node = twin
+    node: Any = twin
     for part in path:
-        node = node[part]
-    assert node[last] != value
-    node[last] = value
+        node = getattr(node, part)
+    if isinstance(node, dict):
+        node[last] = value
+    else:
+        assert getattr(node, last) != value
+        setattr(node, last, value)
     return twin
 
 
@@ -178,3 +188,46 @@ def test_equal_numbers_written_differently_are_one_protocol() -> None:
 def test_a_run_folder_is_readable_and_safe() -> None:
     config = compose_config(["runs=/r", "arch.name='A/B (c)'"])
     assert run_folder(config) == Path(f"/r/camvid-paper-a_b__c_-seed0-{identity(config)}")
+
+
+SHIPPED = sorted((Path(__file__).parent.parent / "reports" / "results").glob("*/*/config.json"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_shipped_records_keep_fingerprint_identity_and_content(path: Path) -> None:
+    """A key that is added to the schema must leave older records comparable."""
+    record = records.read_json(path)
+    config = read_config(path.parent)
+    assert fingerprint(config) == record["fingerprint"]
+    assert path.parent.name.endswith(identity(config))
+    written = leaves(json.loads(json.dumps(plain(config))))
+    assert {key: written[key] for key in leaves(record["config"])} == leaves(record["config"])
+
+
+@dataclass
+class Grown:
+    """A part of a schema that was given a key after records had been shipped."""
+
+    lr: float
+    clip: float | None = added(None)
+
+
+def test_a_later_key_is_hashed_only_where_it_is_not_neutral() -> None:
+    assert hashed(Grown(0.1)) == {"lr": 0.1}
+    assert hashed(Grown(0.1, clip=1.0)) == {"lr": 0.1, "clip": 1.0}
+    assert typed(Grown, {"lr": 1}) == Grown(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, r"^lr: no value given$"),
+        ({"lr": "fast"}, r"^lr is 'fast'; it must be a number$"),
+        ({"lr": True}, r"^lr is True; it must be a number$"),
+        ({"lr": 0.1, "clop": 1.0}, r"^clop: no such key; did you mean clip\?$"),
+        ([], r"^the configuration is \[\]; it must be a mapping$"),
+    ],
+)
+def test_plain_content_that_does_not_fit_is_one_sentence(content: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        typed(Grown, content)

@@ -27,14 +27,14 @@ def contestants(experiment: str) -> list[str]:
 def test_an_experiment_composes_for_each_contestant(experiment: str) -> None:
     for arch in contestants(experiment):
         config = compose_config([f"+experiment={experiment}", f"arch={arch}"])
-        assert config["max_iterations"] >= 1
+        assert config.max_iterations >= 1
 
 
 def test_table_1_has_its_eight_rows() -> None:
     with PUBLISHED.open() as file:
         rows = {line["row"] for line in csv.DictReader(file) if line["table"] == "1"}
     names = {
-        compose_config(["+experiment=table1", f"arch={arch}"])["arch"]["name"]
+        compose_config(["+experiment=table1", f"arch={arch}"]).arch["name"]
         for arch in contestants("table1")
     }
     assert names == rows
@@ -55,13 +55,13 @@ def test_networks_are_trained_as_long_as_in_the_paper(
         }
     for arch in contestants(experiment):
         config = compose_config([f"+experiment={experiment}", f"arch={arch}"])
-        assert config["max_iterations"] == float(printed[config["arch"]["name"]])
-        assert config["milestones"] == milestones
+        assert config.max_iterations == float(printed[config.arch["name"]])
+        assert config.milestones == milestones
 
 
 def test_a_users_own_limit_wins() -> None:
     config = compose_config(["+experiment=table3_camvid", "arch=fcn", "max_iterations=7"])
-    assert config["max_iterations"] == 7
+    assert config.max_iterations == 7
 
 
 def test_a_network_without_a_limit_of_its_own_must_be_given_one() -> None:
@@ -99,8 +99,8 @@ def test_an_experiment_is_the_sweep_that_the_paper_describes(
     assert len(jobs) == count
     for job in jobs:
         assert job.config is not None
-        assert job.config["milestones"] == milestones
-        assert {key: job.config["protocol"][key] for key in protocol} == protocol
+        assert job.config.milestones == milestones
+        assert {key: getattr(job.config.protocol, key) for key in protocol} == protocol
 
 
 def test_table_1_has_both_weightings_selects_by_validation_and_leaves_generic_decoders_out() -> (
@@ -108,10 +108,10 @@ def test_table_1_has_both_weightings_selects_by_validation_and_leaves_generic_de
 ):
     jobs = planned("+experiment=table1")
     configs = [job.config for job in jobs if job.config is not None]
-    assert {c["protocol"]["class_weights"] for c in configs} == {"median_frequency", "none"}
-    assert {c["max_iterations"] for c in configs} == {10_000}
-    validation = configs[0]["protocol"]["validation"]
-    assert (validation["every"], validation["criterion"]) == (1000, "G")
+    assert {c.protocol.class_weights for c in configs} == {"median_frequency", "none"}
+    assert {c.max_iterations for c in configs} == {10_000}
+    validation = configs[0].protocol.validation
+    assert (validation.every, validation.criterion) == (1000, "G")
     generic = {"replication", "fixed_indices", "no_pooling"}
     assert not generic & {job.overrides["arch"] for job in jobs}
     assert len(planned("+experiment=table1", "arch=replication,fixed_indices,no_pooling")) == 6
@@ -119,7 +119,7 @@ def test_table_1_has_both_weightings_selects_by_validation_and_leaves_generic_de
 
 def test_learning_rates_are_swept_for_each_network() -> None:
     rates = [
-        (job.overrides["arch"], job.config["protocol"]["lr"])
+        (job.overrides["arch"], job.config.protocol.lr)
         for job in planned("+experiment=learning_rate")
         if job.config is not None
     ]
@@ -136,5 +136,5 @@ def test_an_experiment_is_narrowed_from_the_command_line(experiment: str) -> Non
     assert len(jobs) == 3
     for seed, job in enumerate(jobs):
         assert job.config is not None
-        assert (job.config["arch"]["name"], job.config["seed"]) == ("SegNet", seed)
-        assert (job.config["max_iterations"], job.config["protocol"]["lr"]) == (7, 0.5)
+        assert (job.config.arch["name"], job.config.seed) == ("SegNet", seed)
+        assert (job.config.max_iterations, job.config.protocol.lr) == (7, 0.5)

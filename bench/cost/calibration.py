@@ -6,12 +6,12 @@ are measured in turn with the networks, so that what disturbs the one disturbs t
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.config import Config
 from bench.run.device import has_fast_bf16
 
 REPEATS = 3  # within a sample
@@ -21,11 +21,11 @@ LONG_SECONDS = 0.3  # what takes longer once is not repeated
 class Calibration:
     """The known pieces of work, prepared on a device in a run's precision and memory format."""
 
-    def __init__(self, config: dict[str, Any], device: torch.device) -> None:
+    def __init__(self, config: Config, device: torch.device) -> None:
         """Allocates the operands."""
-        protocol = config["protocol"]
+        protocol = config.protocol
         cuda = device.type == "cuda"
-        kind = torch.bfloat16 if protocol["precision"] == "bf16" else torch.float32
+        kind = torch.bfloat16 if protocol.precision == "bf16" else torch.float32
         # A CPU that emulates bfloat16 takes half a minute for what others do in a quarter second.
         emulated = kind == torch.bfloat16 and not cuda and not has_fast_bf16()
         side = 8192 if cuda else 256 if emulated else 1536
@@ -34,7 +34,7 @@ class Calibration:
         # SegNet-Basic's decoder convolution at 180x240; enough images to fill the device.
         self.images = torch.randn(32 if cuda else 1, 64, height, width, device=device, dtype=kind)
         self.kernel = torch.randn(64, 64, 7, 7, device=device, dtype=kind)
-        if protocol["channels_last"]:
+        if protocol.channels_last:
             self.images = self.images.contiguous(memory_format=torch.channels_last)
         self.matrix = torch.randn(side, side, device=device, dtype=kind)
         self.source = torch.zeros(2**26 if cuda else 2**25, device=device)  # 256, 128 MiB

@@ -8,39 +8,41 @@ imports no torch.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench import records
+from bench.config import Config
 from bench.cost.measurement import MEASURED, Contestant, new_contestant
 from bench.cost.measuring_process import MeasurementError, MeasuringProcess
 from bench.cost.turns import time_in_turns
+from bench.typed import plain
 
 # Estimates leave out what libraries take; contestants that need more than the free memory divided
 # by this are not kept alive together.
 MEMORY_MARGIN = 1.3
 
 
-def measure(configs: Sequence[dict[str, Any]]) -> list[Path]:
+def measure(configs: Sequence[Config]) -> list[Path]:
     """Measures resolved configurations with `cost.measure`, and returns the paths of their records.
 
     A record that is there, of the same sources and machine, is kept unless `rerun` is set.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Config]] = {}
     for config in configs:
-        if config["dry_run"]:
-            print(f"would measure {config['arch']['name']}")
+        if config.dry_run:
+            print(f"would measure {config.arch['name']}")
             continue
-        shared = {key: config[key] for key in ("protocol", "cost", "device", "threads", "runs")}
-        shared["classes"] = len(config["dataset"]["classes"])
+        content = plain(config)
+        shared = {key: content[key] for key in ("protocol", "cost", "device", "threads", "runs")}
+        shared["classes"] = len(config.dataset.classes)
         groups.setdefault(json.dumps(shared, sort_keys=True), []).append(config)
     return [path for group in groups.values() for path in _measure_group(group)]
 
 
-def _measure_group(configs: Sequence[dict[str, Any]]) -> list[Path]:
+def _measure_group(configs: Sequence[Config]) -> list[Path]:
     contestants = [_describe(config) for config in configs]
     due = []
     for contestant in contestants:
-        if contestant.was_measured() and not contestant.config["rerun"]:
+        if contestant.was_measured() and not contestant.config.rerun:
             print(f"{contestant.name}: measured before; rerun=true measures again", flush=True)
         else:
             due.append(contestant)
@@ -56,7 +58,7 @@ def _measure_group(configs: Sequence[dict[str, Any]]) -> list[Path]:
     return [contestant.path for contestant in contestants]
 
 
-def _describe(config: dict[str, Any]) -> Contestant:
+def _describe(config: Config) -> Contestant:
     """Learns from a first process what needs no measuring, and whether the network works at all."""
     contestant = new_contestant(config)
     print(f"{contestant.name}: parameters, work, storage", flush=True)
@@ -76,7 +78,7 @@ def _describe(config: dict[str, Any]) -> Contestant:
 def _measure_memory(contestant: Contestant) -> None:
     """Measures training and inference memory, each in a fresh process."""
     for mode in ("training", "inference"):
-        batch = contestant.config["cost"][f"{mode}_batch"]
+        batch = getattr(contestant.config.cost, f"{mode}_batch")
         if batch is None:
             continue
         print(f"{contestant.name}: {mode} memory, batch {batch}", flush=True)

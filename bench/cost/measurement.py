@@ -26,7 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
+from bench.config import Config
 from bench.cost.measuring_process import MeasurementError
+from bench.typed import plain
 
 MEASURED = "measured"
 # What makes two measurements the same measurement.
@@ -41,7 +43,7 @@ CIRCUMSTANCES = ("torch", "device", "threads", "sources", "host")
 class Contestant:
     """One network in one setting, with what has been measured so far."""
 
-    config: dict[str, Any]
+    config: Config
     record: dict[str, Any]
     log: Path
     estimates: dict[str, int | None] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class Contestant:
     @property
     def name(self) -> str:
         """The network's name."""
-        return str(self.config["arch"]["name"])
+        return str(self.config.arch["name"])
 
     @property
     def path(self) -> Path:
@@ -88,9 +90,9 @@ class Contestant:
         print(f"{self.name}: {part} {error.state}: {error.reason}", flush=True)
 
 
-def new_contestant(config: dict[str, Any]) -> Contestant:
+def new_contestant(config: Config) -> Contestant:
     """Starts a record in RUNS/cost; what is not known is null in it."""
-    folder = Path(config["runs"]).absolute() / "cost"
+    folder = Path(config.runs).absolute() / "cost"
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "version": records.VERSION,
@@ -98,14 +100,14 @@ def new_contestant(config: dict[str, Any]) -> Contestant:
         "state": MEASURED,
         "reason": None,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "arch": config["arch"],
-        "num_classes": len(config["dataset"]["classes"]),
-        "image_size": config["protocol"]["image_size"],
-        "precision": config["protocol"]["precision"],
-        "device": config["device"],
-        "protocol": config["protocol"],
-        "cost": config["cost"],
-        "command": config["command"],
+        "arch": config.arch,
+        "num_classes": len(config.dataset.classes),
+        "image_size": config.protocol.image_size,
+        "precision": config.protocol.precision,
+        "device": config.device,
+        "protocol": plain(config.protocol),
+        "cost": plain(config.cost),
+        "command": config.command,
         "environment": None,
         "arithmetic": None,
         "work": None,

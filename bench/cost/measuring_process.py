@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import Any
 
 from bench import records
+from bench.config import Config
 from bench.launch.processes import MALLOC, WAITING
+from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
 LAST_WORDS = 2000  # characters at the end of a log in which the reason is looked for
@@ -28,7 +30,7 @@ class MeasurementError(Exception):
 class MeasuringProcess:
     """A fresh process for one contestant, ended when the `with` block is left."""
 
-    def __init__(self, config: dict[str, Any], log: Path, *, timing: bool) -> None:
+    def __init__(self, config: Config, log: Path, *, timing: bool) -> None:
         """Starts it.
 
         Args:
@@ -50,7 +52,7 @@ class MeasuringProcess:
                 env={**WAITING, **allocator, **os.environ, "PYTHONPATH": paths},
             )
         self._log = log
-        self._send(config)
+        self._send(plain(config))
 
     def ask(self, task: str, **arguments: Any) -> dict[str, Any]:
         """Has a task of bench/cost/worker.py done and returns its answer.

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.config import Config
 from bench.cost.nvml import Card, match_process
 from bench.cost.shapes import shapes_only
 from bench.cost.workload import Workload
@@ -106,7 +107,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 def estimate_peak(
     network: nn.Module,
-    config: dict[str, Any],
+    config: Config,
     batch: int,
     *,
     training: bool,

@@ -1,7 +1,6 @@
 """The schema of `cost`: what is measured of a network, and how long. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
@@ -18,15 +17,16 @@ class CostConfig:
     inference_batch: int | None = 1  # of inference memory; null: not measured
 
 
-def check_cost(cost: dict[str, Any]) -> None:
+def check_cost(cost: CostConfig) -> None:
     """Rejects values whose type is right and whose meaning is not.
 
     Raises:
         ValueError: naming the key, its value and the remedy.
     """
     for key in ("batch_size", "samples", "training_batch", "inference_batch"):
-        if cost[key] is not None and cost[key] < 1:
-            raise ValueError(f"cost.{key} is {cost[key]}; it must be 1 or more")
+        value = getattr(cost, key)
+        if value is not None and value < 1:
+            raise ValueError(f"cost.{key} is {value}; it must be 1 or more")
     for key in ("tolerance", "seconds"):
-        if cost[key] <= 0:
-            raise ValueError(f"cost.{key} is {cost[key]}; it must be above 0")
+        if getattr(cost, key) <= 0:
+            raise ValueError(f"cost.{key} is {getattr(cost, key)}; it must be above 0")

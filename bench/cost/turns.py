@@ -77,7 +77,7 @@ class Timing:
 
     def __init__(self, contestant: Contestant, process: MeasuringProcess, *, alone: bool) -> None:
         self.contestant, self.process, self.alone = contestant, process, alone
-        self.cost = contestant.config["cost"]
+        self.cost = contestant.config.cost
         self.active = True
         self.crowded = False  # ran out of memory in company
         self.samples: list[Sample] = []
@@ -89,7 +89,7 @@ class Timing:
 
     def warm_up(self) -> None:
         """Has the network built and warmed up."""
-        print(f"{self.contestant.name}: time, batch {self.cost['batch_size']}", flush=True)
+        print(f"{self.contestant.name}: time, batch {self.cost.batch_size}", flush=True)
         if self._ask("environment"):
             self.seconds = 0.0  # importing torch is none of the network's time
             self.warm = self._ask("warm_up") or {}
@@ -98,7 +98,7 @@ class Timing:
         """Takes some samples, and decides whether they are enough."""
         typical = self.warm["step_ms"][-1]
         # Turns grow with what is there already: many samples need no more rounds than few.
-        at_most = math.ceil(max(self.cost["samples"], len(self.samples)) / ROUNDS)
+        at_most = math.ceil(max(self.cost.samples, len(self.samples)) / ROUNDS)
         answer = self._ask("turn", typical_ms=typical, at_most=at_most)
         if answer is None:
             return
@@ -119,17 +119,17 @@ class Timing:
 
     def _verdict(self) -> str:
         """Returns why to stop, or nothing."""
-        if len(self.samples) >= self.cost["samples"]:
+        if len(self.samples) >= self.cost.samples:
             clock = main_clock(self.samples[0])
             times = ([s[clock][key] for s in self.samples] for key in self._reported())
-            if all(uncertainty(values) <= self.cost["tolerance"] for values in times):
+            if all(uncertainty(values) <= self.cost.tolerance for values in times):
                 return "steady"
         taken = len(self.samples) + len(self.dropped)
-        return "timeout" if taken >= FEWEST and self.seconds > self.cost["seconds"] else ""
+        return "timeout" if taken >= FEWEST and self.seconds > self.cost.seconds else ""
 
     def _reported(self) -> tuple[str, ...]:
         """The times that must be known; the optimiser's is a small part of the step's."""
-        return ("forward_ms", "backward_ms", "step_ms") if self.cost["backward"] else ("step_ms",)
+        return ("forward_ms", "backward_ms", "step_ms") if self.cost.backward else ("step_ms",)
 
     def _summary(self) -> dict[str, Any] | None:
         if not self.samples and not self.dropped:
@@ -140,8 +140,8 @@ class Timing:
         }
         main = main_clock(by_clock)
         return {
-            "batch": self.cost["batch_size"],
-            "mode": "training" if self.cost["backward"] else "inference",
+            "batch": self.cost.batch_size,
+            "mode": "training" if self.cost.backward else "inference",
             "batch_norm": "evaluation mode",
             "clock": main,
             **by_clock[main],
@@ -163,7 +163,7 @@ class Timing:
             self.active = False
             self.crowded = error.state == records.OUT_OF_MEMORY and not self.alone
             if not self.crowded:
-                self.contestant.fail(error, f"time, batch {self.cost['batch_size']}")
+                self.contestant.fail(error, f"time, batch {self.cost.batch_size}")
             return None
         finally:
             self.seconds += time.monotonic() - start

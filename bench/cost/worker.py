@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from bench import records
+from bench.config import Config
 from bench.cost.calibration import Calibration
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
 from bench.cost.nvml import Card, cuda_card
@@ -30,6 +31,7 @@ from bench.run.__main__ import end_with_parent
 from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
 from bench.run.network import build_network, check_logits, placed
+from bench.typed import typed
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
 # What is said by the CPU's allocator, which has no exception of its own, and by CUDA and its
@@ -40,19 +42,19 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 class Child:
     """One contestant; the methods that end in _task answer the parent's tasks."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config, self.cost = config, config["cost"]
+    def __init__(self, config: Config) -> None:
+        self.config, self.cost = config, config.cost
 
     @cached_property
     def device(self) -> torch.device:
         """The device, set up as for a run; this puts something on it."""
-        torch.backends.cudnn.benchmark = not self.config["protocol"]["deterministic"]
+        torch.backends.cudnn.benchmark = not self.config.protocol.deterministic
         return prepare_device(self.config)
 
     @cached_property
     def card(self) -> tuple[Card | None, str | None]:
         """The GPU as its driver sees it, or None and why; this puts nothing on it."""
-        return cuda_card(self.config["device"])
+        return cuda_card(self.config.device)
 
     @cached_property
     def work(self) -> Workload:
@@ -60,8 +62,8 @@ class Child:
         return Workload.make(
             self._network(),
             self.config,
-            self.cost["batch_size"],
-            training=self.cost["backward"],
+            self.cost.batch_size,
+            training=self.cost.backward,
             frozen_statistics=True,
         )
 
@@ -79,7 +81,7 @@ class Child:
         """Says what can be known of a network without running it."""
         network, cost = build_network(self.config), self.cost
         self._check_logits(network)
-        size = self.config["protocol"]["image_size"]
+        size = self.config.protocol.image_size
         retained = retained_bytes(network, size)
         return {
             "work": {**count_work(network, size), "file_bytes": file_bytes(network)},
@@ -89,17 +91,17 @@ class Child:
             },
             "estimates": {
                 "time": self._estimate(
-                    network, cost["batch_size"], training=cost["backward"], frozen_statistics=True
+                    network, cost.batch_size, training=cost.backward, frozen_statistics=True
                 ),
-                "training": self._estimate(network, cost["training_batch"], training=True),
-                "inference": self._estimate(network, cost["inference_batch"], training=False),
+                "training": self._estimate(network, cost.training_batch, training=True),
+                "inference": self._estimate(network, cost.inference_batch, training=False),
             },
             "free_bytes": free_bytes(self.device),
         }
 
     def warm_up_task(self) -> dict[str, Any]:
         """Puts the network on the device and iterates until it is warm."""
-        return warm_up(self.work, self.cost["seconds"])
+        return warm_up(self.work, self.cost.seconds)
 
     def turn_task(self, typical_ms: float, at_most: int) -> dict[str, Any]:
         """Takes samples for about a second; says how the card was meanwhile."""
@@ -162,19 +164,19 @@ class Child:
             return None
 
     def _network(self) -> nn.Module:
-        network = placed(build_network(self.config), self.config["protocol"], self.device)
-        if self.config["protocol"]["compile"]:
+        network = placed(build_network(self.config), self.config.protocol, self.device)
+        if self.config.protocol.compile:
             network.compile()
         return network
 
     def _arithmetic(self) -> dict[str, Any]:
         """States the switches that change a time."""
-        protocol = self.config["protocol"]
+        protocol = self.config.protocol
         return {
-            "precision": protocol["precision"],
-            "channels_last": protocol["channels_last"],
-            "compile": protocol["compile"],
-            "deterministic": protocol["deterministic"],
+            "precision": protocol.precision,
+            "channels_last": protocol.channels_last,
+            "compile": protocol.compile,
+            "deterministic": protocol.deterministic,
             "tf32": torch.backends.cudnn.allow_tf32 and self.device.type == "cuda",
             "cudnn_benchmark": torch.backends.cudnn.benchmark and self.device.type == "cuda",
         }
@@ -182,7 +184,7 @@ class Child:
 
 def serve(requests: TextIO, replies: TextIO) -> None:
     """Answers tasks until there are no more."""
-    child = Child(json.loads(requests.readline()))
+    child = Child(typed(Config, json.loads(requests.readline())))
     for line in requests:
         replies.write(json.dumps(answer(child, **json.loads(line))) + "\n")
         replies.flush()

@@ -5,12 +5,13 @@ all its arithmetic and the weights stay put, so that every iteration is the same
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.config import Config, ProtocolConfig
 from bench.run.training import autocast, batch_loss, make_optimiser
 from bench.seeds import derive_seed
 
@@ -22,7 +23,7 @@ class Workload:
     """A network with a batch, in training (three phases) or in inference (the first alone)."""
 
     network: nn.Module
-    config: dict[str, Any]
+    config: Config
     images: Tensor  # (N, 3, H, W)
     labels: Tensor  # uint8 (N, H, W)
     optimiser: torch.optim.Optimizer | None  # None: inference
@@ -31,7 +32,7 @@ class Workload:
     def make(
         cls,
         network: nn.Module,
-        config: dict[str, Any],
+        config: Config,
         batch: int,
         *,
         training: bool,
@@ -47,20 +48,20 @@ class Workload:
             frozen_statistics: leave batch norm in evaluation mode while training, as Table 6's
                 batch of 1 needs: on DeconvNet's 1x1 map a batch of 1 has no statistics.
         """
-        image_size = config["protocol"]["image_size"]
+        image_size = config.protocol.image_size
         device = next(network.parameters(), torch.empty(0)).device
-        torch.manual_seed(derive_seed(config["seed"], "cost"))
+        torch.manual_seed(derive_seed(config.seed, "cost"))
         images = torch.randn(batch, 3, *image_size, device=device)
-        if config["protocol"]["channels_last"]:
+        if config.protocol.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        classes = len(config["dataset"]["classes"])
+        classes = len(config.dataset.classes)
         labels = torch.randint(classes, (batch, *image_size), dtype=torch.uint8, device=device)
         network.train(training)
         if frozen_statistics:
             for layer in network.modules():
                 if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                     layer.eval()
-        optimiser = _optimiser(network, config["protocol"]) if training else None
+        optimiser = _optimiser(network, config.protocol) if training else None
         return cls(network, config, images, labels, optimiser)
 
     @property
@@ -83,7 +84,7 @@ class Workload:
         The forward pass is the network alone. The backward pass begins with the loss, and the
         optimiser's phase includes dropping the gradients.
         """
-        precision = self.config["protocol"]["precision"]
+        precision = self.config.protocol.precision
         mark()
         with (
             torch.set_grad_enabled(self.optimiser is not None),
@@ -93,7 +94,7 @@ class Workload:
         mark()
         if self.optimiser is None:
             return
-        void = self.config["dataset"]["void"]
+        void = self.config.dataset.void
         loss = batch_loss(logits, self.labels, None, void, "labelled_pixels")
         loss.backward()  # type: ignore[no-untyped-call]
         mark()
@@ -102,9 +103,9 @@ class Workload:
         mark()
 
 
-def _optimiser(network: nn.Module, protocol: dict[str, Any]) -> torch.optim.Optimizer:
+def _optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.Optimizer:
     """Makes an optimiser that has its momentum already, as it has from the second update on."""
-    optimiser = make_optimiser(network, {**protocol, "lr": 0.0})
+    optimiser = make_optimiser(network, replace(protocol, lr=0.0))
     for group in optimiser.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)

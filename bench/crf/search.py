@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bench.crf.lattice import appearance_lattice, smoothness_lattice
 from bench.crf.mean_field import mean_field
 from bench.data.images import UInt8Array
+from bench.data.schema import DatasetConfig
 from bench.metrics.regions import confusion_matrix, region_score
 from bench.run.monitor import Monitor
 
@@ -97,9 +98,9 @@ class Task:
 class Search:
     """A grid search whose results so far are in a file."""
 
-    def __init__(self, path: Path, examples: list[Example], fixed: Fixed, dataset: dict[str, Any]):
+    def __init__(self, path: Path, examples: list[Example], fixed: Fixed, dataset: DatasetConfig):
         self.path, self.examples, self.fixed = path, examples, fixed
-        self.num_classes, self.void = len(dataset["classes"]), dataset["void"]
+        self.num_classes, self.void = len(dataset.classes), dataset.void
         self._known: dict[tuple[str, Appearance], NDArray[np.int64]] = {}
         lines = path.read_text().split("\n") if path.exists() else []
         for line in lines:

@@ -45,7 +45,7 @@ def postprocess(training: Training, splits: dict[str, Split]) -> list[str]:
     Raises:
         ValueError: the configuration asks for an unknown one.
     """
-    settings = training.config["postprocess"]
+    settings = training.config.postprocess
     if settings["name"] == "none":
         return []
     if settings["name"] != "dense_crf":
@@ -81,7 +81,7 @@ class _DenseCrf:
         chosen = self._search_images()
         names = [training.split.names[index] for index in chosen]
         search = self._search(chosen, names)
-        ranges = training.config["postprocess"]["search"]
+        ranges = training.config.postprocess["search"]
         best = search.run(ranges, self.pool, training.monitor)
         shown = ", ".join(f"{name} {value:g}" for name, value in best._asdict().items())
         training.monitor.notice(f"dense CRF: {shown}, by mIoU on {len(names)} training images")
@@ -94,7 +94,7 @@ class _DenseCrf:
         name = records.evaluation_name(split.name, self.iteration, VARIANT)
         pictures = folder / "predictions" / name
         pictures.mkdir(parents=True, exist_ok=True)
-        dataset = self.training.config["dataset"]
+        dataset = self.training.config.dataset
         evidence = collect_evidence(self._refined(split, best), split, dataset, pictures)
         summary = {
             "split": split.name,
@@ -107,14 +107,14 @@ class _DenseCrf:
             "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
         }
         records.write_evaluation(folder, summary | found, evidence)
-        arch = self.training.config["arch"]["name"]
+        arch = self.training.config.arch["name"]
         matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
         scores = ", ".join(f"{key} {region_score(matrix, key):.3f}" for key in REGION_SCORES)
         self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
 
     def _search_images(self) -> NDArray[np.int64]:
         """Chooses the training images that the search looks at, the same for every contestant."""
-        count = self.training.config["postprocess"]["search"]["images"]
+        count = self.training.config.postprocess["search"]["images"]
         rng = np.random.default_rng(derive_seed(0, "crf_search"))
         return np.sort(rng.permutation(len(self.training.split.names))[:count])
 
@@ -123,18 +123,18 @@ class _DenseCrf:
         config = self.training.config
         folder = self.training.folder / "dense_crf"
         folder.mkdir(exist_ok=True)
-        described = json.dumps([config["postprocess"]["fixed"], names])
+        described = json.dumps([config.postprocess["fixed"], names])
         digest = hashlib.sha256(described.encode()).hexdigest()[:8]
         path = folder / f"search-{self.iteration:07d}-{digest}.jsonl"
         examples = [example for _, example in self._examples(self.training.split, chosen)]
-        return Search(path, examples, self.fixed, config["dataset"])
+        return Search(path, examples, self.fixed, config.dataset)
 
     def _examples(
         self, split: Split, only: NDArray[np.int64] | None = None
     ) -> Iterator[tuple[int, Example]]:
         """Yields each image with the network's probabilities, both at the size of the truth."""
         config, training = self.training.config, self.training
-        images = {pair.name: pair.image for pair in pairs_of(config["dataset"], split.name)}
+        images = {pair.name: pair.image for pair in pairs_of(config.dataset, split.name)}
         for index, scores in full_size_logits(
             self.network, split, config, training.device, training.monitor, only=only
         ):

@@ -81,7 +81,7 @@ def _prepare(options: argparse.Namespace) -> int:
     size = f"protocol.image_size=[{height},{width}]"
     root = f"dataset.root={options.root}"
     config = compose_config([f"dataset={options.name}", root, size, *options.overrides])
-    pairs = {split: pairs_of(config["dataset"], split) for split in options.splits}
+    pairs = {split: pairs_of(config.dataset, split) for split in options.splits}
     count = prepare(config, pairs, options.out, options.threads)
     total = sum(map(len, pairs.values()))
     print(

@@ -18,9 +18,11 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from bench.config import Config
 from bench.data.ahead import ahead
 from bench.data.pairs import Pair
 from bench.data.schema import NOT_IN_FINGERPRINT
+from bench.typed import hashed
 
 log = logging.getLogger("bench")
 
@@ -28,7 +30,7 @@ WORTH_BYTES = 32e6  # smaller splits are decoded in less time than their files a
 UNUSED_DAYS = 30  # files not used for so long are removed when a new one is written
 
 
-def path_of(config: dict[str, Any], pairs: list[Pair], *, whole: bool) -> Path | None:
+def path_of(config: Config, pairs: list[Pair], *, whole: bool) -> Path | None:
     """Returns where a split's decoded form belongs; None if it is not kept.
 
     Args:
@@ -36,21 +38,21 @@ def path_of(config: dict[str, Any], pairs: list[Pair], *, whole: bool) -> Path |
         pairs: of the split.
         whole: with the pictures, or only what is known of them.
     """
-    dataset, (height, width) = config["dataset"], config["protocol"]["image_size"]
+    dataset, (height, width) = config.dataset, config.protocol.image_size
     painted = not all(pair.files for pair in pairs)
-    if dataset["cache"] is None or painted or 4 * len(pairs) * height * width < WORTH_BYTES:
+    if dataset.cache is None or painted or 4 * len(pairs) * height * width < WORTH_BYTES:
         return None
     files = sorted({file for pair in pairs for file in pair.files})
     digests = dict(zip(files, ahead(_file_digest, files), strict=True))
     content = {
-        "code": _code_digest(dataset["reader"]["_target_"]),
-        "dataset": {k: v for k, v in dataset.items() if k not in NOT_IN_FINGERPRINT},
+        "code": _code_digest(dataset.reader["_target_"]),
+        "dataset": {k: v for k, v in hashed(dataset).items() if k not in NOT_IN_FINGERPRINT},
         "size": [height, width],
         "whole": whole,
         "pairs": [[pair.name, *(digests[file] for file in pair.files)] for pair in pairs],
     }
     key = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
-    return Path(dataset["cache"]).expanduser() / f"{key}.npz"
+    return Path(dataset.cache).expanduser() / f"{key}.npz"
 
 
 def load(path: Path | None) -> dict[str, NDArray[Any]] | None:

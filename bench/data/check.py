@@ -9,19 +9,20 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from bench.config import Config
 from bench.data.ahead import ahead
 from bench.data.class_weights import class_weights, pixel_counts
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array, resize_image, resize_label, write_png
 from bench.data.pairs import Pair
 from bench.data.prepare import is_complete, wrong_files
+from bench.data.schema import DatasetConfig
 from bench.data.splits import pairs_of
 
 SHOWN = 10  # of each kind of problem
@@ -39,7 +40,7 @@ class _Known:
     digest: str
 
 
-def inspect(config: dict[str, Any], splits: list[str], sheet: Path) -> list[str]:
+def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
     """Prints what is in the splits, writes the contact sheet, and returns what is wrong.
 
     Args:
@@ -47,7 +48,7 @@ def inspect(config: dict[str, Any], splits: list[str], sheet: Path) -> list[str]
         splits: their names.
         sheet: the PNG to write.
     """
-    dataset, problems = config["dataset"], []
+    dataset, problems = config.dataset, []
     known: dict[str, list[_Known]] = {}
     for split in splits:
         try:
@@ -62,8 +63,8 @@ def inspect(config: dict[str, Any], splits: list[str], sheet: Path) -> list[str]
             _write_sheet(config, pairs, sheet)
             print(f"{split}: contact sheet written to {sheet}")
     problems += _shared(known)
-    if dataset["root"] is not None and is_complete(Path(dataset["root"])):
-        wrong = [f"{name}: its checksum is wrong" for name in wrong_files(Path(dataset["root"]))]
+    if dataset.root is not None and is_complete(Path(dataset.root)):
+        wrong = [f"{name}: its checksum is wrong" for name in wrong_files(Path(dataset.root))]
         problems += _some(wrong, "files have a wrong checksum")
     _print_classes(known, dataset)
     for problem in problems:
@@ -122,7 +123,7 @@ def _print_split(split: str, known: list[_Known]) -> None:
     print(f"{split}: {len(known)} sound pairs, {shown}{rest}")
 
 
-def _print_classes(known: dict[str, list[_Known]], dataset: dict[str, Any]) -> None:
+def _print_classes(known: dict[str, list[_Known]], dataset: DatasetConfig) -> None:
     """Prints the share of each class in each split, and the weights from the first split."""
     pixels = {split: np.stack([p.pixels for p in pairs]) for split, pairs in known.items() if pairs}
     if not pixels:
@@ -136,7 +137,7 @@ def _print_classes(known: dict[str, list[_Known]], dataset: dict[str, Any]) -> N
         weights = np.empty(0)
     heads = "".join(f"{split + ' %':>10}{'images':>8}" for split in pixels)
     print(f"{'class':<20}{heads}{'weight':>10}")
-    for index, name in enumerate([*dataset["classes"], "void"]):
+    for index, name in enumerate([*dataset.classes, "void"]):
         cells = "".join(
             f"{100 * p[:, index].sum() / p.sum():>10.3f}{np.count_nonzero(p[:, index]):>8}"
             for p in pixels.values()
@@ -145,13 +146,13 @@ def _print_classes(known: dict[str, list[_Known]], dataset: dict[str, Any]) -> N
         print(f"{name:<20}{cells}" + (f"{weights[index]:>10.4f}" if weighted else ""))
 
 
-def _write_sheet(config: dict[str, Any], pairs: list[Pair], path: Path) -> None:
+def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> None:
     """Writes pictures spread over the split, the colours of their labels over them."""
     count = min(len(pairs), SHEET_ROWS * SHEET_COLUMNS)
     chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(int)]
     decoder, tiles = Decoder.of(config), []
     table = np.zeros((256, 3), np.uint8)
-    table[: len(config["dataset"]["colours"])] = config["dataset"]["colours"]
+    table[: len(config.dataset.colours)] = config.dataset.colours
     for pair in chosen:
         try:
             tiles.append(_tile(*decoder.read(pair), table))

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.images import UInt8Array
+from bench.data.schema import DatasetConfig
 
 
 def class_weights(
-    choice: Any, pixels: NDArray[np.int64], dataset: dict[str, Any]
+    choice: Any, pixels: NDArray[np.int64], dataset: DatasetConfig
 ) -> NDArray[np.float64] | None:
     """Returns the weights (K,), or None for an unweighted loss.
 
@@ -30,8 +31,8 @@ def class_weights(
     Raises:
         ValueError: the choice is unknown, has the wrong length, or a class never occurs.
     """
-    num_classes = len(dataset["classes"])
-    published = dataset["published_class_weights"]
+    num_classes = len(dataset.classes)
+    published = dataset.published_class_weights
     if choice == "none":
         return None
     if choice in ("median_frequency", "plain_frequency"):
@@ -58,12 +59,12 @@ def pixel_counts(label: UInt8Array, num_classes: int) -> NDArray[np.int64]:
 
 
 def _balancing(
-    choice: str, pixels: NDArray[np.int64], dataset: dict[str, Any]
+    choice: str, pixels: NDArray[np.int64], dataset: DatasetConfig
 ) -> NDArray[np.float64]:
     labelled = pixels[:, :-1]  # (N, K)
     total = labelled.sum(axis=0)
     if not total.all():
-        absent = [name for name, n in zip(dataset["classes"], total, strict=True) if n == 0]
+        absent = [name for name, n in zip(dataset.classes, total, strict=True) if n == 0]
         raise ValueError(
             f"protocol.class_weights is {choice}, but class {', '.join(map(repr, absent))} has no "
             f"pixel in the training labels, so its frequency is 0; give a list of {len(total)} "

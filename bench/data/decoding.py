@@ -2,10 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from bench.config import Config
 from bench.data.images import UInt8Array, resize_image, resize_label
 from bench.data.pairs import Pair
 
@@ -37,10 +37,10 @@ class Decoder:
     width: int
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> "Decoder":
+    def of(cls, config: Config) -> "Decoder":
         """Takes classes, void and input size from a resolved configuration."""
-        dataset = config["dataset"]
-        return cls(len(dataset["classes"]), dataset["void"], *config["protocol"]["image_size"])
+        dataset = config.dataset
+        return cls(len(dataset.classes), dataset.void, *config.protocol.image_size)
 
     def read(self, pair: Pair) -> tuple[UInt8Array, UInt8Array]:
         """Returns image (h, w, 3) and label (h, w) at their own size.

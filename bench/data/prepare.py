@@ -16,11 +16,11 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
 
+from bench.config import Config
 from bench.data.ahead import ahead
 from bench.data.decoding import Decoder
 from bench.data.images import resize_image, resize_label, write_label, write_png
@@ -35,7 +35,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def prepare(
-    config: dict[str, Any],
+    config: Config,
     pairs: dict[str, list[Pair]],
     out: Path,
     threads: int | None = None,
@@ -52,7 +52,7 @@ def prepare(
         ValueError: a pair is wrong, the disk is full, or the folder holds another preparation.
     """
     _describe(config, out)
-    writer = _Writer(out, Decoder.of(config), config["dataset"]["colours"])
+    writer = _Writer(out, Decoder.of(config), config.dataset.colours)
     tasks = [(split, pair) for split, some in pairs.items() for pair in some]
     missing = [task for task in tasks if not writer.is_written(*task)]
     try:
@@ -100,19 +100,19 @@ class _Writer:
         write_label(label_path, resize_label(truth, *size), self.colours)
 
 
-def _describe(config: dict[str, Any], out: Path) -> None:
+def _describe(config: Config, out: Path) -> None:
     """Writes what is being prepared, or compares it with what the folder says.
 
     Raises:
         ValueError: the folder holds something else.
     """
-    dataset = config["dataset"]
+    dataset = config.dataset
     described = {
-        "dataset": dataset["name"],
-        "image_size": config["protocol"]["image_size"],
-        "classes": dataset["classes"],
-        "void": dataset["void"],
-        "limit": dataset["limit"],
+        "dataset": dataset.name,
+        "image_size": config.protocol.image_size,
+        "classes": dataset.classes,
+        "void": dataset.void,
+        "limit": dataset.limit,
     }
     path = out / "prepared.json"
     if path.is_file():
@@ -129,9 +129,9 @@ def _describe(config: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     colours = ", ".join(
         f"{json.dumps(name)}: {colour}"
-        for name, colour in zip(dataset["classes"], dataset["colours"], strict=True)
+        for name, colour in zip(dataset.classes, dataset.colours, strict=True)
     )
-    _write_text(out / "classes.yaml", f"classes: {{{colours}}}\nvoid: {dataset['void']}\n")
+    _write_text(out / "classes.yaml", f"classes: {{{colours}}}\nvoid: {dataset.void}\n")
     _write_text(path, json.dumps(described, indent=1) + "\n")
 
 

@@ -1,7 +1,7 @@
 """The schema of `dataset`: every key, its type and its meaning. Imports no torch."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from omegaconf import MISSING, OmegaConf
 from bench.data.yaml_file import read_yaml
 
 
-class Residence(Enum):
+class Residence(StrEnum):
     """Where a set that fits into the memory budget is kept."""
 
     memory = "memory"

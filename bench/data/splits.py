@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.config import Config
 from bench.data import cache
 from bench.data.ahead import ahead, cores
 from bench.data.class_weights import pixel_counts
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair
+from bench.data.schema import DatasetConfig
 from bench.data.streaming import stream
 from bench.target import build
 
@@ -137,7 +139,7 @@ class Truths:
 
 
 def load_splits(
-    config: dict[str, Any],
+    config: Config,
     names: list[str],
     device: torch.device | None = None,
     progress: Progress | None = None,
@@ -154,8 +156,8 @@ def load_splits(
         ValueError: a pair cannot be read, its sizes differ, a label value has no class, one image
             stands in two splits, or the data do not fit where they should be kept.
     """
-    dataset = config["dataset"]
-    if dataset["download"]:
+    dataset = config.dataset
+    if dataset.download:
         download(dataset)
     pairs = {name: pairs_of(dataset, name) for name in dict.fromkeys(names)}
     place = _residence(config, sum(map(len, pairs.values())), device)
@@ -166,44 +168,42 @@ def load_splits(
     return splits
 
 
-def pairs_of(dataset: dict[str, Any], split: str) -> list[Pair]:
+def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
     """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
     arguments = {"split": split}
-    if dataset["root"] is not None:
-        arguments["root"] = dataset["root"]
-    pairs: list[Pair] = build("dataset.reader", dataset["reader"], **arguments)
-    return pairs[: dataset["limit"]]
+    if dataset.root is not None:
+        arguments["root"] = dataset.root
+    pairs: list[Pair] = build("dataset.reader", dataset.reader, **arguments)
+    return pairs[: dataset.limit]
 
 
-def download(dataset: dict[str, Any]) -> None:
+def download(dataset: DatasetConfig) -> None:
     """Has the module of the data set's reader fetch what is missing under its root.
 
     Raises:
         ValueError: the module has no `download`, or it failed.
     """
-    module = importlib.import_module(dataset["reader"]["_target_"].rpartition(".")[0])
+    module = importlib.import_module(dataset.reader["_target_"].rpartition(".")[0])
     if not hasattr(module, "download"):
         raise ValueError(
-            f"dataset.download is true, but {dataset['name']} cannot be downloaded; fetch it by "
+            f"dataset.download is true, but {dataset.name} cannot be downloaded; fetch it by "
             "hand and set dataset.root to where it lies"
         )
-    module.download(dataset["root"])
+    module.download(dataset.root)
 
 
-def _residence(
-    config: dict[str, Any], images: int, device: torch.device | None
-) -> torch.device | None:
+def _residence(config: Config, images: int, device: torch.device | None) -> torch.device | None:
     """Says where the data are kept; None: nowhere, they are streamed.
 
     Raises:
         ValueError: they should be on the device and exceed the budget.
     """
-    dataset, (height, width) = config["dataset"], config["protocol"]["image_size"]
-    size, budget = 4 * images * height * width / 1e9, dataset["memory_budget_gb"]  # RGB and label
+    dataset, (height, width) = config.dataset, config.protocol.image_size
+    size, budget = 4 * images * height * width / 1e9, dataset.memory_budget_gb  # RGB and label
     if size <= budget:
-        on_device = dataset["resident"] == "device" and device is not None
+        on_device = dataset.resident == "device" and device is not None
         return device if on_device else torch.device("cpu")
-    if dataset["resident"] == "device":
+    if dataset.resident == "device":
         raise ValueError(
             f"dataset.resident is device, but {images} images of {width}x{height} need {size:.1f} "
             f"GB and dataset.memory_budget_gb is {budget}; raise it, or set dataset.resident=memory"
@@ -212,7 +212,7 @@ def _residence(
 
 
 def _load(
-    config: dict[str, Any],
+    config: Config,
     name: str,
     pairs: list[Pair],
     place: torch.device | None,
@@ -225,7 +225,7 @@ def _load(
         cache.save(path, content)
     progress(f"reading {name}", len(pairs), len(pairs))
     labels = None if place is None else torch.from_numpy(content["labels"]).to(place)
-    workers = config["dataset"]["workers"]
+    workers = config.dataset.workers
     split = Split(
         name=name,
         names=[pair.name for pair in pairs],
@@ -244,7 +244,7 @@ def _load(
 
 
 def _read(
-    config: dict[str, Any], name: str, pairs: list[Pair], whole: bool, progress: Progress
+    config: Config, name: str, pairs: list[Pair], whole: bool, progress: Progress
 ) -> dict[str, NDArray[Any]]:
     """Decodes every pair once; keeps the pictures if `whole`, and what is known of them."""
     decoder, count = Decoder.of(config), len(pairs)

@@ -56,7 +56,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
 
 def check_shapes(patient: Patient) -> Iterator[Finding]:
     """In evaluation, logits (N, K, H, W) at the size of the input, odd sizes too."""
-    height, width = patient.config["protocol"]["image_size"]
+    height, width = patient.config.protocol.image_size
     network = patient.twin().eval()
     for size in ((height, width), (height + ODD[0], width + ODD[1])):
         with torch.inference_mode():
@@ -76,7 +76,7 @@ def check_training_logits(patient: Patient) -> Iterator[Finding]:
     """In training, logits (N, K, h, w), at most as large as the input."""
     logits, _ = patient.first_pass
     batch, channels, height, width = logits.shape
-    full = patient.config["protocol"]["image_size"]
+    full = patient.config.protocol.image_size
     fits = height <= full[0] and width <= full[1]
     if (batch, channels) != (BATCH, patient.num_classes) or not fits:
         yield Finding("bad", f"training gives logits of shape {tuple(logits.shape)}")

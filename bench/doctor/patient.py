@@ -4,13 +4,13 @@ import copy
 import functools
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.config import Config
 from bench.data.images import UInt8Array
 from bench.metrics.regions import confusion_matrix
 from bench.run.device import prepare_device
@@ -33,7 +33,7 @@ class Patient:
     """
 
     network: nn.Module
-    config: dict[str, Any]
+    config: Config
     device: torch.device
     inputs: Tensor
     labels: Tensor
@@ -52,7 +52,7 @@ class Patient:
 
     def loss(self, logits: Tensor, batch: int = 0) -> Tensor:
         """Returns the training loss of a batch."""
-        void = self.config["dataset"]["void"]
+        void = self.config.dataset.void
         return batch_loss(logits, self.labels[batch], None, void, "labelled_pixels")
 
     def training_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -75,23 +75,23 @@ class Patient:
             logits.max(dim=1).indices.flatten(0, 1).cpu().numpy(),
             labels.flatten(0, 1).cpu().numpy(),
             num_classes=self.num_classes,
-            void=self.config["dataset"]["void"],
+            void=self.config.dataset.void,
         )
 
 
-def admit(config: dict[str, Any]) -> Patient:
+def admit(config: Config) -> Patient:
     """Builds the network and the images it is tried on.
 
     Raises:
         ValueError: the network cannot be built.
     """
     device = prepare_device(config)
-    height, width = config["protocol"]["image_size"]
-    num_classes = len(config["dataset"]["classes"])
+    height, width = config.protocol.image_size
+    num_classes = len(config.dataset.classes)
     scenes = [halves(index, num_classes, height, width) for index in range(2 * BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in scenes])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([label for _, label in scenes]))
-    inputs = network_input(images, config["protocol"], device)
+    inputs = network_input(images, config.protocol, device)
     return Patient(
         network=build_network(config).to(device),
         config=config,

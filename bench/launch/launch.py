@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bench import records
-from bench.config import fingerprint, identity, run_folder
+from bench.config import Config, identity, read_config, run_folder, write_config
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
@@ -27,7 +27,7 @@ CHILD = "bench.run"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def launch(config: dict[str, Any]) -> dict[str, Any]:
+def launch(config: Config) -> dict[str, Any]:
     """Runs one resolved configuration to its end.
 
     Returns:
@@ -36,13 +36,13 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: another process works on the same run.
     """
-    if config["dry_run"]:
+    if config.dry_run:
         with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
             print(f"would run in {run_folder(config)}")
             return {**_supervise(Path(scratch), config, []), "folder": None}
     folder = run_folder(config)
     with records.writing(folder):
-        if config["rerun"] and (folder / "config.json").exists():
+        if config.rerun and (folder / "config.json").exists():
             _set_aside(folder)
         elif (end := _finished(folder, config)) is not None:
             return end
@@ -52,12 +52,12 @@ def launch(config: dict[str, Any]) -> dict[str, Any]:
             _check_record(folder, config)
             records.remove_leftovers(folder)
             (folder / "end.json").unlink(missing_ok=True)
-            if not config["start"]:
+            if not config.start:
                 return _leave_to_torchrun(folder, config)
             return _supervise(folder, config, [descriptor])
 
 
-def _finished(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(folder: Path, config: Config) -> dict[str, Any] | None:
     """Returns the end of a run that has done all that is asked for now, else None."""
     end = records.read_end(folder)
     if end is None or not covers(end, config):
@@ -67,7 +67,7 @@ def _finished(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     return {**end, "folder": str(folder)}
 
 
-def _check_record(folder: Path, config: dict[str, Any]) -> None:
+def _check_record(folder: Path, config: Config) -> None:
     """Rejects a folder whose record is of another run, or was edited into one.
 
     Raises:
@@ -77,22 +77,22 @@ def _check_record(folder: Path, config: dict[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        theirs = identity(records.read_json(path)["config"])
-    except (KeyError, TypeError, AttributeError):
-        theirs = "not a run's configuration"
-    if theirs != identity(config):
+        found = f"identity {identity(read_config(folder))}"
+    except ValueError as error:
+        found = str(error)
+    if found != f"identity {identity(config)}":
         raise ValueError(
-            f"{path} is not of this run (identity {theirs} instead of {identity(config)}); "
+            f"{path} is not of this run ({found} instead of identity {identity(config)}); "
             "restore it, or start afresh with rerun=true"
         )
 
 
-def covers(end: dict[str, Any], config: dict[str, Any]) -> bool:
+def covers(end: dict[str, Any], config: Config) -> bool:
     """Says whether a finished run has done all that is asked for now."""
     return (
         end["state"] == records.FINISHED
-        and end["max_iterations"] >= config["max_iterations"]
-        and config["postprocess"]["name"] in ("none", *end.get("postprocessed", []))
+        and end["max_iterations"] >= config.max_iterations
+        and config.postprocess["name"] in ("none", *end.get("postprocessed", []))
     )
 
 
@@ -105,33 +105,28 @@ def _set_aside(folder: Path) -> None:
         folder.rename(old)
 
 
-def _write_config(folder: Path, config: dict[str, Any]) -> None:
-    content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
-    records.write_json(folder / "config.json", content)
-
-
-def _leave_to_torchrun(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _leave_to_torchrun(folder: Path, config: Config) -> dict[str, Any]:
     """Prepares a run that several machines with one file system will share."""
-    _write_config(folder, config)
+    write_config(folder, config)
     print("on every node, with a rendezvous of yours:")
     print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
     return {"state": records.FINISHED, "reason": None, "folder": None}
 
 
-def _supervise(folder: Path, config: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+def _supervise(folder: Path, config: Config, descriptors: list[int]) -> dict[str, Any]:
     """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
-    _write_config(folder, config)
+    write_config(folder, config)
     (folder / "progress.json").unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         with _postponed_signals():
-            children = Children(folder, config["processes"], CHILD, descriptors)
+            children = Children(folder, config.processes, CHILD, descriptors)
             forwarded = stack.enter_context(_forwarding(children))
-        silent = watch(folder, children, 60 * config["silence_minutes"])
+        silent = watch(folder, children, 60 * config.silence_minutes)
     end = records.read_end(folder)
     # Processes that share a run blame each other when one is killed; the signal is the reason.
-    killed = children.failed is not None and children.failed[1] < 0 and config["processes"] > 1
+    killed = children.failed is not None and children.failed[1] < 0 and config.processes > 1
     if end is None or killed:
-        end = _died(children, silent, config["silence_minutes"])
+        end = _died(children, silent, config.silence_minutes)
         if forwarded:
             end["state"] = records.INTERRUPTED
         _record(folder, end)

@@ -4,7 +4,6 @@ The record becomes the configuration that Hydra composes in place of conf/, so o
 by the same schema, and sweeps and launchers work as ever.
 """
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import records
 from bench.command_line import CONF
-from bench.config import Config, identity
+from bench.config import ComposedConfig, Config, identity, read_config
 from bench.data.schema import NOT_IN_FINGERPRINT
+from bench.typed import leaves, plain
 
 NAME = "recorded"
 # Said about one start of a run, not about the run.
@@ -33,11 +33,6 @@ FOLLOWING = {
 }
 
 
-def replay_command(folder: Path) -> str:
-    """Returns the command that runs a recorded run again."""
-    return shlex.join(["python", "-m", "bench", "--from", str(folder)])
-
-
 def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
     """Makes a run's configuration known to Hydra, and returns the arguments that choose it.
 
@@ -48,7 +43,7 @@ def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
     Raises:
         ValueError: the folder is no run, or its record is not one of this version.
     """
-    config = recorded(folder)
+    config = _recorded(folder)
     entry = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(entry, DictConfig)
     given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
@@ -77,8 +72,8 @@ def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
     return [*chosen, *arguments]
 
 
-def recorded(folder: Path) -> dict[str, Any]:
-    """Reads a run's configuration.
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Reads a run's configuration as it was written, whatever today's schema says.
 
     Raises:
         ValueError: the folder is no run.
@@ -98,7 +93,7 @@ def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[st
     """
     record = {key: value for key, value in config.items() if key not in ONCE}
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), record)
+        merged = OmegaConf.merge(OmegaConf.structured(ComposedConfig), record)
     except OmegaConfBaseException as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -123,13 +118,14 @@ def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[st
     return {str(key): value for key, value in content.items() if key not in ONCE}
 
 
-def announce_changes(config: dict[str, Any]) -> None:
+def announce_changes(config: Config) -> None:
     """Says which keys make a replay another run than the recorded one, if any do."""
-    folder = Path(config["replay_of"])
-    before = recorded(folder)
+    assert config.replay_of is not None
+    folder = Path(config.replay_of)
+    before = read_config(folder)
     if identity(config) == identity(before):
         return
-    then, now = _leaves(_of_identity(before)), _leaves(_of_identity(config))
+    then, now = leaves(_of_identity(before)), leaves(_of_identity(config))
     changes = [
         f"{key} {now.get(key, 'absent')} (was {then.get(key, 'absent')})"
         for key in sorted(then.keys() | now.keys())
@@ -138,21 +134,10 @@ def announce_changes(config: dict[str, Any]) -> None:
     print(f"another run than {folder.name}: {', '.join(changes)}", flush=True)
 
 
-def _of_identity(config: dict[str, Any]) -> dict[str, Any]:
-    dataset = {k: v for k, v in config["dataset"].items() if k not in NOT_IN_FINGERPRINT}
-    start = Path(config["init_from"]).name if config.get("init_from") else None
+def _of_identity(config: Config) -> dict[str, Any]:
+    content = plain(config)
     return {
-        **{key: config.get(key) for key in ("protocol", "arch", "seed", "init_iteration")},
-        "dataset": dataset,
-        "init_from": start,
+        **{key: content[key] for key in ("protocol", "arch", "seed", "init_iteration")},
+        "dataset": {k: v for k, v in content["dataset"].items() if k not in NOT_IN_FINGERPRINT},
+        "init_from": Path(config.init_from).name if config.init_from else None,
     }
-
-
-def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Turns nested dictionaries into one of dotted keys."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    leaves: dict[str, Any] = {}
-    for key, value in node.items():
-        leaves |= _leaves(value, f"{prefix}.{key}" if prefix else key)
-    return leaves

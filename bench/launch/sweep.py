@@ -26,7 +26,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import records
-from bench.config import resolve
+from bench.composition import resolve
 from bench.launch.launch import FORWARDED
 from bench.launch.sweep_plan import Job, announce, labelled, size
 from bench.launch.sweep_progress import RUNNING, Progress, job_files

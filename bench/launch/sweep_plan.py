@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench import records
-from bench.config import run_folder
+from bench.config import Config, run_folder
 from bench.launch.launch import covers
+from bench.typed import plain
 
 # Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
 # trains there are two more checkpoints, and one more set of weights while one is written.
@@ -39,7 +39,7 @@ class Job:
     name: str
     seed: int
     overrides: dict[str, str]
-    config: dict[str, Any] | None
+    config: Config | None
     label: str = ""
 
     @property
@@ -49,18 +49,18 @@ class Job:
 
     def finished(self) -> bool:
         """Says whether nothing is left to do."""
-        if self.folder is None or self.config is None or self.config["rerun"]:
+        if self.folder is None or self.config is None or self.config.rerun:
             return False
         end = records.read_end(self.folder)
         return end is not None and covers(end, self.config)
 
     def iterations(self) -> int:
         """Returns how far the run is to be trained."""
-        return 0 if self.config is None else int(self.config["max_iterations"])
+        return 0 if self.config is None else int(self.config.max_iterations)
 
     def trained(self) -> int:
         """Returns how many iterations an earlier start has recorded."""
-        if self.folder is None or self.config is None or self.config["rerun"]:
+        if self.folder is None or self.config is None or self.config.rerun:
             return 0
         lines = list(records.read_losses(self.folder))
         return lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
@@ -105,7 +105,7 @@ def announce(jobs: Sequence[Job]) -> None:
     due = [job for job in jobs if not job.finished()]
     finished = f", {len(jobs) - len(due)} finished already" if len(due) < len(jobs) else ""
     print(f"{size(jobs, 'runs')}{finished}", flush=True)
-    real = [job for job in due if job.config is not None and not job.config["dry_run"]]
+    real = [job for job in due if job.config is not None and not job.config.dry_run]
     if len(real) < 2:  # a single run says itself what it needs
         return
     roots: dict[Path, list[Job]] = {}
@@ -147,15 +147,14 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
 
 def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
     """Counts the bytes of every job's weights in a child process, each network once."""
-    networks: dict[str, list[int]] = {}
+    networks: dict[str, list[Job]] = {}
     for job in jobs:
         assert job.config is not None
-        classes = {"classes": job.config["dataset"]["classes"]}
-        shape = {"arch": job.config["arch"], "dataset": classes, "seed": 0}
-        networks.setdefault(json.dumps(shape), []).append(job.number)
+        shape = json.dumps([job.config.arch, job.config.dataset.classes])
+        networks.setdefault(shape, []).append(job)
     child = subprocess.run(
         [sys.executable, "-m", "bench.run.sizes"],
-        input=json.dumps([json.loads(text) for text in networks]),
+        input=json.dumps([plain(alike[0].config) for alike in networks.values()]),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a network that cannot be built says why when it is trained
         text=True,
@@ -165,7 +164,7 @@ def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
     counted = [json.loads(line) for line in child.stdout.splitlines()]
     counted += [None] * (len(networks) - len(counted))
     return {
-        number: size
-        for numbers, size in zip(networks.values(), counted, strict=True)
-        for number in numbers
+        job.number: size
+        for alike, size in zip(networks.values(), counted, strict=True)
+        for job in alike
     }

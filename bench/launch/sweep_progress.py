@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench import records
+from bench.config import read_config
 from bench.launch.sweep_plan import Job
 from bench.metrics.regions import region_score
 from bench.selection import selected_iteration
@@ -141,7 +142,7 @@ class Progress:
 
 def _scores(folder: Path) -> str:
     """Returns the scores of a run's best, or else last, evaluation of its first split."""
-    split = records.read_json(folder / "config.json")["config"]["protocol"]["evaluation_splits"][0]
+    split = read_config(folder).protocol.evaluation_splits[0]
     selected = selected_iteration(folder)
     for evaluation in records.read_evaluations(folder, split):
         if evaluation["iteration"] == selected:

@@ -1,10 +1,10 @@
 """The device and the arithmetic that a configuration asks for."""
 
 import os
-from typing import Any
 
 import torch
 
+from bench.config import Config
 from bench.run import distributed
 
 
@@ -13,13 +13,13 @@ def has_fast_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def prepare_device(config: dict[str, Any]) -> torch.device:
+def prepare_device(config: Config) -> torch.device:
     """Sets threads, TF32 and determinism for this process and returns the device.
 
     Raises:
         ValueError: the device does not exist here.
     """
-    name, protocol = config["device"], config["protocol"]
+    name, protocol = config.device, config.protocol
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":  # torch.cuda.set_device refuses a device without an index
@@ -32,14 +32,14 @@ def prepare_device(config: dict[str, Any]) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device={name} cannot be used here ({reason}); try device=cpu") from error
-    if config["threads"] is not None:
-        torch.set_num_threads(config["threads"])
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     elif distributed.local_size() > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // distributed.local_size()))
-    tf32 = protocol["precision"] == "tf32"
+    tf32 = protocol.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    if protocol["deterministic"]:
+    if protocol.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
     return device

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from bench.config import Config
 from bench.run import distributed
 
 # What must not change between a checkpoint and its resumption, or results would mix silently.
 BINDING = ("torch", "device", "threads", "processes", "sources")
 
 
-def describe_environment(config: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def describe_environment(config: Config, device: torch.device) -> dict[str, Any]:
     """Describes the machine and the software; a reading that is missing is None, never 0."""
     cuda = device.type == "cuda"
     return {
@@ -34,13 +35,13 @@ def describe_environment(config: dict[str, Any], device: torch.device) -> dict[s
     }
 
 
-def sources_digest(config: dict[str, Any]) -> str:
+def sources_digest(config: Config) -> str:
     """Hashes the source files that decide a result: bench, architectures, the user's module."""
     files: set[Path] = set()
     for target in (
         "bench.run.run",
-        config["arch"]["_target_"],
-        config["dataset"]["reader"]["_target_"],
+        config.arch["_target_"],
+        config.dataset.reader["_target_"],
     ):
         spec = importlib.util.find_spec(target.split(".")[0])
         if spec is None or spec.origin is None:

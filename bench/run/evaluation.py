@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.config import Config
 from bench.data.images import UInt8Array, write_label
+from bench.data.schema import DatasetConfig
 from bench.data.splits import Split
 from bench.metrics.boundaries import boundary_counts
 from bench.metrics.regions import confusion_matrix
@@ -31,10 +33,10 @@ MATCHING_AHEAD = 64  # predictions that may wait for their boundaries, so that m
 
 def evaluation_network(training: Training) -> nn.Module:
     """Returns a copy of the network with batch-norm statistics over the training images."""
-    config, protocol = training.config, training.config["protocol"]
-    size, count = protocol["batch_size"], len(training.split.names)
-    wanted = min(protocol["batch_norm"]["images"] or count, count)
-    seed = derive_seed(config["seed"], "batch_norm")
+    config, protocol = training.config, training.config.protocol
+    size, count = protocol.batch_size, len(training.split.names)
+    wanted = min(protocol.batch_norm.images or count, count)
+    seed = derive_seed(config.seed, "batch_norm")
     order = np.random.default_rng(seed).permutation(count)[:wanted]
     # All batches are full, the last one wrapping round, because all count the same.
     batches = -(-wanted // size)
@@ -47,17 +49,15 @@ def evaluation_network(training: Training) -> nn.Module:
             training.monitor.beat("batch-norm statistics", number, len(mine))
             yield network_input(images, protocol, training.device)
 
-    with autocast(training.device, protocol["precision"]):
-        return batch_norm.recomputed(
-            training.network, inputs(), protocol["batch_norm"]["statistics"]
-        )
+    with autocast(training.device, protocol.precision):
+        return batch_norm.recomputed(training.network, inputs(), protocol.batch_norm.statistics)
 
 
 @torch.inference_mode()
 def full_size_logits(
     network: nn.Module,
     split: Split,
-    config: dict[str, Any],
+    config: Config,
     device: torch.device,
     monitor: Monitor,
     *,
@@ -72,10 +72,10 @@ def full_size_logits(
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
     comparable whatever size the network works at.
     """
-    protocol = config["protocol"]
+    protocol = config.protocol
     network.eval()
     order = np.arange(len(split.names)) if only is None else only
-    count, size = len(order), protocol["batch_size"]
+    count, size = len(order), protocol.batch_size
     chosen = [order[first : first + size] for first in range(0, count, size)]
     if shared:
         chosen = chosen[distributed.rank() :: distributed.size()]
@@ -83,18 +83,18 @@ def full_size_logits(
     for number, (images, _) in enumerate(split.batches(chosen)):
         monitor.check_stop()
         monitor.beat(f"evaluating {split.name}", number * size, count)
-        torch.manual_seed(derive_seed(config["seed"], "evaluation", int(chosen[number][0])))
-        with autocast(device, protocol["precision"]):
+        torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
+        with autocast(device, protocol.precision):
             logits = network(network_input(images, protocol, device)).float()
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
     monitor.beat(f"evaluating {split.name}", count, count)
 
 
-def pictured(split: Split, dataset: dict[str, Any]) -> set[str]:
+def pictured(split: Split, dataset: DatasetConfig) -> set[str]:
     """Names the images whose predictions are kept: `dataset.pictures`, or 8, spread evenly."""
-    if dataset["pictures"]:
-        return set(dataset["pictures"]) & set(split.names)
+    if dataset.pictures:
+        return set(dataset.pictures) & set(split.names)
     spread = np.linspace(0, len(split.names) - 1, min(PICTURES, len(split.names)))
     return {split.names[position] for position in spread.round().astype(int)}
 
@@ -114,7 +114,7 @@ def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
 def collect_evidence(
     predictions: Iterable[tuple[int, UInt8Array]],
     split: Split,
-    dataset: dict[str, Any],
+    dataset: DatasetConfig,
     pictures: Path | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Compares predictions with the truth of a split of N images.
@@ -129,7 +129,7 @@ def collect_evidence(
         names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
         boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
     """
-    num_classes, void = len(dataset["classes"]), dataset["void"]
+    num_classes, void = len(dataset.classes), dataset.void
     kept = pictured(split, dataset)
     confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
     boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
@@ -147,7 +147,7 @@ def collect_evidence(
                 prediction, split.truths[index], num_classes=num_classes, void=void
             )
             if pictures is not None and split.names[index] in kept:
-                write_label(pictures / f"{split.names[index]}.png", prediction, dataset["colours"])
+                write_label(pictures / f"{split.names[index]}.png", prediction, dataset.colours)
             matching.append(pool.submit(count_boundaries, index, prediction))
             if len(matching) > MATCHING_AHEAD:
                 matching.popleft().result()
@@ -159,7 +159,7 @@ def collect_evidence(
 def evaluate(
     network: nn.Module,
     split: Split,
-    config: dict[str, Any],
+    config: Config,
     *,
     device: torch.device,
     monitor: Monitor,
@@ -177,7 +177,7 @@ def evaluate(
     """
     logits = full_size_logits(network, split, config, device, monitor, shared=True)
     predictions = ((index, label_map(scores)) for index, scores in logits)
-    evidence = collect_evidence(predictions, split, config["dataset"], pictures)
+    evidence = collect_evidence(predictions, split, config.dataset, pictures)
     for name in ("confusion", "boundaries"):  # images of other processes are 0 so far
         distributed.total(torch.from_numpy(evidence[name]))
     return evidence

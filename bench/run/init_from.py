@@ -5,19 +5,21 @@ from typing import Any
 
 from torch import nn
 
+from bench.config import Config
 from bench.run import checkpoints
 from bench.run.network import describe_network
 
 
-def start_from_run(network: nn.Module, config: dict[str, Any]) -> nn.Module:
+def start_from_run(network: nn.Module, config: Config) -> nn.Module:
     """Fills a network with the weights that `init_from` names, if it names any; returns it.
 
     Raises:
         ValueError: the run has no such weights, or a tensor of them does not fit; naming it.
     """
-    if config.get("init_from") is None:
+    if config.init_from is None:
         return network
-    run, iteration = Path(config["init_from"]), config["init_iteration"]
+    assert config.init_iteration is not None
+    run, iteration = Path(config.init_from), config.init_iteration
     tensors = checkpoints.weights_of(run, iteration)
     if tensors is None:
         raise ValueError(
@@ -37,11 +39,11 @@ def start_from_run(network: nn.Module, config: dict[str, Any]) -> nn.Module:
     return network
 
 
-def describe(network: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
+def describe(network: nn.Module, config: Config) -> dict[str, Any]:
     """Describes a network, and whose weights it started from; see `describe_network`."""
     described = describe_network(network)
-    if config.get("init_from") is not None:
-        source = f"{Path(config['init_from']).name}, iteration {config['init_iteration']}"
+    if config.init_from is not None:
+        source = f"{Path(config.init_from).name}, iteration {config.init_iteration}"
         described["initialisation"] = f"the weights of {source}"
         described["loaded_weights"] = dict.fromkeys(network.state_dict(), source)
     return described

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench import records
+from bench.config import Config
 from bench.data.splits import Split
 from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run import checkpoints, distributed
@@ -28,7 +29,7 @@ def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str
     The weights as evaluated are kept, and with them the best ones by validation.
     """
     folder, config, iteration = training.folder, training.config, training.iteration
-    validation = config["protocol"]["validation"]
+    validation = config.protocol.validation
     missing = _missing(folder, due, iteration)
     if not missing:
         return
@@ -37,7 +38,7 @@ def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str
     if distributed.is_first():
         checkpoints.save(folder / checkpoints.LAST, weights)
     for split in missing:
-        validates = validation["every"] is not None and split == validation["split"]
+        validates = validation.every is not None and split == validation.split
         evidence = _evaluate_with_pictures(training, network, splits[split], iteration, validates)
         if not distributed.is_first():
             continue
@@ -58,7 +59,7 @@ def evaluate_best(training: Training, splits: dict[str, Split]) -> None:
     best = distributed.agreed(best_iteration(folder, config))
     if best is None:
         return
-    missing = _missing(folder, config["protocol"]["evaluation_splits"], best)
+    missing = _missing(folder, config.protocol.evaluation_splits, best)
     if not missing:
         return
     network = evaluated_network(training, best)
@@ -82,9 +83,9 @@ def evaluated_network(training: Training, iteration: int) -> nn.Module:
     return network.eval()
 
 
-def patience_exhausted(folder: Path, config: dict[str, Any]) -> str | None:
+def patience_exhausted(folder: Path, config: Config) -> str | None:
     """Says why training may stop early, or None."""
-    patience = config["protocol"]["validation"]["patience"]
+    patience = config.protocol.validation.patience
     best = best_iteration(folder, config)
     if patience is None or best is None:
         return None
@@ -92,9 +93,9 @@ def patience_exhausted(folder: Path, config: dict[str, Any]) -> str | None:
     return f"no gain in {since} validations since iteration {best}" if since >= patience else None
 
 
-def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: dict[str, Any]) -> bool:
+def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: Config) -> bool:
     matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    score = region_score(matrix, config["protocol"]["validation"]["criterion"])
+    score = region_score(matrix, config.protocol.validation.criterion)
     return all(score > earlier for _, earlier in validations(folder, config))
 
 

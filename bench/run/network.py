@@ -5,19 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.config import Config, ProtocolConfig
 from bench.seeds import derive_seed
 from bench.target import build
 
 
-def build_network(config: dict[str, Any]) -> nn.Module:
+def build_network(config: Config) -> nn.Module:
     """Instantiates `arch` with the data set's number of classes; weights depend on the seed alone.
 
     Raises:
         ValueError: the import path, an argument or a weight file is wrong.
     """
-    arguments = {key: value for key, value in config["arch"].items() if key != "name"}
-    torch.manual_seed(derive_seed(config["seed"], "initialisation"))
-    network = build("arch", arguments, num_classes=len(config["dataset"]["classes"]))
+    arguments = {key: value for key, value in config.arch.items() if key != "name"}
+    torch.manual_seed(derive_seed(config.seed, "initialisation"))
+    network = build("arch", arguments, num_classes=len(config.dataset.classes))
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"arch._target_ {arguments['_target_']} gives a {type(network).__name__}, "
@@ -26,29 +27,29 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     return network
 
 
-def placed(network: nn.Module, protocol: dict[str, Any], device: torch.device) -> nn.Module:
+def placed(network: nn.Module, protocol: ProtocolConfig, device: torch.device) -> nn.Module:
     """Moves a network to its device, in the memory layout of the protocol."""
     network = network.to(device)
-    if protocol["channels_last"]:
+    if protocol.channels_last:
         network = network.to(memory_format=torch.channels_last)
     return network
 
 
 @torch.inference_mode()
-def check_logits(network: nn.Module, config: dict[str, Any], device: torch.device) -> None:
+def check_logits(network: nn.Module, config: Config, device: torch.device) -> None:
     """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).
 
     Raises:
         ValueError: it gives something else.
     """
-    height, width = config["protocol"]["image_size"]
-    expected = (1, len(config["dataset"]["classes"]), height, width)
+    height, width = config.protocol.image_size
+    expected = (1, len(config.dataset.classes), height, width)
     network.eval()
     logits = network(torch.zeros(1, 3, height, width, device=device))
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
-            f"arch {config['arch']['name']} gives {got} for an input of {height}x{width}; in "
+            f"arch {config.arch['name']} gives {got} for an input of {height}x{width}; in "
             f"evaluation mode it must give logits of shape {expected}"
         )
 

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import records
-from bench.config import identity
+from bench.config import Config, identity, read_config
 from bench.crf.stage import postprocess
 from bench.data.splits import load_splits
 from bench.run import checkpoints, distributed
@@ -35,8 +34,8 @@ from bench.run.wandb_log import attach_wandb
 def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     """Executes the run of a folder and returns how it ended."""
     start = time.monotonic()
-    config = records.read_json(folder / "config.json")["config"]
-    distributed.join(config["silence_minutes"])
+    config = read_config(folder)
+    distributed.join(config.silence_minutes)
     device = prepare_device(config)
     splits = distributed.first_alone(
         lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
@@ -44,7 +43,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     check_pictures(config, splits)
     training = prepare_training(config, folder, splits, device, monitor)
     announce(training, splits)
-    if config["dry_run"]:
+    if config.dry_run:
         return {"iteration": 0}
     resume(training)
     record_start(training, splits)
@@ -59,7 +58,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
         evaluate_missing(training, splits, due_splits(config, iteration))
         reason = distributed.agreed(patience_exhausted(folder, config))
         if reason:
-            evaluate_missing(training, splits, config["protocol"]["evaluation_splits"])
+            evaluate_missing(training, splits, config.protocol.evaluation_splits)
             break
     evaluate_best(training, splits)
     if not distributed.is_first():
@@ -68,27 +67,27 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     checkpoints.prune(folder)
     return {
         "iteration": training.iteration,
-        "max_iterations": config["max_iterations"],
+        "max_iterations": config.max_iterations,
         "postprocessed": postprocessed,
         "reason": reason,
         "seconds": round(time.monotonic() - start, 1),
     }
 
 
-def stops(config: dict[str, Any]) -> list[int]:
+def stops(config: Config) -> list[int]:
     """Lists the iterations at which training stops to validate or to evaluate."""
-    last, every = config["max_iterations"], config["protocol"]["validation"]["every"]
+    last, every = config.max_iterations, config.protocol.validation.every
     validations = range(every, last + 1, every) if every else ()
-    return sorted({*(m for m in config["milestones"] if m < last), *validations, last})
+    return sorted({*(m for m in config.milestones if m < last), *validations, last})
 
 
-def due_splits(config: dict[str, Any], iteration: int) -> list[str]:
+def due_splits(config: Config, iteration: int) -> list[str]:
     """Names the splits that are evaluated at a stop, validation first."""
-    protocol, validation = config["protocol"], config["protocol"]["validation"]
-    last = iteration == config["max_iterations"]
+    protocol, validation = config.protocol, config.protocol.validation
+    last = iteration == config.max_iterations
     due = []
-    if validation["every"] and (last or iteration % validation["every"] == 0):
-        due.append(validation["split"])
-    if last or iteration in config["milestones"]:
-        due += protocol["evaluation_splits"]
+    if validation.every and (last or iteration % validation.every == 0):
+        due.append(validation.split)
+    if last or iteration in config.milestones:
+        due += protocol.evaluation_splits
     return list(dict.fromkeys(due))

@@ -1,7 +1,7 @@
 """`python -m bench.run.sizes`: counts the bytes of networks' weights, without allocating any.
 
-Standard input is a JSON list of configurations with `arch`, `seed` and `dataset.classes`; output is
-one line for each, in order: bytes, or null where a network cannot be built here.
+Standard input is a JSON list of configurations; output is one line for each, in order: bytes, or
+null where a network cannot be built here.
 """
 
 import json
@@ -9,14 +9,17 @@ import sys
 
 import torch
 
+from bench.config import Config
 from bench.run.network import build_network, describe_network
+from bench.typed import typed
 
 
 def main() -> None:
     """Counts every network."""
-    for config in json.load(sys.stdin):
-        if "weights" in config["arch"]:  # nothing is loaded or downloaded for a count
-            config["arch"]["weights"] = None
+    for content in json.load(sys.stdin):
+        config = typed(Config, content)
+        if "weights" in config.arch:  # nothing is loaded or downloaded for a count
+            config.arch["weights"] = None
         try:
             with torch.device("meta"):
                 size = describe_network(build_network(config))["model_bytes"]

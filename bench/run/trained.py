@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from bench import records
+from bench.config import Config, read_config
 from bench.run import checkpoints
 from bench.run.device import prepare_device
 from bench.run.network import build_network
@@ -22,7 +21,7 @@ class Trained:
     """A network as it was evaluated, batch-norm statistics included."""
 
     network: nn.Module
-    config: dict[str, Any]
+    config: Config
     device: torch.device
     iteration: int
 
@@ -40,13 +39,13 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
     folder, which = arguments.run, arguments.weights
     if arguments.config_dir is not None:
         sys.path.append(str(arguments.config_dir.absolute()))
-    config = records.read_json(folder / "config.json")["config"] | {"device": arguments.device}
+    config = replace(read_config(folder), device=arguments.device)
     if which == "auto":
         which = "best" if (folder / checkpoints.BEST).exists() else "last"
     weights = checkpoints.load(folder / WEIGHTS[which])
     # Weights of other networks, which a run may have started from, are not needed again.
-    if "weights" in config["arch"]:
-        config["arch"] = config["arch"] | {"weights": None}
+    if "weights" in config.arch:
+        config.arch = config.arch | {"weights": None}
     place = prepare_device(config)
     network = build_network(config)
     network.load_state_dict(weights["network"])

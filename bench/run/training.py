@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import records
-from bench.config import identity
+from bench.config import Config, ProtocolConfig, identity
 from bench.data.normalisation import normalise
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
@@ -39,7 +39,7 @@ class DivergedError(Exception):
 class Training:
     """A network in training; `iteration` counts the weight updates made."""
 
-    config: dict[str, Any]
+    config: Config
     folder: Path
     network: nn.Module
     model: nn.Module  # what training calls: the network, or a twin that shares its tensors
@@ -72,7 +72,7 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def make_optimiser(network: nn.Module, protocol: dict[str, Any]) -> torch.optim.SGD:
+def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.SGD:
     """Makes SGD with momentum, and the bias rules of the authors' network files.
 
     Biases learn `bias_lr_factor` times as fast and batch-norm shifts do not; both decay
@@ -85,8 +85,8 @@ def make_optimiser(network: nn.Module, protocol: dict[str, Any]) -> torch.optim.
             if not parameter.requires_grad:
                 continue
             is_bias = name == "bias"
-            lr = protocol["bias_lr_factor"] if is_bias and not normalises else 1.0
-            decay = protocol["bias_decay_factor"] if is_bias else 1.0
+            lr = protocol.bias_lr_factor if is_bias and not normalises else 1.0
+            decay = protocol.bias_decay_factor if is_bias else 1.0
             group = groups.setdefault((lr, decay), [])
             if not any(parameter is known for known in group):  # shared layers count once
                 group.append(parameter)
@@ -94,13 +94,13 @@ def make_optimiser(network: nn.Module, protocol: dict[str, Any]) -> torch.optim.
         [
             {
                 "params": parameters,
-                "lr": lr * protocol["lr"],
-                "weight_decay": decay * protocol["weight_decay"],
+                "lr": lr * protocol.lr,
+                "weight_decay": decay * protocol.weight_decay,
             }
             for (lr, decay), parameters in groups.items()
         ],
-        lr=protocol["lr"],
-        momentum=protocol["momentum"],
+        lr=protocol.lr,
+        momentum=protocol.momentum,
     )
 
 
@@ -143,22 +143,22 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def network_input(images: Tensor, protocol: dict[str, Any], device: torch.device) -> Tensor:
+def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
     """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
-    values = normalise(images.to(device, non_blocking=True), protocol["normalisation"])
-    if protocol["channels_last"]:
+    values = normalise(images.to(device, non_blocking=True), protocol.normalisation)
+    if protocol.channels_last:
         values = values.contiguous(memory_format=torch.channels_last)
     return values
 
 
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields this process's input (N, 3, H, W) and labels (N, H, W) of iterations, from 0."""
-    protocol, seed, split = training.config["protocol"], training.config["seed"], training.split
-    size, count = protocol["batch_size"], len(split.names)
+    protocol, seed, split = training.config.protocol, training.config.seed, training.split
+    size, count = protocol.batch_size, len(split.names)
     shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
     batches = split.batches(shares)
     for iteration, (images, labels) in zip(iterations, batches, strict=True):
-        if protocol["mirror"]:
+        if protocol.mirror:
             flips = distributed.share(mirrored(seed, iteration, size))
             flip = torch.from_numpy(flips).to(images.device)
             images[flip] = images[flip].flip(3)
@@ -171,16 +171,16 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
 
     The losses of processes that share a batch are parts of a sum.
     """
-    config, protocol = training.config, training.config["protocol"]
-    torch.manual_seed(distributed.own_seed(config["seed"], "dropout", iteration))
-    with autocast(training.device, protocol["precision"]):
+    config, protocol = training.config, training.config.protocol
+    torch.manual_seed(distributed.own_seed(config.seed, "dropout", iteration))
+    with autocast(training.device, protocol.precision):
         logits = training.model(images)
     loss = batch_loss(
         logits,
         labels,
         training.class_weights,
-        config["dataset"]["void"],
-        protocol["loss_normaliser"],
+        config.dataset.void,
+        protocol.loss_normaliser,
     )
     training.optimiser.zero_grad(set_to_none=True)
     scaled = loss * distributed.size()  # gradients are averaged then; a sum is wanted
@@ -224,7 +224,7 @@ def _plan(training: Training, each: float, saved: float) -> tuple[bool, bool, in
         each: seconds an iteration took.
         saved: when the last checkpoint was saved.
     """
-    due = time.monotonic() - saved > 60 * training.config["checkpoint_minutes"]
+    due = time.monotonic() - saved > 60 * training.config.checkpoint_minutes
     stop, save, each = distributed.largest([training.monitor.stop_requested, due, each])
     return (
         bool(stop),
@@ -241,10 +241,10 @@ def _record(training: Training, losses: list[float], seconds: float) -> None:
     if len(finite) < len(losses):
         config = training.config
         raise DivergedError(
-            f"the loss of {config['arch']['name']} became {losses[len(finite)]} at iteration "
-            f"{first + len(finite)} with protocol.lr={config['protocol']['lr']}; lower it"
+            f"the loss of {config.arch['name']} became {losses[len(finite)]} at iteration "
+            f"{first + len(finite)} with protocol.lr={config.protocol.lr}; lower it"
         )
-    total = training.config["max_iterations"]
+    total = training.config.max_iterations
     training.monitor.beat(
         "training", training.iteration, total, loss=losses[-1], seconds=seconds / len(losses)
     )
@@ -253,10 +253,10 @@ def _record(training: Training, losses: list[float], seconds: float) -> None:
 
 def seconds_per_iteration(training: Training) -> float:
     """Times one iteration on a copy, so that the run itself starts untouched."""
-    twin, protocol = copy.copy(training), training.config["protocol"]
+    twin, protocol = copy.copy(training), training.config.protocol
     twin.network = copy.deepcopy(training.network)
     twin.model = distributed.training_model(
-        twin.network, training.device, compiled=protocol["compile"]
+        twin.network, training.device, compiled=protocol.compile
     ).train()
     twin.optimiser = make_optimiser(twin.network, protocol)
     images, labels = next(training_batches(training, range(1)))

@@ -1,15 +1,16 @@
 """Sending a run's numbers to Weights & Biases: an option whose failure never ends a run."""
 
 from pathlib import Path
-from typing import Any
 
+from bench.config import Config, WandbMode
 from bench.run.monitor import Monitor
+from bench.typed import plain
 
 
-def attach_wandb(monitor: Monitor, config: dict[str, Any], identity: str, folder: Path) -> None:
+def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) -> None:
     """Has the monitor send what it measures to wandb, if the configuration asks for it."""
-    mode = config["wandb"]["mode"]
-    if mode == "disabled":
+    mode = config.wandb.mode
+    if mode == WandbMode.disabled:
         return
     import wandb  # noqa: PLC0415 - half a second, for those who use it
 
@@ -24,12 +25,12 @@ def attach_wandb(monitor: Monitor, config: dict[str, Any], identity: str, folder
 
     try:
         run = wandb.init(
-            project=config["wandb"]["project"],
-            mode=mode,
+            project=config.wandb.project,
+            mode="offline" if mode == WandbMode.offline else "online",
             id=identity,  # a resumed run goes on in the same place
             name=folder.name,
             resume="allow",
-            config=config,
+            config=plain(config),
             dir=folder,
             settings=wandb.Settings(console="off", silent=True),
         )

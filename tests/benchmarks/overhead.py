@@ -48,10 +48,10 @@ def prepared(folder: Path, width: int, threads: int) -> Training:
 def bare_loop(training: Training, iterations: int) -> Callable[[], None]:
     """Returns a loop over the same batches that does nothing but train."""
     config, split = training.config, training.split
-    protocol, void, device = config["protocol"], config["dataset"]["void"], training.device
-    normaliser = protocol["loss_normaliser"]
+    protocol, void, device = config.protocol, config.dataset.void, training.device
+    normaliser = protocol.loss_normaliser
     indices = [
-        batch_indices(config["seed"], i, protocol["batch_size"], len(split.names))
+        batch_indices(config.seed, i, protocol.batch_size, len(split.names))
         for i in range(iterations)
     ]
     batches = [(images.clone(), labels.clone()) for images, labels in split.batches(indices)]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from tiny_cost import cost_composer
 
+from bench.config import Config
 from bench.cost.worker import Child, answer, serve
+from bench.typed import plain
 
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 
 
 @pytest.fixture
@@ -19,8 +21,8 @@ def cost_config(tiny_config: Compose) -> Compose:
     return cost_composer(tiny_config)
 
 
-def ask(config: dict[str, Any], *tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    requests = io.StringIO("".join(json.dumps(line) + "\n" for line in (config, *tasks)))
+def ask(config: Config, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+    requests = io.StringIO("".join(json.dumps(line) + "\n" for line in (plain(config), *tasks)))
     replies = io.StringIO()
     serve(requests, replies)
     return [json.loads(line) for line in replies.getvalue().splitlines()]
@@ -84,7 +86,7 @@ def test_calibration_gives_three_rates(cost_config: Compose, precision: str) -> 
 
 def test_a_size_that_the_network_refuses_is_an_answer(cost_config: Compose) -> None:
     config = cost_config("arch=deconvnet", "arch.width=2", "arch.fc_width=4")
-    config["arch"]["input_size"] = [320, 480]
+    config.arch["input_size"] = [320, 480]
     (reply,) = ask(config, {"task": "describe"})
     assert reply["state"] == "failed"
     assert "an image of 32x48 is too small" in reply["reason"]
@@ -125,7 +127,7 @@ def test_a_network_that_looks_at_its_numbers_is_run_for_real(
     (tmp_path / "curious.py").write_text(CURIOUS)
     monkeypatch.syspath_prepend(str(tmp_path))
     config = cost_config()
-    config["arch"] = {"name": "Curious", "_target_": "curious.Curious"}
+    config.arch = {"name": "Curious", "_target_": "curious.Curious"}
     (reply,) = ask(config, {"task": "describe"})
     found = reply["answer"]
     assert found["work"]["multiply_accumulates"] == 3 * 11 * 32 * 48
@@ -146,9 +148,9 @@ def test_a_network_that_looks_at_its_numbers_is_run_for_real(
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "failed"),
     ],
 )
-def test_every_allocator_is_understood(error: Exception, state: str) -> None:
+def test_every_allocator_is_understood(error: Exception, state: str, cost_config: Compose) -> None:
     class Failing(Child):
         def fail_task(self) -> None:
             raise error
 
-    assert answer(Failing({"cost": {}}), "fail")["state"] == state
+    assert answer(Failing(cost_config()), "fail")["state"] == state

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 from tiny_cost import cost_composer
 
 from bench import records
+from bench.config import Config
 from bench.cost import measure as contest
 from bench.cost import turns
 from bench.cost.measure import measure
 from bench.cost.measuring_process import MeasurementError
 from bench.cost.schema import check_cost
 
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 
 
 @pytest.fixture
@@ -46,8 +48,8 @@ class Stage:
         self.answers: dict[tuple[str, str], Any] = {}
         self.alive = 0
 
-    def process(self, config: dict[str, Any], log: Path, *, timing: bool) -> "Actor":
-        return Actor(self, config["arch"]["name"])
+    def process(self, config: Config, log: Path, *, timing: bool) -> "Actor":
+        return Actor(self, config.arch["name"])
 
     def names(self, task: str) -> list[str]:
         return [name for name, asked in self.asked if asked == task]
@@ -93,8 +95,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return played
 
 
-def named(config: dict[str, Any], name: str) -> dict[str, Any]:
-    return {**config, "arch": {**config["arch"], "name": name}}
+def named(config: Config, name: str) -> Config:
+    return replace(config, arch={**config.arch, "name": name})
 
 
 def test_contestants_take_turns_with_the_calibration(stage: Stage, cost_config: Compose) -> None:
@@ -240,7 +242,7 @@ def test_what_was_measured_is_not_measured_again(stage: Stage, cost_config: Comp
     before = stage.names("turn")
     assert measure([config]) == first
     assert stage.names("turn") == before
-    measure([{**config, "rerun": True}])
+    measure([replace(config, rerun=True)])
     assert len(stage.names("turn")) == 2 * len(before)
 
 
@@ -275,13 +277,13 @@ def test_a_network_that_failed_has_its_record_replaced_when_it_is_mended(
 def test_a_dry_run_measures_nothing(
     stage: Stage, cost_config: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert measure([named({**cost_config(), "dry_run": True}, "A")]) == []
+    assert measure([named(replace(cost_config(), dry_run=True), "A")]) == []
     assert stage.asked == []
     assert "would measure A" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("key", ["batch_size", "samples", "training_batch", "seconds", "tolerance"])
 def test_a_value_that_cannot_work_is_named(cost_config: Compose, key: str) -> None:
-    cost = {**cost_config()["cost"], key: 0}
+    cost = replace(cost_config().cost, **{key: 0})
     with pytest.raises(ValueError, match=f"cost.{key} is 0"):
         check_cost(cost)

@@ -1,7 +1,9 @@
 """The configuration of a measurement that takes a second."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+
+from bench.config import Config
 
 TINY_COST = [
     "device=cpu",
@@ -13,6 +15,6 @@ TINY_COST = [
 ]
 
 
-def cost_composer(compose: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def cost_composer(compose: Callable[..., Config]) -> Callable[..., Config]:
     """Returns a composer of tiny measurements from that of tiny runs."""
-    return lambda *overrides: {**compose(*TINY_COST, *overrides), "command": "a test"}
+    return lambda *overrides: replace(compose(*TINY_COST, *overrides), command="a test")

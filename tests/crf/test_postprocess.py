@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from bench import records
+from bench.config import Config
 from bench.crf.mean_field import dense_crf
 from bench.crf.search import Appearance, Example, Fixed, Search, grid, refine
+from bench.data.schema import DatasetConfig
 from bench.data.synthetic import scene
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.run import run
 
 FIXED = Fixed(w2=3.0, sigma_gamma=3.0, iterations=3, normalisation="after")
-DATASET = {"classes": ["a"] * 11, "void": 11}
+DATASET = DatasetConfig(classes=["a"] * 11, void=11)
 RANGES = {"rounds": 2, "w1": [2.0, 4.0], "sigma_alpha": [20.0, 40.0], "sigma_beta": [5.0]}
 
 
@@ -92,7 +94,7 @@ def test_a_grid_has_every_combination() -> None:
 
 
 def test_a_run_gets_a_row_beside_its_own_and_only_once(
-    tiny_config: Callable[..., dict[str, Any]],
+    tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
 ) -> None:
     plain, monitor = prepared(tiny_config(), "plain")
@@ -122,7 +124,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
 
 
 def test_an_unknown_postprocessing_is_refused(
-    tiny_config: Callable[..., dict[str, Any]],
+    tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
 ) -> None:
     folder, monitor = prepared(tiny_config("postprocess.name=sharpen"))
@@ -131,7 +133,7 @@ def test_an_unknown_postprocessing_is_refused(
 
 
 def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
-    tiny_config: Callable[..., dict[str, Any]],
+    tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:

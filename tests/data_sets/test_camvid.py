@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from bench.command_line import compose_config
+from bench.config import Config
 from bench.data.camvid import read
 from bench.data.class_weights import class_weights
 from bench.data.splits import load_splits
@@ -47,9 +48,9 @@ def listing(root: Path, split: str, names: str, end: str = "\n") -> None:
     (root / f"{split}.txt").write_text("".join(lines), newline="")
 
 
-def config(root: Path, *overrides: str) -> dict[str, Any]:
+def config(root: Path, *overrides: str) -> Config:
     composed = compose_config(["dataset=camvid", "protocol.image_size=[24, 32]", *overrides])
-    composed["dataset"]["root"] = str(root)
+    composed.dataset.root = str(root)
     return composed
 
 

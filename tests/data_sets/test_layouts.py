@@ -28,7 +28,7 @@ def test_roads_come_back_pixel_by_pixel(
 ) -> None:
     LAYOUTS[layout](tmp_path, COUNTS, SIZE)
     config = configured(layout, tmp_path)
-    void = config["dataset"]["void"]
+    void = config.dataset.void
     splits = load_splits(config, ["train", "test"])
     for name, split in splits.items():
         pairs = painted(synthetic, name)
@@ -59,7 +59,7 @@ def test_an_incomplete_original_is_refused_with_a_name(
 ) -> None:
     LAYOUTS["camvid_original"](tmp_path, COUNTS, SIZE)
     with pytest.raises(ValueError, match="362 of the 367 images of this split"):
-        pairs_of(configured("camvid", tmp_path)["dataset"], "train")
+        pairs_of(configured("camvid", tmp_path).dataset, "train")
 
 
 def test_the_released_splits_are_those_of_the_paper() -> None:
@@ -110,7 +110,7 @@ def test_the_lists_of_a_rearranged_release_are_read(tmp_path: Path, configured: 
         lines = [
             f"png/{pair.files[0].relative_to(tmp_path / 'png')} none.png "
             f"png/{pair.files[1].relative_to(tmp_path / 'png')}\n"
-            for pair in pairs_of(png["dataset"], split)
+            for pair in pairs_of(png.dataset, split)
         ]
         (tmp_path / f"{split}37.txt").write_text("".join(lines))
     listed = load_splits(configured("sunrgbd", tmp_path), ["train", "test"])

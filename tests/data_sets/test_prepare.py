@@ -25,7 +25,7 @@ def rooms(tmp_path: Path) -> Path:
 
 def prepared(configured: Configured, rooms: Path, out: Path) -> int:
     config = configured("sunrgbd", rooms)
-    pairs = {split: pairs_of(config["dataset"], split) for split in COUNTS}
+    pairs = {split: pairs_of(config.dataset, split) for split in COUNTS}
     return prepare(config, pairs, out, threads=1)
 
 

@@ -13,6 +13,7 @@ import scipy.io
 from PIL import Image
 from synthetic_files import LAYOUTS
 
+from bench.config import Config
 from bench.data.splits import load_splits
 from bench.data.sunrgbd import official as sunrgbd_official
 
@@ -28,7 +29,7 @@ def first(root: Path, folder: str) -> Path:
     return sorted((root / folder).iterdir())[0]
 
 
-def refused(config: dict[str, Any], message: str) -> None:
+def refused(config: Config, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_splits(config, ["train", "test"])
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from synthetic_files import LAYOUTS
 
-from bench.config import fingerprint
+from bench.config import Config, fingerprint
 from bench.data import cache
 from bench.data.ahead import ahead
 from bench.data.order import batch_indices
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "camvid"
 
 
-def split_of(config: dict[str, Any], name: str = "train") -> Split:
+def split_of(config: Config, name: str = "train") -> Split:
     return load_splits(config, [name])[name]
 
 
@@ -82,7 +82,7 @@ def test_a_subset_is_the_split_of_these_images(root: Path, configured: Configure
             assert torch.equal(images, expected)
 
 
-def weights_after(config: dict[str, Any], folder: Path) -> tuple[list[torch.Tensor], Any]:
+def weights_after(config: Config, folder: Path) -> tuple[list[torch.Tensor], Any]:
     folder.mkdir()
     splits = load_splits(config, ["train", "test"])
     cpu, monitor = torch.device("cpu"), Monitor(folder)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.config import Config
 from bench.doctor import patient
 from bench.doctor.examination import examine, not_memorised
 from bench.doctor.patient import admit
@@ -90,12 +91,12 @@ class Breaks(Healthy):
 
 
 @pytest.fixture
-def findings(tiny_config: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Any:
+def findings(tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("bench.doctor.examination.MEMORISE_ITERATIONS", 100)
 
     def examined(network: str) -> dict[str, str]:
         config = tiny_config()
-        config["arch"] = {"name": network, "_target_": f"{__name__}.{network}"}
+        config.arch = {"name": network, "_target_": f"{__name__}.{network}"}
         return {finding.text: finding.kind for finding in examine(admit(config))}
 
     return examined

@@ -15,10 +15,11 @@ from tiny_run import TINY
 
 from bench import records
 from bench.command_line import compose_config
+from bench.config import Config, write_config
 from bench.launch.sweep_plan import Job, announce, check_disk, labelled, model_bytes
 from bench.launch.sweep_progress import Progress, Standing, seconds_left
 
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -28,7 +29,7 @@ def planned(compose: Compose, *combinations: str) -> list[Job]:
     for number, text in enumerate(combinations):
         overrides = dict(pair.split("=") for pair in text.split())
         config = compose(*text.split())
-        jobs.append(Job(number, config["arch"]["name"], config["seed"], overrides, config))
+        jobs.append(Job(number, config.arch["name"], config.seed, overrides, config))
     return labelled(jobs)
 
 
@@ -36,7 +37,7 @@ def begin(job: Job, iterations: int = 0) -> Path:
     """Makes a run's folder as a start leaves it that trained so far."""
     assert job.folder is not None
     job.folder.mkdir(parents=True)
-    records.write_json(job.folder / "config.json", {"config": job.config})
+    write_config(job.folder, job.config)
     if iterations:
         records.append_losses(job.folder, 1, [1.0] * iterations, 2.0)
     return job.folder

@@ -17,6 +17,7 @@ from tiny_run import TINY
 from torch import nn
 
 from bench import records
+from bench.config import Config
 from bench.launch.launch import launch
 from bench.run.distributed import GlobalBatchNorm
 
@@ -37,7 +38,7 @@ def losses(folder: Path) -> list[float]:
     return [loss for line in records.read_losses(folder) for loss in line["losses"]]
 
 
-def finished(config: dict[str, Any]) -> Path:
+def finished(config: Config) -> Path:
     end = launch(config)
     log = (Path(end["folder"]) / "log.txt").read_text()
     assert end["state"] == "finished", f"{end['reason']}\n{log}"
@@ -156,7 +157,7 @@ def test_the_reason_is_that_of_the_process_that_failed_first(
     (tmp_path / "fails_in_one.py").write_text(FAILS_IN_ONE)
     monkeypatch.syspath_prepend(tmp_path)
     config = tiny_config("processes=2")
-    config["arch"] = {"name": "Net", "_target_": "fails_in_one.Net"}
+    config.arch = {"name": "Net", "_target_": "fails_in_one.Net"}
     end = launch(config)
     assert (end["state"], end["reason"]) == ("failed", "RuntimeError: only here")
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from bench.config import Config
 from bench.data.splits import load_splits
 from bench.metrics.boundaries import boundary_counts
 from bench.run.evaluation import evaluate
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def evaluated(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Any:
+def evaluated(tiny_config: Callable[..., Config], tmp_path: Path) -> Any:
     config = tiny_config()
     split = load_splits(config, ["test"])["test"]
     network = build_network(config).eval()
@@ -59,9 +60,7 @@ class Oracle(nn.Module):
         return torch.stack([-(images[:, 0] - k).abs() for k in range(11)], dim=1)
 
 
-def test_a_perfect_network_scores_one(
-    tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_a_perfect_network_scores_one(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
     config = tiny_config("protocol.normalisation=none", "protocol.image_size=[40,56]")
     split = load_splits(config, ["test"])["test"]
     for index, truth in enumerate(split.truths):
@@ -91,10 +90,10 @@ class Wrong(nn.Module):
 
 @pytest.mark.parametrize(("how", "message"), [("dict", "gives dict"), ("classes", "12, 32, 48")])
 def test_a_network_that_breaks_the_contract_is_refused(
-    tiny_config: Callable[..., dict[str, Any]], how: str, message: str
+    tiny_config: Callable[..., Config], how: str, message: str
 ) -> None:
     config = tiny_config()
-    config["arch"] = {"name": "wrong", "_target_": f"{__name__}.Wrong", "how": how}
+    config.arch = {"name": "wrong", "_target_": f"{__name__}.Wrong", "how": how}
     with pytest.raises(ValueError, match=message):
         check_logits(build_network(config), config, CPU)
 
@@ -114,16 +113,16 @@ def test_a_network_that_breaks_the_contract_is_refused(
     ],
 )
 def test_a_network_that_cannot_be_built_is_one_sentence(
-    tiny_config: Callable[..., dict[str, Any]], arch: dict[str, Any], message: str
+    tiny_config: Callable[..., Config], arch: dict[str, Any], message: str
 ) -> None:
     config = tiny_config()
-    config["arch"] = {"name": "wrong", **arch}
+    config.arch = {"name": "wrong", **arch}
     with pytest.raises(ValueError, match=message):
         build_network(config)
 
 
 def test_initial_weights_follow_from_the_seed_alone(
-    tiny_config: Callable[..., dict[str, Any]],
+    tiny_config: Callable[..., Config],
 ) -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.rand(seed + 1)  # whatever was drawn before

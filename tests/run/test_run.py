@@ -220,7 +220,7 @@ def test_a_run_that_cannot_go_on_says_why(
 ) -> None:
     config = tiny_config(*[o for o in overrides if not o.startswith("arch._target_")])
     if "arch._target_" in overrides[0]:
-        config["arch"]["_target_"] = "tests_missing.Net"
+        config.arch["_target_"] = "tests_missing.Net"
     folder, _ = prepared(config)
     code = execute(folder)
     end = records.read_json(folder / "end.json")

@@ -4,13 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench import records
+from bench.config import Config
 from bench.data.synthetic import scene
 from bench.run.monitor import Monitor
 from bench.run.run import run
@@ -18,7 +18,7 @@ from bench.run.run import run
 
 @pytest.fixture
 def trained(
-    tiny_config: Callable[..., dict[str, Any]], prepared: Callable[..., tuple[Path, Monitor]]
+    tiny_config: Callable[..., Config], prepared: Callable[..., tuple[Path, Monitor]]
 ) -> Path:
     folder, monitor = prepared(tiny_config())
     run(folder, monitor)

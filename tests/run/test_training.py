@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from bench.config import ProtocolConfig
 from bench.data.class_weights import class_weights
+from bench.data.schema import DatasetConfig
 from bench.run.training import batch_loss, make_optimiser, shrink_labels
 
 VOID = 11
@@ -61,13 +63,13 @@ def test_small_logits_are_compared_with_labels_shrunk_by_nearest() -> None:
 
 def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
-    protocol = {
-        "lr": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "bias_lr_factor": 2.0,
-        "bias_decay_factor": 0.0,
-    }
+    protocol = ProtocolConfig(
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=5e-4,
+        bias_lr_factor=2.0,
+        bias_decay_factor=0.0,
+    )
     settings = {
         id(parameter): (group["lr"], group["weight_decay"])
         for group in make_optimiser(network, protocol).param_groups
@@ -84,21 +86,20 @@ def test_a_layer_used_twice_is_updated_once() -> None:
     network = nn.Sequential(shared, shared)
     network.extra = nn.Conv2d(3, 3, 1)
     network.extra.weight = shared.weight
-    protocol = {
-        "lr": 1.0,
-        "momentum": 0,
-        "weight_decay": 0,
-        "bias_lr_factor": 1,
-        "bias_decay_factor": 1,
-    }
+    protocol = ProtocolConfig(
+        lr=1.0,
+        momentum=0,
+        weight_decay=0,
+        bias_lr_factor=1,
+        bias_decay_factor=1,
+    )
     groups = make_optimiser(network, protocol).param_groups
     assert sum(len(group["params"]) for group in groups) == 3
 
 
-DATASET: dict[str, Any] = {
-    "classes": ["a", "b", "c"],
-    "published_class_weights": {"printed": [1.0, 2.0, 3.0]},
-}
+DATASET = DatasetConfig(
+    classes=["a", "b", "c"], published_class_weights={"printed": [1.0, 2.0, 3.0]}
+)
 # Image 0: 4 of a, 4 of b; image 1: 6 of a, 2 void; c has no pixel.
 PIXELS = np.array([[4, 4, 0, 0], [6, 0, 0, 2]])
 WITH_C = np.array([[4, 4, 0, 0], [5, 0, 1, 2]])  # a: 4 + 5 of 16, b: 4 of 8, c: 1 of 8

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from bench import records
-from bench.config import fingerprint
+from bench.config import Config, write_config
 from bench.run import checkpoints
 
 FORKED = multiprocessing.get_context("forkserver")
@@ -31,11 +31,10 @@ PATIENCE = 120.0  # seconds; this machine may have other work
 Fault = Callable[[Path], None]
 
 
-def prepare(folder: Path, config: dict[str, Any]) -> Path:
+def prepare(folder: Path, config: Config) -> Path:
     """Makes a run's folder as the launcher does."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"version": records.VERSION, "fingerprint": fingerprint(config), "config": config}
-    records.write_json(folder / "config.json", content)
+    write_config(folder, config)
     return folder
 
 

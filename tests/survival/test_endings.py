@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_a_record_of_another_run_is_refused(
     with pytest.raises(ValueError, match=r"config\.json is not of this run .*rerun=true"):
         launch.launch(config)
     assert (folder / "config.json").read_text() == content
-    again = launch.launch(config | {"rerun": True})
+    again = launch.launch(replace(config, rerun=True))
     assert again["state"] == "finished"
     assert (folder.with_name(f"{folder.name}.old1") / "config.json").read_text() == content
 
@@ -195,6 +196,6 @@ def test_what_killed_writers_left_is_removed(tiny_config: Compose) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WATCH_SECONDS", "SETTLE_SECONDS"):
             patch.setattr(f"bench.launch.lock.{name}", 0.3)
-        launch.launch(config | {"seed": config["seed"]})
+        launch.launch(replace(config, seed=config.seed))
     assert not any(leftover.exists() for leftover in leftovers)
     assert (folder / "evaluations" / "kept.json").exists()
