@@ -1,7 +1,7 @@
 """A sweep: what it needs before it starts, and how each of its jobs ended, whatever the launcher.
 
 Jobs run one after another in this process, or in other ones under joblib or submitit. Each leaves
-SWEEP/jobs/N.json, which the launching process reads to report every job. This file imports no torch.
+SWEEP/jobs/N.json, which the launching process reads to report every job. It imports no torch.
 """
 
 import contextlib
