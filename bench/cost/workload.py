@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
-from bench.run.training import autocast, batch_loss, make_optimiser
+from bench.run.training import autocast, batch_loss, make_optimiser, shrink_labels
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
@@ -95,7 +95,8 @@ class Workload:
         if self.optimiser is None:
             return
         void = self.config.dataset.void
-        loss = batch_loss(logits, self.labels, None, void, "labelled_pixels")
+        labels = shrink_labels(self.labels, logits, self.network)
+        loss = batch_loss(logits, labels, None, void, "labelled_pixels")
         loss.backward()  # type: ignore[no-untyped-call]
         mark()
         self.optimiser.step()

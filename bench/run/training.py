@@ -112,14 +112,12 @@ def batch_loss(
     Where several processes share the batch, each has a part of the sum, over the same divisor.
 
     Args:
-        logits: (N, K, h, w); may be smaller than the labels, which are then shrunk by nearest.
-        labels: uint8 (N, H, W).
+        logits: (N, K, h, w).
+        labels: uint8 (N, h, w); see `shrink_labels` for logits smaller than the image.
         weights: of the classes, (K,), or None.
         void: the ignored label.
         normaliser: `labelled_pixels` as Caffe divides, or `weight_sum` as torch's `mean` does.
     """
-    if labels.shape[1:] != logits.shape[2:]:
-        labels = shrink_labels(labels, logits.shape[2], logits.shape[3])
     targets = labels.flatten().long()
     # One row a pixel: the two-dimensional form has no deterministic CUDA kernel.
     rows = logits.float().permute(0, 2, 3, 1).flatten(0, 2)
@@ -131,11 +129,40 @@ def batch_loss(
     return total / distributed.total(labelled.sum()).clamp(min=1)
 
 
-def shrink_labels(labels: Tensor, height: int, width: int) -> Tensor:
-    """Shrinks labels uint8 (N, H, W) to (N, height, width), nearest, as Pillow picks pixels."""
-    rows = ((torch.arange(height, device=labels.device) + 0.5) * labels.shape[1] / height).long()
-    columns = ((torch.arange(width, device=labels.device) + 0.5) * labels.shape[2] / width).long()
-    return labels[:, rows][:, :, columns]
+def shrink_labels(labels: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
+    """Picks the labels of the pixels on which smaller logits (N, K, h, w) stand.
+
+    With an attribute `logit_stride` = n a network says that they stand on every n-th pixel, from
+    the first. Without it they stand in the middle of equal cells: on the pixels that Pillow picks.
+
+    Args:
+        labels: uint8 (N, H, W).
+        logits: only their size counts.
+        network: that gave them.
+
+    Returns:
+        uint8 (N, h, w); the labels themselves where the logits are as large.
+
+    Raises:
+        ValueError: the stride gives another size than the logits have.
+    """
+    height, width = logits.shape[2:]
+    if labels.shape[1:] == (height, width):
+        return labels
+    stride = getattr(network, "logit_stride", None)
+    if stride is None:
+        rows = torch.arange(height, device=labels.device) + 0.5
+        columns = torch.arange(width, device=labels.device) + 0.5
+        rows, columns = rows * labels.shape[1] / height, columns * labels.shape[2] / width
+        return labels[:, rows.long()][:, :, columns.long()]
+    picked = labels[:, ::stride, ::stride]
+    if picked.shape[1:] != (height, width):
+        raise ValueError(
+            f"logit_stride is {stride}, which makes {picked.shape[1]}x{picked.shape[2]} logits of "
+            f"{labels.shape[1]}x{labels.shape[2]} pixels, but the network gave {height}x{width}; "
+            "correct the attribute, or leave it out"
+        )
+    return picked
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
@@ -177,7 +204,7 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
         logits = training.model(images)
     loss = batch_loss(
         logits,
-        labels,
+        shrink_labels(labels, logits, training.network),
         training.class_weights,
         config.dataset.void,
         protocol.loss_normaliser,

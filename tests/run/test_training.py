@@ -52,13 +52,20 @@ def test_small_logits_are_compared_with_labels_shrunk_by_nearest() -> None:
     """As Pillow picks pixels, so that a label shrunk on disk or here is the same."""
     label = np.random.default_rng(0).integers(0, 12, (360, 480), np.uint8)
     expected = np.asarray(Image.fromarray(label).resize((60, 45), Image.Resampling.NEAREST))
-    shrunk = shrink_labels(torch.from_numpy(label)[None], 45, 60)
+    logits = torch.empty(1, 12, 45, 60)
+    shrunk = shrink_labels(torch.from_numpy(label)[None], logits, nn.Identity())
     assert (shrunk[0].numpy() == expected).all()
-    logits = torch.randn(1, 12, 45, 60)
-    torch.testing.assert_close(
-        batch_loss(logits, torch.from_numpy(label)[None], None, 255, "labelled_pixels"),
-        batch_loss(logits, shrunk, None, 255, "labelled_pixels"),
-    )
+
+
+def test_a_network_can_say_that_small_logits_stand_on_every_eighth_pixel() -> None:
+    labels = (torch.arange(20 * 30) % 251).to(torch.uint8).view(1, 20, 30)
+    network = nn.Identity()
+    network.logit_stride = 8
+    shrunk = shrink_labels(labels, torch.empty(1, 2, 3, 4), network)
+    assert shrunk[0].tolist() == [[(30 * y + x) % 251 for x in (0, 8, 16, 24)] for y in (0, 8, 16)]
+    assert shrink_labels(labels, torch.empty(1, 2, 20, 30), network) is labels
+    with pytest.raises(ValueError, match="logit_stride is 8, which makes 3x4 logits of 20x30"):
+        shrink_labels(labels, torch.empty(1, 2, 2, 4), network)
 
 
 def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
