@@ -254,6 +254,11 @@ def differences(one: Run, other: Run) -> list[str]:
     return found
 
 
+def weighting(run: Run) -> str:
+    """Returns the class weighting that a run was trained with, as text."""
+    return str(run.config["protocol"]["class_weights"])
+
+
 def conditions(run: Run) -> dict[str, Any]:
     """Returns the leaves of `dataset` and `protocol` by their dotted keys."""
     config = run.config
