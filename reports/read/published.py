@@ -31,6 +31,7 @@ CAPTION_COLUMNS = {
     "Max iter": "caption/iter",
 }
 UNWEIGHTED, MEDIAN = "none", "median_frequency"
+BALANCINGS = {MEDIAN: "median", UNWEIGHTED: "natural"}  # Table 1's words
 
 # Classes of the tables by the names the data sets give them.
 PAPER_CLASSES = {"SignSymbol": "Sign-Symbol", "Pole": "Column-Pole", "Pavement": "Side-walk"}
