@@ -166,7 +166,7 @@ def _reason(one: str, other: str, metric: str, change: Interval) -> str:
 
 
 def _scores_correlate(found: Sequence[Contestant], context: Context) -> ClaimRow:
-    """Tests section 4's remark that C and mIoU rank networks alike."""
+    """Tests section 4.2's remark that C and mIoU rank networks alike."""
     sides = [seeds for one in found if (seeds := _all(one))]
     points = [(e["C"].estimate, e["mIoU"].estimate) for e in map(context.estimates.of, sides)]
     return ClaimRow(

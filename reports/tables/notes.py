@@ -57,7 +57,7 @@ def paper_protocol(number: str) -> dict[str, Any]:
     assert isinstance(plain, dict)
     found = flatten("protocol", plain["protocol"])
     if number in {"4", "5"}:
-        found["protocol.batch_size"] = 4  # section 4.2
+        found["protocol.batch_size"] = 4  # section 4
     return found
 
 
