@@ -59,6 +59,13 @@ def test_iterations_in_epochs_are_as_stated() -> None:
     assert "are 1,907 epochs of these images; they were 204 of the paper's" in experiment
 
 
+def test_table_4s_captions_run_is_trained_as_long_as_the_paper_says() -> None:
+    config = compose_config(["+experiment=table4_median", "arch=segnet"])
+    row = "SegNet (median frequency balancing, caption)"
+    assert config["max_iterations"] == published()["4", row, "caption/iter"].number
+    assert config["protocol"]["class_weights"] == "median_frequency"
+
+
 def test_what_table_2_prints_is_the_last_column_of_table_3() -> None:
     cells = published()
     for here, there in {"Global avg.": "G", "Class avg.": "C", "mIoU": "mIoU", "BF": "BF"}.items():

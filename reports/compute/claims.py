@@ -95,10 +95,11 @@ def _compared(
     """Makes the comparisons of a claim, as far as there are runs.
 
     Returns:
-        The class weightings of both sides, and (verdict, difference) of each comparison.
+        The class weightings of both sides in the first comparison, and (verdict, difference) of
+        each.
     """
     verdicts: list[tuple[str, str]] = []
-    used = claim.pairs()[0]
+    used: tuple[str, str] | None = None
     for one, other in product(claim.first, claim.second):
         for weightings in claim.pairs():
             sides = (
@@ -108,7 +109,7 @@ def _compared(
                 break
         else:
             continue
-        used = weightings
+        used = used or weightings
         try:
             change = context.estimates.difference(*sides)
         except ValueError as error:  # records are incomplete
@@ -122,7 +123,7 @@ def _compared(
             )
             for metric in claim.metrics
         ]
-    return used, verdicts
+    return used or claim.pairs()[0], verdicts
 
 
 def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, str]:
