@@ -186,9 +186,10 @@ def test_deeplab_is_evaluated_on_the_grid_it_is_trained_on(size: tuple[int, int]
 
 
 def test_what_an_eighth_of_the_labels_can_say_is_scored_as_such(camvid_root: Path) -> None:
-    """Labels as DeepLab is trained on, enlarged as its scores: mIoU 0.80, and not 0.71.
+    """Labels as DeepLab is trained on, enlarged as its scores: mIoU 0.80, and not 0.72.
 
-    The lower figure is that of scores which stand on pixel 8i and are enlarged from 8i + 3.5.
+    The lower figure is that of scores which stand on pixel 8i and are enlarged from 8i + 3.5. Both
+    are of the whole test set; here are 16 of its images.
     """
     network = DeepLabLargeFOV(12, 1, 1).eval()
     shown: list[Tensor] = []
@@ -206,7 +207,7 @@ def test_what_an_eighth_of_the_labels_can_say_is_scored_as_such(camvid_root: Pat
             found[name] += confusion_matrix(prediction, label[0].numpy(), num_classes=11, void=11)
     score = {name: float(mean_iou(class_pixels(total))) for name, total in found.items()}
     assert score["ours"] == pytest.approx(0.80, abs=0.02)
-    assert score["half"] == pytest.approx(0.71, abs=0.02)
+    assert score["half"] == pytest.approx(0.72, abs=0.02)
 
 
 def test_deconvnet_sees_the_whole_map() -> None:
