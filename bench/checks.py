@@ -61,6 +61,11 @@ def _of_the_protocol(config: Config) -> list[Requirement]:
         ("protocol.lr", p.lr > 0, "above 0"),
         ("protocol.momentum", 0 <= p.momentum < 1, "in [0, 1)"),
         ("protocol.weight_decay", p.weight_decay >= 0, "0 or more"),
+        (
+            "protocol.batch_norm.shift_decay_factor",
+            (p.batch_norm.shift_decay_factor or 0) >= 0,
+            "0 or more, or null",
+        ),
         ("protocol.dropout", 0 <= p.dropout < 1, "in [0, 1)"),
         ("protocol.class_weights", isinstance(weights, list) or weights in known, remedy),
         ("protocol.batch_norm.images", _optional_count(p.batch_norm.images), OPTIONAL_COUNT),

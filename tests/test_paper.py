@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from bench.command_line import compose_config
 from bench.data.class_weights import class_weights
+from bench.run.training import make_optimiser
 from reports.read.published import published
 
 ROOT = Path(__file__).parents[1]
@@ -22,8 +25,8 @@ def deviation(start: str) -> str:
 @pytest.mark.parametrize("dataset", ["camvid", "road_scenes", "sunrgbd"])
 def test_the_printed_class_weights_are_there_for_each_set_of_the_paper(dataset: str) -> None:
     config = compose_config([f"dataset={dataset}", "protocol.class_weights=segnet_prototxt"])
-    classes = config["dataset"]["classes"]
-    weights = class_weights("segnet_prototxt", np.ones((1, len(classes) + 1)), config["dataset"])
+    classes = config.dataset.classes
+    weights = class_weights("segnet_prototxt", np.ones((1, len(classes) + 1)), config.dataset)
     assert weights is not None
     by_name = dict(zip(classes, weights.tolist(), strict=True))
     if dataset == "sunrgbd":
@@ -34,8 +37,8 @@ def test_the_printed_class_weights_are_there_for_each_set_of_the_paper(dataset: 
 
 def test_the_indoor_weights_are_median_frequencies_over_38_classes() -> None:
     """With the weight of the unlabelled pixels the median of the frequencies 1 / w is 1."""
-    dataset = compose_config(["dataset=sunrgbd"])["dataset"]
-    weights = [0.351185, *dataset["published_class_weights"]["segnet_prototxt"]]
+    dataset = compose_config(["dataset=sunrgbd"]).dataset
+    weights = [0.351185, *dataset.published_class_weights["segnet_prototxt"]]
     assert len(weights) == 38
     assert np.median(1 / np.array(weights)) == pytest.approx(1, abs=1e-5)
 
@@ -51,7 +54,7 @@ def test_the_weight_of_sign_symbol_differs_as_stated() -> None:
 
 def test_iterations_in_epochs_are_as_stated() -> None:
     config = compose_config(["+experiment=table3_camvid", "arch=segnet"])
-    seen = config["max_iterations"] * config["protocol"]["batch_size"]
+    seen = config.max_iterations * config.protocol.batch_size
     epochs = round(seen / CAMVID_TRAINING_IMAGES), round(seen / ROAD_IMAGES)
     assert epochs == (1907, 204)
     assert "1,907 epochs of 367, and 204 of 3,433" in deviation("Table 3, 3,433")
@@ -62,8 +65,31 @@ def test_iterations_in_epochs_are_as_stated() -> None:
 def test_table_4s_captions_run_is_trained_as_long_as_the_paper_says() -> None:
     config = compose_config(["+experiment=table4_median", "arch=segnet"])
     row = "SegNet (median frequency balancing, caption)"
-    assert config["max_iterations"] == published()["4", row, "caption/iter"].number
-    assert config["protocol"]["class_weights"] == "median_frequency"
+    assert config.max_iterations == published()["4", row, "caption/iter"].number
+    assert config.protocol.class_weights == "median_frequency"
+
+
+def test_table_1_decays_shifts_as_the_basic_files_do_and_no_other_protocol_does() -> None:
+    factors = {
+        name: compose_config([f"protocol={name}"]).protocol.batch_norm.shift_decay_factor
+        for name in ("paper", "table1", "short", "demo")
+    }
+    assert factors == {"paper": None, "table1": 1.0, "short": None, "demo": None}
+
+
+@pytest.mark.parametrize(("momentum", "exponent"), [(0.0, -0.5), (0.9, -5.0)])
+def test_a_shift_decays_by_as_much_as_stated(momentum: float, exponent: float) -> None:
+    """10,000 updates of Table 1's solver without a gradient, and of one without momentum."""
+    protocol = compose_config(["protocol=table1"]).protocol
+    protocol.momentum = momentum
+    layer = nn.BatchNorm1d(1).double()
+    nn.init.ones_(layer.bias)
+    optimiser = make_optimiser(layer, protocol)
+    layer.bias.grad = torch.zeros_like(layer.bias)
+    for _ in range(10_000):
+        optimiser.step()
+    assert float(layer.bias.detach().log()) == pytest.approx(exponent, rel=0.005)
+    assert f"e^{exponent:g}" in deviation("biases and batch-norm shifts")
 
 
 def test_what_table_2_prints_is_the_last_column_of_table_3() -> None:

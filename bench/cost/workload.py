@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
-from bench.run.training import autocast, batch_loss, make_optimiser, shrink_labels
+from bench.run.loss import batch_loss, shrink_labels
+from bench.run.training import autocast, make_optimiser
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import records
@@ -25,6 +24,7 @@ from bench.data.normalisation import normalise
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
 from bench.run import checkpoints, distributed
+from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
 
 DRAIN_ITERATIONS = 20
@@ -75,9 +75,13 @@ class Training:
 def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.SGD:
     """Makes SGD with momentum, and the bias rules of the authors' network files.
 
-    Biases learn `bias_lr_factor` times as fast and batch-norm shifts do not; both decay
-    `bias_decay_factor` times as much as weights.
+    Biases learn `bias_lr_factor` times as fast, and decay `bias_decay_factor` times as much as
+    weights. Shifts of batch norm learn as fast as weights, and decay as biases do, or
+    `batch_norm.shift_decay_factor` times as much as weights.
     """
+    bias_decay = protocol.bias_decay_factor
+    shift_decay = protocol.batch_norm.shift_decay_factor
+    shift_decay = bias_decay if shift_decay is None else shift_decay
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for layer in network.modules():
         normalises = isinstance(layer, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
@@ -86,7 +90,7 @@ def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.
                 continue
             is_bias = name == "bias"
             lr = protocol.bias_lr_factor if is_bias and not normalises else 1.0
-            decay = protocol.bias_decay_factor if is_bias else 1.0
+            decay = (shift_decay if normalises else bias_decay) if is_bias else 1.0
             group = groups.setdefault((lr, decay), [])
             if not any(parameter is known for known in group):  # shared layers count once
                 group.append(parameter)
@@ -102,67 +106,6 @@ def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.
         lr=protocol.lr,
         momentum=protocol.momentum,
     )
-
-
-def batch_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor | None, void: int, normaliser: str
-) -> Tensor:
-    """Returns the cross-entropy of a batch: a sum over labelled pixels, divided once.
-
-    Where several processes share the batch, each has a part of the sum, over the same divisor.
-
-    Args:
-        logits: (N, K, h, w).
-        labels: uint8 (N, h, w); see `shrink_labels` for logits smaller than the image.
-        weights: of the classes, (K,), or None.
-        void: the ignored label.
-        normaliser: `labelled_pixels` as Caffe divides, or `weight_sum` as torch's `mean` does.
-    """
-    targets = labels.flatten().long()
-    # One row a pixel: the two-dimensional form has no deterministic CUDA kernel.
-    rows = logits.float().permute(0, 2, 3, 1).flatten(0, 2)
-    total = F.cross_entropy(rows, targets, weights, ignore_index=void, reduction="sum")
-    labelled = targets != void
-    if normaliser == "weight_sum" and weights is not None:
-        weight = distributed.total(weights[targets[labelled]].sum())
-        return total / weight.clamp(min=torch.finfo(total.dtype).tiny)
-    return total / distributed.total(labelled.sum()).clamp(min=1)
-
-
-def shrink_labels(labels: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
-    """Picks the labels of the pixels on which smaller logits (N, K, h, w) stand.
-
-    With an attribute `logit_stride` = n a network says that they stand on every n-th pixel, from
-    the first. Without it they stand in the middle of equal cells: on the pixels that Pillow picks.
-
-    Args:
-        labels: uint8 (N, H, W).
-        logits: only their size counts.
-        network: that gave them.
-
-    Returns:
-        uint8 (N, h, w); the labels themselves where the logits are as large.
-
-    Raises:
-        ValueError: the stride gives another size than the logits have.
-    """
-    height, width = logits.shape[2:]
-    if labels.shape[1:] == (height, width):
-        return labels
-    stride = getattr(network, "logit_stride", None)
-    if stride is None:
-        rows = torch.arange(height, device=labels.device) + 0.5
-        columns = torch.arange(width, device=labels.device) + 0.5
-        rows, columns = rows * labels.shape[1] / height, columns * labels.shape[2] / width
-        return labels[:, rows.long()][:, :, columns.long()]
-    picked = labels[:, ::stride, ::stride]
-    if picked.shape[1:] != (height, width):
-        raise ValueError(
-            f"logit_stride is {stride}, which makes {picked.shape[1]}x{picked.shape[2]} logits of "
-            f"{labels.shape[1]}x{labels.shape[2]} pixels, but the network gave {height}x{width}; "
-            "correct the attribute, or leave it out"
-        )
-    return picked
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

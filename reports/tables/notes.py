@@ -26,7 +26,7 @@ from reports.read.published import (
     printed,
     row_of,
 )
-from reports.read.runs import Run, flatten, weighting
+from reports.read.runs import Run, conditions, flatten, weighting
 from reports.tables.model import Column
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -65,7 +65,7 @@ def deviations(number: str, run: Run) -> list[str]:
     """Says in which settings a run departs from the protocol of a table."""
     known_weighting = number == "1" or weighting(run) in WEIGHTINGS.get(number, ())
     left_out = {*NOT_A_DEVIATION, *({"protocol.class_weights"} if known_weighting else ())}
-    ours = flatten("protocol", run.config["protocol"])
+    ours = conditions(run)
     found = [
         f"{key.removeprefix('protocol.')} {_plain(ours[key])} (paper {_plain(value)})"
         for key, value in paper_protocol(number).items()

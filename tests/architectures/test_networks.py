@@ -17,7 +17,7 @@ from architectures.fcn import FCN
 from architectures.segnet import SegNet
 from architectures.unet import UNet
 from bench.metrics.regions import class_pixels, confusion_matrix, mean_iou
-from bench.run.training import shrink_labels
+from bench.run.loss import shrink_labels
 
 PAPER_SIZE = (1, 3, 360, 480)
 

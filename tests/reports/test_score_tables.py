@@ -272,6 +272,19 @@ def test_deviations_from_the_paper_are_footnoted_without_being_declared(
     assert "lr 0.001" not in shown
 
 
+def test_a_record_older_than_a_key_has_its_neutral_value(make_run: MakeRun, tmp_path: Path) -> None:
+    """It stands beside newer records of the same protocol, and the paper's value is a deviation."""
+    make_run("SegNet-Basic")
+    make_run("FCN-Basic", batch_norm={"shift_decay_factor": None})
+    (table,) = filled(tmp_path / "runs", "1")
+    assert len(table.sections) == 1
+    assert "batch_norm.shift_decay_factor none (paper 1.0)" in " ".join(text(table).split())
+    make_run("FCN-Basic-NoAddition", batch_norm={"shift_decay_factor": 1.0}, fingerprint="other")
+    (table,) = filled(tmp_path / "runs", "1")
+    differences = {section.difference for section in table.sections}
+    assert "protocol.batch_norm.shift_decay_factor 1.0 / None" in " ".join(differences)
+
+
 def test_only_a_separated_best_is_alone_in_bold(make_run: MakeRun, tmp_path: Path) -> None:
     """All images agree that A beats B; C is as good as A on average, by other images."""
     make_run("A", 0.8)

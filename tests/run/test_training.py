@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from bench.config import ProtocolConfig
+from bench.config import BatchNormConfig, ProtocolConfig
 from bench.data.class_weights import class_weights
 from bench.data.schema import DatasetConfig
-from bench.run.training import batch_loss, make_optimiser, shrink_labels
+from bench.run.loss import batch_loss, shrink_labels
+from bench.run.training import make_optimiser
 
 VOID = 11
 
@@ -86,6 +87,30 @@ def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
     assert rules["0.weight"] == rules["2.weight"] == rules["1.weight"] == (0.1, 5e-4)
     assert rules["0.bias"] == rules["2.bias"] == (0.2, 0)
     assert rules["1.bias"] == (0.1, 0)
+
+
+@pytest.mark.parametrize(("factor", "decay"), [(1.0, 5e-4), (0.5, 2.5e-4), (0.0, 0), (None, 1e-4)])
+def test_shifts_of_batch_norm_can_decay_by_a_factor_of_their_own(
+    factor: float | None, decay: float
+) -> None:
+    """Without one they decay as biases do."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    protocol = ProtocolConfig(
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=5e-4,
+        bias_lr_factor=2.0,
+        bias_decay_factor=0.2,
+        batch_norm=BatchNormConfig(shift_decay_factor=factor),
+    )
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in make_optimiser(network, protocol).param_groups
+        for parameter in group["params"]
+    }
+    found = {name: decays[id(p)] for name, p in network.named_parameters()}
+    wanted = {"0.weight": 5e-4, "0.bias": 1e-4, "1.weight": 5e-4, "1.bias": decay}
+    assert found == pytest.approx(wanted)
 
 
 def test_a_layer_used_twice_is_updated_once() -> None:
