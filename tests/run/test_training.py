@@ -1,5 +1,7 @@
 """Loss, optimiser and class weights, by hand-checkable values."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +10,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from bench.config import BatchNormConfig, ProtocolConfig
+from bench.config import BatchNormConfig, Config, ProtocolConfig
 from bench.data.class_weights import class_weights
 from bench.data.schema import DatasetConfig
+from bench.data.splits import load_splits
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.training import make_optimiser
+from bench.run.monitor import Monitor
+from bench.run.preparation import prepare_training
+from bench.run.training import make_optimiser, step
+
+Compose = Callable[..., Config]
+Prepare = Callable[..., tuple[Path, Monitor]]
 
 VOID = 11
 
@@ -67,6 +75,28 @@ def test_a_network_can_say_that_small_logits_stand_on_every_eighth_pixel() -> No
     assert shrink_labels(labels, torch.empty(1, 2, 20, 30), network) is labels
     with pytest.raises(ValueError, match="logit_stride is 8, which makes 3x4 logits of 20x30"):
         shrink_labels(labels, torch.empty(1, 2, 2, 4), network)
+
+
+def test_a_step_takes_the_labels_on_which_the_network_says_its_logits_stand(
+    tiny_config: Compose, prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DeepLab of a 32x48 image has 4x6 logits: of the pixels 0, 8, 16, ..."""
+    config = tiny_config("arch=deeplab_largefov", "arch.width=1", "arch.fc_width=4")
+    folder, monitor = prepared(config)
+    cpu = torch.device("cpu")
+    splits = load_splits(config, ["train"], cpu)
+    training = prepare_training(config, folder, splits, cpu, monitor)
+    training.model.train()
+    seen: list[torch.Tensor] = []
+
+    def recorded(logits: torch.Tensor, labels: torch.Tensor, *others: Any) -> torch.Tensor:
+        seen.append(labels)
+        return batch_loss(logits, labels, *others)
+
+    monkeypatch.setattr("bench.run.training.batch_loss", recorded)
+    labels = torch.randint(11, (4, 32, 48), dtype=torch.uint8)
+    step(training, torch.randn(4, 3, 32, 48), labels, 0)
+    assert torch.equal(seen[0], labels[:, ::8, ::8])
 
 
 def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
