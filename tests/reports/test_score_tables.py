@@ -283,6 +283,8 @@ def test_a_record_older_than_a_key_has_its_neutral_value(make_run: MakeRun, tmp_
     (table,) = filled(tmp_path / "runs", "1")
     differences = {section.difference for section in table.sections}
     assert "protocol.batch_norm.shift_decay_factor 1.0 / None" in " ".join(differences)
+    (table,) = filled(tmp_path / "runs", "3")
+    assert "batch_norm.shift_decay_factor 1.0 (paper none)" in " ".join(text(table).split())
 
 
 def test_only_a_separated_best_is_alone_in_bold(make_run: MakeRun, tmp_path: Path) -> None:
