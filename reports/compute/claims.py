@@ -35,7 +35,7 @@ from reports.tables.of_scores import Context
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
 TOO_FEW = "too few seeds"
 NO_FIGURES = "no figures"
-COLUMNS = ("claim", "verdict", "why", "the paper's own figures")
+COLUMNS = ("claim", "verdict", "why", "the paper's own")
 WIDTHS = (31, 13, 29, 21)  # of the columns in a terminal of 100
 
 
