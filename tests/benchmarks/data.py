@@ -64,7 +64,7 @@ def contestants(root: Path, workers: int) -> dict[str, Iterator[Any]]:
         batch_indices(0, i, BATCH, len(resident.names)) for i in range(2 + ROUNDS * (TURN + 1))
     ]
     plain = DataLoader(
-        Plain(pairs_of(memory["dataset"], "train")),
+        Plain(pairs_of(memory.dataset, "train")),
         batch_sampler=[indices.tolist() for indices in order],
         num_workers=workers,
     )
@@ -94,7 +94,7 @@ def images_per_second(root: Path, workers: int) -> dict[str, float]:
 def memory_of_a_large_set(root: Path, images: int, budget_gb: float) -> dict[str, float]:
     """Links a few pictures many times, streams them, and returns what that adds, in GB."""
     links = root / "links"
-    sources = [pair.files for pair in pairs_of(composed(root)["dataset"], "train")]
+    sources = [pair.files for pair in pairs_of(composed(root).dataset, "train")]
     for folder in ("train", "trainannot"):
         (links / folder).mkdir(parents=True)
     for number in range(images):
