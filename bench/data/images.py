@@ -4,6 +4,8 @@ Everything is 8-bit and (H, W) or (H, W, 3). What cannot be read without guessin
 """
 
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,23 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 UInt8Array = NDArray[np.uint8]
+# What Pillow raises for a damaged file: SyntaxError for a broken PNG chunk, OSError for a short
+# file, ValueError for impossible numbers and too much text, and others for what they lead to.
+DAMAGE = (
+    Image.DecompressionBombError,
+    UnidentifiedImageError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 def read_image(path: Path) -> UInt8Array:
@@ -102,21 +121,23 @@ def resize_label(label: UInt8Array, height: int, width: int) -> UInt8Array:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Decodes a file completely, so that a truncated one shows here and not later.
+    """Decodes a file completely, so that a truncated or damaged one shows here and not later.
 
     Raises:
         ValueError: there is no such file, or it is no whole picture.
     """
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty; fetch it again")
     try:
-        if path.stat().st_size == 0:
-            raise ValueError(f"{path}: the file is empty; fetch it again")
         with path.open("rb") as file:
+            # Decoding skips the checksums of a PNG's pixels; a damaged label would read as another.
+            Image.open(file).verify()
+            file.seek(0)
             image = Image.open(file)
             image.load()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        # Pillow reports a broken PNG chunk as SyntaxError and a short file as OSError.
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a readable image ({error}); fetch it again") from error
     return image
 
