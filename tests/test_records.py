@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from bench import records
+from bench.evidence import read_evidence
+from bench.losses import append_losses, cut_losses, read_losses
 
 
 def test_records_and_reports_are_read_without_torch() -> None:
@@ -35,17 +37,17 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_losses_are_cut_in_the_middle_of_a_line(tmp_path: Path) -> None:
-    records.append_losses(tmp_path, 1, [0.5, 0.25, 0.125], 1.0)
-    records.append_losses(tmp_path, 4, [0.0625], 1.0)
-    records.cut_losses(tmp_path, 2)
-    (line,) = records.read_losses(tmp_path)
+    append_losses(tmp_path, 1, [0.5, 0.25, 0.125], 1.0)
+    append_losses(tmp_path, 4, [0.0625], 1.0)
+    cut_losses(tmp_path, 2)
+    (line,) = read_losses(tmp_path)
     assert (line["first"], line["losses"]) == (1, [0.5, 0.25])
 
 
 def test_losses_keep_every_digit(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random(50, np.float32).tolist()
-    records.append_losses(tmp_path, 1, values, 1.0)
-    (line,) = records.read_losses(tmp_path)
+    append_losses(tmp_path, 1, values, 1.0)
+    (line,) = read_losses(tmp_path)
     assert line["losses"] == values
 
 
@@ -56,7 +58,7 @@ def test_an_evaluation_repeated_replaces_itself(tmp_path: Path) -> None:
         records.write_evaluation(tmp_path, summary, evidence)
     (evaluation,) = records.read_evaluations(tmp_path)
     assert evaluation["confusion"] == [[2] * 3] * 3
-    assert records.read_evidence(tmp_path, evaluation)["names"].tolist() == ["a"]
+    assert read_evidence(tmp_path, evaluation)["names"].tolist() == ["a"]
 
 
 def test_evaluations_come_in_order_of_iteration(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from bench import records
 from bench.config import Config, identity
 from bench.data.class_weights import class_weights
 from bench.data.splits import Split
+from bench.losses import cut_losses
 from bench.run import checkpoints, distributed
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
@@ -129,7 +130,7 @@ def resume(training: Training) -> None:
     state = distributed.first_alone(lambda: checkpoints.load_checkpoint(folder, training.monitor))
     if state is None:
         if distributed.is_first():
-            records.cut_losses(folder, 0)
+            cut_losses(folder, 0)
         return
     if state.get("identity") not in (None, identity(config)):
         raise ValueError(
@@ -146,7 +147,7 @@ def resume(training: Training) -> None:
     training.restore(state)
     assert distributed.agreed(training.iteration) == training.iteration
     if distributed.is_first():
-        records.cut_losses(folder, training.iteration)
+        cut_losses(folder, training.iteration)
     training.monitor.notice(f"resuming at iteration {training.iteration}")
     for text in changed:
         training.monitor.notice(f"accepted change: {text}")

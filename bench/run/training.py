@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import records
 from bench.config import Config, ProtocolConfig, identity
 from bench.data.normalisation import normalise
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
+from bench.losses import append_losses
 from bench.run import checkpoints, distributed
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
@@ -207,7 +207,7 @@ def _record(training: Training, losses: list[float], seconds: float) -> None:
     first = training.iteration - len(losses) + 1
     finite = list(itertools.takewhile(math.isfinite, losses))
     if finite and distributed.is_first():
-        records.append_losses(training.folder, first, finite, seconds)
+        append_losses(training.folder, first, finite, seconds)
     if len(finite) < len(losses):
         config = training.config
         raise DivergedError(

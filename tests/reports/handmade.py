@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from bench import records
+from bench.losses import append_losses
 
 CLASSES = ["Sky", "Road", "Car"]
 COLOURS = [[128, 128, 128], [128, 64, 128], [64, 0, 128]]
@@ -113,7 +114,7 @@ def write_run(
         arrays = evidence(share, len(config["dataset"]["classes"]), images, spread)
         summary = {"split": split, "iteration": iteration, "images": images}
         records.write_evaluation(folder, summary, arrays)
-    records.append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
+    append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
     if state is not None:
         reason = None if state == "finished" else "it did not end well"
         records.write_json(folder / "end.json", {"state": state, "reason": reason})

@@ -427,6 +427,6 @@ def test_the_evidence_is_opened_once(
     def refuse(*_: object) -> None:
         raise AssertionError("the evidence was opened again")
 
-    monkeypatch.setattr(records, "read_evidence", refuse)
+    monkeypatch.setattr("reports.compute.estimates.read_evidence", refuse)
     (second,) = filled(tmp_path / "runs", "3")
     assert text(second) == text(first)

@@ -18,7 +18,9 @@ from torch import nn
 
 from bench import records
 from bench.config import Config
+from bench.evidence import read_evidence
 from bench.launch.launch import launch
+from bench.losses import read_losses
 from bench.run.distributed import GlobalBatchNorm
 
 # Every test starts processes that import torch.
@@ -35,7 +37,7 @@ SETTINGS = [
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def finished(config: Config) -> Path:
@@ -55,7 +57,7 @@ def test_losses_and_counts_do_not_depend_on_the_number_of_processes(
         where = [f"processes={processes}", f"runs={tmp_path}/{processes}"]
         folder = finished(tiny_config(*SETTINGS, *options, *where))
         (evaluation,) = records.read_evaluations(folder, "test")
-        found[processes] = losses(folder), records.read_evidence(folder, evaluation)
+        found[processes] = losses(folder), read_evidence(folder, evaluation)
         assert records.read_json(folder / "environment.json")["processes"] == processes
     alone, evidence = found[1]
     assert len(alone) == 20
@@ -80,7 +82,7 @@ def test_one_network_gives_the_same_counts_for_any_number_of_processes(
         settings = [*SETTINGS, "max_iterations=1", "protocol.lr=1e-30"]
         folder = finished(tiny_config(*settings, *where))
         (evaluation,) = records.read_evaluations(folder, "test")
-        found.append(records.read_evidence(folder, evaluation))
+        found.append(read_evidence(folder, evaluation))
         pictures = sorted(p.name for p in (folder / "predictions" / "test-0000001").iterdir())
         assert pictures == [f"test_{number:05d}.png" for number in range(7)]
     for key in ("names", "confusion", "boundaries"):

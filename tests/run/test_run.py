@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from bench import records
+from bench.evidence import read_evidence
+from bench.losses import append_losses, read_losses
 from bench.run import checkpoints
 from bench.run.__main__ import EXIT_CODES, execute
 from bench.run.milestones import patience_exhausted
@@ -24,7 +26,7 @@ Prepare = Callable[..., tuple[Path, Monitor]]
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -39,7 +41,7 @@ def test_a_run_leaves_a_complete_record(tiny_config: Compose, prepared: Prepare)
     assert len(losses(folder)) == 6
     evaluations = records.read_evaluations(folder)
     assert [(e["split"], e["iteration"]) for e in evaluations] == [("test", 3), ("test", 6)]
-    evidence = records.read_evidence(folder, evaluations[-1])
+    evidence = read_evidence(folder, evaluations[-1])
     assert evidence["confusion"].sum() == 5 * 40 * 56
     assert np.array(evaluations[-1]["confusion"]).sum() == 5 * 40 * 56
     assert [p.name for p in (folder / "predictions").iterdir()] == ["test-0000006"]
@@ -72,7 +74,7 @@ def test_a_few_predictions_are_kept_the_same_for_every_run(
     run(folder, monitor)
     pictures = (folder / "predictions" / "test-0000001").iterdir()
     assert sorted(path.stem for path in pictures) == kept
-    assert len(records.read_evidence(folder, records.read_evaluations(folder)[0])["names"]) == count
+    assert len(read_evidence(folder, records.read_evaluations(folder)[0])["names"]) == count
 
 
 @pytest.mark.slow
@@ -125,7 +127,7 @@ def test_lines_of_losses_after_the_checkpoint_are_cut_on_resume(
     folder, monitor = prepared(tiny_config())
     run(folder, monitor)
     expected = losses(folder)
-    records.append_losses(folder, 7, [9.0, 9.0], 1.0)
+    append_losses(folder, 7, [9.0, 9.0], 1.0)
     with (folder / "losses.jsonl").open("a") as file:
         file.write('{"first": 9, "losses": [1.0, 2')  # a kill while writing
     prepared(tiny_config("max_iterations=8"))

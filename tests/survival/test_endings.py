@@ -14,6 +14,7 @@ from lives import losses, outcome, prepare
 
 from bench import records
 from bench.launch import display, launch
+from bench.losses import read_losses
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
 from bench.run.run import run
@@ -121,7 +122,7 @@ def test_a_clock_that_steps_back_changes_nothing(
     folder = prepare(tmp_path / "back", config)
     end = run(folder, Monitor(folder))
     assert end["seconds"] >= 0
-    assert all(line["seconds"] >= 0 for line in records.read_losses(folder))
+    assert all(line["seconds"] >= 0 for line in read_losses(folder))
     assert outcome(folder) == outcome(straight)
 
 
