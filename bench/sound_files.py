@@ -99,7 +99,8 @@ def require(where: Path | str, content: Any, shape: Any) -> None:
 
     A shape is a type (`int` is a count, from 0; `float` any number), None, a list of one shape, a
     tuple of alternatives, or a dictionary of keys: those that end in `?` may be missing, others
-    than those named may be there, and `*` stands for all keys. `Name` is text for tables.
+    than those named may be there, and `*` stands for all keys. A set lists the texts allowed, and
+    `Name` is text for tables.
 
     Raises:
         ValueError: naming the file, the key and its value.
@@ -117,7 +118,7 @@ class Name(str):
     """A shape: text that can be printed in one line, without control characters."""
 
 
-WORDS = {
+WORDS: dict[Any, str] = {
     None: "null", Name: "a printable name", int: "a count", float: "a number", str: "text",
     bool: "true or false", dict: "an object", list: "a list",
 }  # fmt: skip
@@ -141,7 +142,13 @@ def _misfit(key: str, value: Any, shape: Any) -> tuple[str, Any, str] | None:
             return key, value, WORDS[list]
         parts = (_misfit(f"{key}[{n}]", one, shape[0]) for n, one in enumerate(value))
         return next((part for part in parts if part is not None), None)
-    return None if _is_a(value, shape) else (key, value, WORDS[shape])
+    return None if _is_a(value, shape) else (key, value, _in_words(shape))
+
+
+def _in_words(shape: Any) -> str:
+    if isinstance(shape, frozenset):
+        return f"one of {', '.join(sorted(shape))}"
+    return WORDS[shape if shape is None or isinstance(shape, type) else type(shape)]
 
 
 def _misfit_in_object(key: str, value: Any, shape: dict[str, Any]) -> tuple[str, Any, str] | None:
@@ -159,7 +166,9 @@ def _misfit_in_object(key: str, value: Any, shape: dict[str, Any]) -> tuple[str,
     return None
 
 
-def _is_a(value: Any, kind: type | None) -> bool:
+def _is_a(value: Any, kind: type | frozenset[str] | None) -> bool:
+    if isinstance(kind, frozenset):
+        return isinstance(value, str) and value in kind
     if kind is None:
         return value is None
     if kind is int:

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import records
+from bench.sound_files import require
 from reports.read.runs import warn
+from reports.read.shapes import COST
 
 # From what a driver sees down to what the allocator handed out: the first that was read is shown.
 MEMORY_SOURCES = {
@@ -177,11 +179,12 @@ def costs_in(paths: Iterable[Path]) -> list[Cost]:
 
 def _read_cost(path: Path) -> Cost:
     content = records.read_json(path)
-    arch, size = content.get("arch"), content.get("image_size")
+    require(path, content, COST)
+    arch, size = content["arch"], content["image_size"]
     if content.get("version", 0) > records.VERSION:
         raise ValueError(f"{path}: its version {content['version']} is newer than this program")
-    if not isinstance(arch, dict) or "name" not in arch or not isinstance(size, list):
-        raise ValueError(f"{path}: not a cost record (no arch.name or no image_size)")
+    if len(size) != 2:
+        raise ValueError(f"{path}: image_size={size} is no height and width; remove the file")
     time, memory = content.get("time") or {}, content.get("memory") or {}
     parts = {mode: memory.get(mode) or {} for mode in (TRAINING, INFERENCE)}
     return Cost(
@@ -199,7 +202,7 @@ def _read_cost(path: Path) -> Cost:
         storage=content.get("storage") or {},
         environment=content.get("environment") or {},
         timing=time,
-        rates={k: v for k, v in (content.get("calibration") or {}).items() if k != "reason"},
+        rates={k: v for k, v in (content.get("calibration") or {}).items() if k in RATES and v},
         joules=(content.get("energy") or {}).get("joules_per_image"),
         how=content.get("cost") or {},
         switches=content.get("arithmetic") or {},

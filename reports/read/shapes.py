@@ -39,3 +39,29 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "progress.json": {"time?": float, "phase?": Name, "done?": int, "total?": int},
 }  # fmt: skip
+
+_TIMES = {name: [float] for name in ("forward_ms?", "backward_ms?", "optimiser_ms?", "step_ms?")}
+_MEMORY = {
+    "batch?": (None, int), "state?": (None, Name), "estimate_bytes?": (None, float),
+    "readings?": (None, {"nvml_source?": (None, Name), "*": (None, float, Name)}),
+    "baselines?": (None, {"*": (None, float)}),
+}  # fmt: skip
+COST: dict[str, Any] = {
+    "version?": int, "state?": Name, "reason?": (None, str),
+    "arch": {"name": Name}, "image_size": [int],
+    "num_classes?": int, "precision?": (None, Name), "device?": (None, Name),
+    "cost?": (None, {"tolerance?": float, "batch_size?": int, "backward?": bool}),
+    "protocol?": (None, {"*": object}),
+    "environment?": (None, {"device?": (None, Name), "commit?": (None, Name), "threads?": int}),
+    "arithmetic?": (None, {"*": (bool, Name, None)}),
+    "work?": (None, {"*": (None, float)}), "storage?": (None, {"*": (None, float)}),
+    "memory?": (None, {"training?": (None, _MEMORY), "inference?": (None, _MEMORY)}),
+    "time?": (None, {
+        **_TIMES, "batch?": int, "stopped_because?": Name, "dropped_samples?": int,
+        "clock?": (None, frozenset({"wall", "device"})),
+        "clocks?": (None, {"*": (None, _TIMES)}),
+    }),
+    "calibration?": (None, {"reason?": (None, str), "*": (None, [float], Name)}),
+    "energy?": (None, {"joules_per_image?": (None, float)}),
+    "timed_with?": (None, [Name]),
+}  # fmt: skip
