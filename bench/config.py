@@ -196,7 +196,6 @@ def run_folder(config: Config) -> Path:
 def write_config(folder: Path, config: Config) -> None:
     """Writes what a run is to do, before it begins."""
     content = {
-        "version": records.VERSION,
         "fingerprint": fingerprint(config),
         "config": plain(config),
     }

@@ -4,6 +4,7 @@ A kill may cut off the last line, and nothing else. Imports no torch.
 """
 
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def read_losses(folder: Path, *, whole: bool = True) -> Iterator[dict[str, Any]]
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Yields the complete lines of a file, which may be missing."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     if not path.is_file():  # a FIFO would wait for a writer
         raise ValueError(f"{path}: not a regular file; remove it")

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from bench import sound_files
 
-VERSION = 1
+VERSION = 2  # since 2, every JSON file carries its digest
 
 # How a run can end; `running` and `pending` are told by the absence of an end.
 FINISHED = "finished"
@@ -50,7 +50,6 @@ EVALUATION = {
     "images?": int,
     "variant?": str,
     "evidence_sha256?": str,
-    "version?": int,
 }
 
 
@@ -110,26 +109,27 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any], *, durable: bool = True) -> None:
-    """Writes a JSON object with its own digest, whole or not at all, see `replacing`."""
-    plain = json.loads(json.dumps(content, allow_nan=False))
+    """Writes a JSON object with its version and its digest, whole or not at all."""
+    plain = json.loads(json.dumps({"version": VERSION, **content}, allow_nan=False))
     text = json.dumps(plain | {DIGEST: sound_files.digest_of(plain)}, indent=1) + "\n"
     write_bytes(path, text.encode(), durable=durable)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object, without its digest.
+    """Reads a JSON object, without its version and its digest.
 
     Raises:
-        ValueError: the file is missing, is not a JSON object, or is not what was written.
+        ValueError: the file is missing, is not a JSON object, is not what was written, or is of a
+            newer version.
     """
     return read_with_digest(path)[0]
 
 
 def read_with_digest(path: Path) -> tuple[dict[str, Any], str | None]:
-    """Reads a JSON object and its digest, which records of older versions have not.
+    """Reads a JSON object and its digest, which records of version 1 need not have.
 
     Raises:
-        ValueError: the file is missing, is not a JSON object, or is not what was written.
+        ValueError: as for `read_json`.
     """
     try:
         text = sound_files.read_bytes(path, sound_files.JSON_BYTES)
@@ -137,8 +137,16 @@ def read_with_digest(path: Path) -> tuple[dict[str, Any], str | None]:
         raise ValueError(f"{path}: no such file; is {path.parent} a run's folder?") from None
     content = sound_files.parse_object(text, str(path))
     digest = content.pop(DIGEST, None)
+    version = content.get("version", 1)
+    if type(version) is int and version > VERSION:
+        raise ValueError(f"{path}: its version {version} is newer than this program; update it")
+    if digest is None and version != 1:
+        raise ValueError(
+            f"{path}: changed since it was written (its digest is missing); restore it"
+        )
     if digest is not None and digest != sound_files.digest_of(content):
         raise ValueError(f"{path}: changed since it was written (its SHA-256 differs); restore it")
+    content.pop("version", None)
     return content, digest
 
 
@@ -172,7 +180,6 @@ def write_evaluation(
     np.savez_compressed(buffer, allow_pickle=False, **evidence)
     write_bytes(folder / "evaluations" / f"{name}.npz", buffer.getvalue())
     content = {
-        "version": VERSION,
         **summary,
         "confusion": evidence["confusion"].sum(axis=0, dtype=np.int64).tolist(),
         "evidence_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),

@@ -130,11 +130,7 @@ def _misfit(key: str, value: Any, shape: Any) -> tuple[str, Any, str] | None:
     if isinstance(shape, tuple):
         if any(_misfit(key, value, one) is None for one in shape):
             return None
-        return (
-            key,
-            value,
-            " or ".join(WORDS.get(one, "a list") for one in shape if not isinstance(one, dict)),
-        )
+        return key, value, " or ".join(map(_in_words, shape))
     if isinstance(shape, dict):
         return _misfit_in_object(key, value, shape)
     if isinstance(shape, list):

@@ -7,6 +7,7 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports verify RUNS                   is every record sound? 1 if one is not
 """
 
 import argparse
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     for name, part in parts.items():
         if name != "compare":
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name != "status":
+        if name not in {"status", "verify"}:
             _add_conventions(part)
     tables = parts["tables"]
     tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
@@ -231,6 +232,15 @@ def claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace) -> int:
+    """Checks that nothing in the records is damaged, lost or exchanged."""
+    from reports.verify import verify as verified  # noqa: PLC0415 - only this command needs it
+
+    lines, sound = verified(options.runs)
+    print("\n".join(lines))
+    return 0 if sound else EXIT_WORSE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -238,6 +248,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "verify": verify,
 }
 
 

@@ -95,7 +95,6 @@ def new_contestant(config: Config) -> Contestant:
     folder = Path(config.runs).absolute() / "cost"
     folder.mkdir(parents=True, exist_ok=True)
     record = {
-        "version": records.VERSION,
         "kind": "cost",
         "state": MEASURED,
         "reason": None,

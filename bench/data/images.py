@@ -126,7 +126,9 @@ def open_picture(path: Path) -> Image.Image:
     Raises:
         ValueError: there is no such file, or it is no whole picture.
     """
-    if path.is_file() and path.stat().st_size == 0:
+    if path.exists() and not path.is_file():  # a FIFO would wait for a writer
+        raise ValueError(f"{path}: not a regular file; remove it")
+    if path.exists() and path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty; fetch it again")
     try:
         with path.open("rb") as file:

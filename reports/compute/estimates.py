@@ -84,7 +84,7 @@ class Estimates:
         """Writes the cache, together with what another report has found meanwhile."""
         if self._path is None or not self._changed:
             return
-        content = {"version": FORMAT, "estimates": {**_read_cache(self._path), **self._known}}
+        content = {"format": FORMAT, "estimates": {**_read_cache(self._path), **self._known}}
         try:
             records.write_json(self._path, content, durable=False)
         except ValueError as error:  # a reader of somebody else's runs may not write there
@@ -266,7 +266,7 @@ def _read_cache(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         content, digest = records.read_with_digest(path)
-        if digest is None or content.get("version") != FORMAT:
+        if digest is None or content.get("format") != FORMAT:
             return {}
         require(path, content, {"estimates": {"*": {"*": [(None, float)]}}})
     except ValueError as error:

@@ -169,7 +169,7 @@ def costs_in(paths: Iterable[Path]) -> list[Cost]:
     found: dict[tuple[Any, ...], Cost] = {}
     for path in paths:
         try:
-            cost = _read_cost(path)
+            cost = read_cost(path)
         except ValueError as error:
             warn(str(error))
         else:
@@ -177,12 +177,15 @@ def costs_in(paths: Iterable[Path]) -> list[Cost]:
     return list(found.values())
 
 
-def _read_cost(path: Path) -> Cost:
+def read_cost(path: Path) -> Cost:
+    """Reads one cost record.
+
+    Raises:
+        ValueError: it is unsound.
+    """
     content = records.read_json(path)
     require(path, content, COST)
     arch, size = content["arch"], content["image_size"]
-    if content.get("version", 0) > records.VERSION:
-        raise ValueError(f"{path}: its version {content['version']} is newer than this program")
     if len(size) != 2:
         raise ValueError(f"{path}: image_size={size} is no height and width; remove the file")
     time, memory = content.get("time") or {}, content.get("memory") or {}

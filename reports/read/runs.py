@@ -3,6 +3,7 @@
 Only records are read: no torch, no data set, no network.
 """
 
+import os
 import re
 import sys
 import time
@@ -121,7 +122,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 def _read_run(folder: Path) -> Run:
     path = folder / "config.json"
-    content = _read_record(path)
+    content = records.read_json(path)
     require(path, content, CONFIG)
     config = content["config"]
     state, detail = _state(folder)
@@ -164,21 +165,9 @@ def without_postprocessings(runs: Sequence[Run]) -> list[Run]:
     return list(first.values())
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    content = records.read_json(path)
-    _require_version(path, content)
-    return content
-
-
-def _require_version(path: Path, content: dict[str, Any]) -> None:
-    version = content.get("version", records.VERSION)
-    if not isinstance(version, int) or version > records.VERSION:
-        raise ValueError(f"{path}: its version {version} is newer than this program; update it")
-
-
 def _read_if_sound(path: Path) -> dict[str, Any]:
     """Reads an additional record; one that is missing, damaged or malformed is empty."""
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         return {}
     try:
         content = records.read_json(path)
@@ -194,7 +183,6 @@ def _evaluations(folder: Path, classes: int) -> list[Evaluation]:
     for path in sorted((folder / "evaluations").glob("*.json")):
         try:
             evaluation = records.read_evaluation(path)
-            _require_version(path, evaluation)
             if len(evaluation["confusion"]) != classes + 1:
                 raise ValueError(f"{path}: its matrix does not fit {classes} classes; remove it")
         except ValueError as error:

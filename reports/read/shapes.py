@@ -9,7 +9,6 @@ from bench.sound_files import Name
 
 CONFIG: dict[str, Any] = {
     "fingerprint": Name,
-    "version?": int,
     "config": {
         "arch": {"name": Name},
         "dataset": {"name": Name, "classes": [Name], "note?": str, "sequence?": (None, str)},
@@ -47,7 +46,7 @@ _MEMORY = {
     "baselines?": (None, {"*": (None, float)}),
 }  # fmt: skip
 COST: dict[str, Any] = {
-    "version?": int, "state?": Name, "reason?": (None, str),
+    "state?": Name, "reason?": (None, str),
     "arch": {"name": Name}, "image_size": [int],
     "num_classes?": int, "precision?": (None, Name), "device?": (None, Name),
     "cost?": (None, {"tolerance?": float, "batch_size?": int, "backward?": bool}),

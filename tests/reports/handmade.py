@@ -96,7 +96,7 @@ def write_run(
     name = f"{config['arch']['name']}-{weighting}-seed{config['seed']}".lower()
     folder = runs / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     folder.mkdir(parents=True)
-    content = {"version": 1, "fingerprint": fingerprint or f"f-{weighting}", "config": config}
+    content = {"fingerprint": fingerprint or f"f-{weighting}", "config": config}
     records.write_json(folder / "config.json", content)
     environment = {
         "device": "Test CPU",
