@@ -102,7 +102,9 @@ def edit_manifest(root: Path, **changed: str) -> None:
         rows = list(csv.reader(file))
     rows[0] = changed.pop("header", ",".join(rows[0])).split(",")
     for name, value in changed.items():
-        rows[1][["image", "label", "source"].index(name)] = value
+        if name not in rows[0]:
+            rows = [[*rows[0], name], *([*row, ""] for row in rows[1:])]
+        rows[1][["image", "label", "source", "split"].index(name)] = value
     with (root / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -120,6 +122,10 @@ ROADS: list[tuple[Callable[[Path], object], str]] = [
         r"source 'mars' has no mapping; write .*kitti",
     ),
     (lambda root: edit_manifest(root, source=""), r"manifest\.csv:2: the row is incomplete"),
+    (
+        lambda root: edit_manifest(root, split="tset"),
+        r"manifest\.csv:2: split 'tset' is none of train, val, test",
+    ),
     (lambda root: edit_manifest(root, header="image,label,origin"), "has no column 'source'"),
     (lambda root: shutil.rmtree(root / "camvid/test"), r"camvid/test: no such folder"),
     (
