@@ -21,7 +21,7 @@ from bench.composition import resolve
 from bench.config import Config
 from bench.launch import sweep
 from bench.launch.launch import launch
-from bench.launch.replay import announce_changes, hydra_arguments
+from bench.launch.replay import announce_changes, hydra_arguments, needs_trust
 from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
@@ -77,6 +77,8 @@ def command(config: Config) -> str:
     assert isinstance(overrides, list)
     flags = [("--from", config.replay_of), ("--config-dir", config.config_dir)]
     given = [word for flag, value in flags if value is not None for word in (flag, value)]
+    if config.replay_of is not None and needs_trust(config):
+        given.append("--trust")
     return shlex.join(["python", "-m", "bench", *given, *map(str, overrides)])
 
 
@@ -125,10 +127,13 @@ def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
+    parser.add_argument("--trust", action="store_true")
     ours, others = parser.parse_known_args()
     others = [quoted(argument) for argument in options_first(others)]
     try:
-        sys.argv[1:] = others if ours.run is None else hydra_arguments(ours.run, others)
+        if ours.run is not None:
+            others = hydra_arguments(ours.run, others, trusted=ours.trust)
+        sys.argv[1:] = others
     except ValueError as error:
         sys.exit(str(error))
     run_jobs()

@@ -112,12 +112,12 @@ def _shared(known: dict[str, list[_Known]]) -> list[str]:
     return _some(leaks, "images stand in two splits")
 
 
-def _unlike_the_release(dataset: dict[str, Any]) -> list[str]:
+def _unlike_the_release(dataset: DatasetConfig) -> list[str]:
     """Lists the files whose content is not what was released, where the reader's module knows."""
-    module = importlib.import_module(dataset["reader"]["_target_"].rpartition(".")[0])
-    if dataset["root"] is None or not hasattr(module, "changed_files"):
+    module = importlib.import_module(dataset.reader["_target_"].rpartition(".")[0])
+    if dataset.root is None or not hasattr(module, "changed_files"):
         return []
-    root = Path(dataset["root"])
+    root = Path(dataset.root)
     return [
         f"{root / name}: not the released file (its SHA-256 differs); fetch it again"
         for name in module.changed_files(str(root))

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -144,13 +145,35 @@ def resume(training: Training) -> None:
             f"{folder.name} has a checkpoint at iteration {state['iteration']}, but since then "
             f"{'; '.join(changed)}: give accept_changes=true to go on, or rerun=true for a new run"
         )
-    training.restore(state)
+    _restore(training, state)
     assert distributed.agreed(training.iteration) == training.iteration
     if distributed.is_first():
         cut_losses(folder, training.iteration)
     training.monitor.notice(f"resuming at iteration {training.iteration}")
     for text in changed:
         training.monitor.notice(f"accepted change: {text}")
+
+
+def _restore(training: Training, state: dict[str, Any]) -> None:
+    """Takes a checkpoint's state over.
+
+    Raises:
+        ValueError: a part is missing or does not fit, or it is from beyond the last iteration.
+    """
+    folder, last = training.folder, training.config.max_iterations
+    if state["iteration"] > last:
+        raise ValueError(
+            f"{folder.name} has a checkpoint at iteration {state['iteration']}, beyond "
+            f"max_iterations={last}; raise that, or start afresh with rerun=true"
+        )
+    try:
+        training.restore(state)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"the checkpoint in {folder} does not fit this run ({reason}); restore its own, or "
+            "start afresh with rerun=true"
+        ) from error
 
 
 def record_start(training: Training, splits: dict[str, Split]) -> None:
