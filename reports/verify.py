@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import records
-from bench.config import fingerprint
+from bench.config import fingerprint, read_config
 from bench.data.images import read_label
 from bench.evidence import read_evidence
 from bench.sound_files import require
@@ -122,10 +122,7 @@ def verify_run(folder: Path) -> Verification:
 
 
 def _check_fingerprint(folder: Path, content: dict[str, Any]) -> None:
-    try:
-        computed = fingerprint(content["config"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder / 'config.json'}: not a whole configuration ({error})") from None
+    computed = fingerprint(read_config(folder))
     if computed != content["fingerprint"]:
         raise ValueError(
             f"{folder / 'config.json'}: its fingerprint is {content['fingerprint']}, and that of "

@@ -186,10 +186,17 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
         return
     folder, weights = training.folder, training.class_weights
     data = {
-        "splits": {n: {"images": len(s.names), "digest": s.digest} for n, s in splits.items()},
+        "splits": {
+            name: {
+                "images": len(split.names),
+                "digest": split.digest,
+                "names": records.names_digest(split.names),
+            }
+            for name, split in splits.items()
+        },
         "class_weights": None if weights is None else weights.tolist(),
     }
-    if training.iteration > 0 and records.read_json(folder / "data.json") != data:
+    if training.iteration > 0 and not _agree(records.read_json(folder / "data.json"), data):
         raise ValueError(
             f"the data under dataset.root={training.config.dataset.root} differ from those "
             f"{folder.name} was trained on; restore them, or start afresh with rerun=true"
@@ -204,3 +211,10 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
             *(f"iteration {training.iteration}: {text}" for text in changes(then, environment)),
         ]
     records.write_json(folder / "environment.json", environment)
+
+
+def _agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Says whether two descriptions of data are of the same; older ones have no `names`."""
+    splits = now["splits"].items()
+    older = {name: {**entry, **before["splits"].get(name, {})} for name, entry in splits}
+    return {**before, "splits": {**before["splits"], **older}} == now

@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 
 from bench import records
+from bench.command_line import compose_config
 from bench.losses import append_losses
+from bench.typed import plain
 
 CLASSES = ["Sky", "Road", "Car"]
 COLOURS = [[128, 128, 128], [128, 64, 128], [64, 0, 128]]
@@ -55,6 +57,14 @@ def configuration(
         "milestones": [],
         "command": f"python -m bench arch={name}",
     }
+
+
+def whole_configuration(seed: int = 0) -> dict[str, Any]:
+    """A configuration with all keys, of four iterations, for the classes of this file."""
+    overrides = ["arch=segnet_basic", "dataset=synthetic", "protocol=demo", "max_iterations=4"]
+    found = plain(compose_config([*overrides, f"seed={seed}"]))
+    found["dataset"].update(classes=CLASSES, colours=COLOURS)
+    return found
 
 
 def evidence(

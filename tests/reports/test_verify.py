@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import configuration, cost_record, evidence, write_picture, write_run
+from handmade import cost_record, evidence, whole_configuration, write_picture, write_run
 from PIL import Image
 
 from bench import records
-from bench.config import fingerprint
+from bench.config import Config, fingerprint
 from bench.losses import append_losses
+from bench.typed import typed
 from reports.compute.estimates import Estimates
 from reports.read.runs import read_runs
 from reports.verify import verify
@@ -23,8 +24,9 @@ SHIPPED = Path(__file__).parents[2] / "reports" / "results" / "camvid_short_segn
 
 
 def run_of(seed: int, runs: Path, share: float = 0.8) -> Path:
-    config = configuration(seed=seed, max_iterations=4)
-    folder = write_run(runs, config, {("test", 4): share}, fingerprint=fingerprint(config))
+    config = whole_configuration(seed)
+    known = fingerprint(typed(Config, config))
+    folder = write_run(runs, config, {("test", 4): share}, fingerprint=known)
     records.write_json(folder / "end.json", {"state": "finished", "iteration": 4})
     return folder
 

@@ -10,13 +10,15 @@ import pytest
 from PIL import Image
 
 from bench import records
+from bench.config import Config
 from bench.launch.replay import hydra_arguments
 from bench.run import checkpoints
 from bench.run.monitor import Monitor
 from bench.run.run import run
 from bench.trust import is_harmless, require_harmless, without_places
+from bench.typed import plain
 
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 Prepare = Callable[..., tuple[Path, Monitor]]
 
 
@@ -33,11 +35,12 @@ def edited(tiny_config: Compose, prepared: Prepare) -> Callable[..., Path]:
     """Trains nothing, but leaves a record with other values, and its weights."""
 
     def make(**changes: Any) -> Path:
-        config = tiny_config()
+        folder, _ = prepared(tiny_config())
+        content = records.read_json(folder / "config.json")
         for key, value in changes.items():
             section, _, name = key.partition("__")
-            config[section] = {**config[section], name: value} if name else value
-        folder, _ = prepared(config)
+            content["config"][section] |= {name: value} if name else value
+        records.write_json(folder / "config.json", content)
         checkpoints.save(folder / checkpoints.LAST, {"iteration": 6, "network": {}})
         return folder
 
@@ -78,7 +81,7 @@ def test_a_nested_target_is_refused_and_not_called(
     ],
 )  # fmt: skip
 def test_only_our_own_networks_are_called(tiny_config: Compose, target: Any) -> None:
-    config = tiny_config()
+    config = plain(tiny_config())
     config["arch"] = {**config["arch"], "_target_": target}
     with pytest.raises(ValueError, match=r"^RUN: arch\._target_ is .* --config-dir PATH"):
         require_harmless(config, Path("RUN"), None)
@@ -90,7 +93,7 @@ def test_only_our_own_networks_are_called(tiny_config: Compose, target: Any) -> 
      "bench.data.camvid.fetch.download", "architectures.basic.SegNetBasic", "bench.data.json.read"],
 )  # fmt: skip
 def test_only_our_own_readers_are_called(tiny_config: Compose, target: str) -> None:
-    config = tiny_config()
+    config = plain(tiny_config())
     config["dataset"]["reader"]["_target_"] = target
     with pytest.raises(ValueError, match=r"dataset\.reader\._target_ is "):
         require_harmless(config, Path("RUN"), None)
@@ -101,7 +104,7 @@ def test_only_our_own_readers_are_called(tiny_config: Compose, target: str) -> N
     [("dataset", "note"), ("arch", "width"), ("dataset", "root"), ("protocol", "class_weights")],
 )
 def test_nothing_is_looked_up_for_a_record(tiny_config: Compose, section: str, key: str) -> None:
-    config = tiny_config()
+    config = plain(tiny_config())
     config[section][key] = "${oc.env:HOME}"
     with pytest.raises(ValueError, match=rf"{section}\.{key} is .*, which is looked up"):
         require_harmless(config, Path("RUN"), None)
@@ -121,7 +124,7 @@ def test_a_users_network_counts_where_its_folder_is_given(
     tiny_config: Compose, tmp_path: Path
 ) -> None:
     (tmp_path / "mynet.py").write_text("import torch\nclass MyNet(torch.nn.Module): ...\n")
-    config = tiny_config()
+    config = plain(tiny_config())
     config["arch"] = {"name": "My network", "_target_": "mynet.MyNet"}
     assert not is_harmless(config, None)
     assert is_harmless(config, tmp_path)
@@ -141,12 +144,16 @@ def test_a_record_says_neither_where_to_write_nor_where_to_send(
     assert "mode: disabled" in answer.stdout
     trusted = tool("bench", "--from", folder, "--trust", "--cfg", "job")
     assert "cache: /evil" in trusted.stdout
-    assert without_places(tiny_config())["dataset"]["cache"] == "~/.cache/segbench"
+    assert without_places(plain(tiny_config()))["dataset"]["cache"] == "~/.cache/segbench"
 
 
 def test_with_trust_all_is_as_before(edited: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
-    folder = edited(arch={"name": "x", "_target_": "own.Net"}, config_dir=str(tmp_path / "own"))
+    folder = edited(arch__width=3)
+    content = records.read_json(folder / "config.json")
+    content["config"]["arch"] = {"name": "x", "_target_": "own.Net"}
+    content["config"]["config_dir"] = str(tmp_path / "own")
+    records.write_json(folder / "config.json", content)
     with pytest.raises(ValueError, match=rf"--config-dir PATH \(it was {tmp_path}/own\)"):
         hydra_arguments(folder, [])
     assert hydra_arguments(folder, [], trusted=True) == [

@@ -21,10 +21,9 @@ from mutations import damaged, restructured
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
-from handmade import configuration, cost_record, write_run
+from handmade import cost_record, whole_configuration, write_run
 
 from bench import records
-from bench.config import fingerprint
 from bench.data.images import read_image, read_label
 from bench.evidence import read_evidence
 from bench.losses import append_losses, read_losses
@@ -49,9 +48,7 @@ def count(request: pytest.FixtureRequest) -> int:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with one evaluation, of three classes and few images."""
     runs = tmp_path_factory.mktemp("runs")
-    config = configuration(max_iterations=4)
-    shares = {("test", 4): 0.8}
-    made = write_run(runs, config, shares, fingerprint=fingerprint(config), images=6, spread=3)
+    made = write_run(runs, whole_configuration(), {("test", 4): 0.8}, images=6, spread=3)
     records.write_json(made / "progress.json", {"time": 1.0, "phase": "training", "done": 4})
     (runs / "cost").mkdir()
     records.write_json(runs / "cost" / "a.json", cost_record("SegNet-Basic", [1.0, 2.0, 3.0]))
@@ -213,7 +210,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_file_is_named(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
     """A FIFO hangs nobody, and neither a folder nor an empty file ends a report."""
-    made = write_run(tmp_path, configuration(max_iterations=4), {("test", 4): 0.8}, images=6)
+    made = write_run(tmp_path, whole_configuration(), {("test", 4): 0.8}, images=6)
     (made / name).unlink()
     make(made / name)
     found = verify_run(made)
