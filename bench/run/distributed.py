@@ -6,6 +6,7 @@ result does not depend on how many processes share the work. Alone, every functi
 
 import copy
 import itertools
+import json
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.launch.processes import MEETING
 from bench.seeds import derive_seed
 
 T = TypeVar("T")
@@ -33,7 +35,12 @@ def join(minutes: float) -> None:
     """
     if size() > 1 and not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
+        patience, meeting = timedelta(minutes=minutes), os.environ.get(MEETING)
+        # torch's own meeting point would listen to the whole network. torchrun brings its own.
+        store = None if meeting is None else dist.FileStore(meeting, size())  # type: ignore[attr-defined]
+        dist.init_process_group(
+            backend, timeout=patience, store=store, rank=rank(), world_size=size()
+        )
 
 
 def local_rank() -> int:
@@ -89,12 +96,20 @@ def largest(values: list[float]) -> list[float]:
 
 
 def agreed(value: T) -> T:
-    """Returns the first process's value: what it read from the disk decides for all."""
+    """Returns the first process's value: what it read from the disk decides for all.
+
+    Args:
+        value: what JSON can say; torch's own way would have the others unpickle what comes.
+    """
     if size() == 1:
         return value
-    box = [value]
-    dist.broadcast_object_list(box)
-    return box[0]
+    text = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
+    length = torch.tensor([len(text)])
+    dist.broadcast(length, 0)
+    text = text if is_first() else torch.empty(int(length), dtype=torch.uint8)
+    dist.broadcast(text, 0)
+    found: T = json.loads(bytes(text.tolist()))
+    return found
 
 
 def wait_for_all() -> None:

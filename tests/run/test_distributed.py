@@ -20,6 +20,7 @@ from bench import records
 from bench.config import Config
 from bench.evidence import read_evidence
 from bench.launch.launch import launch
+from bench.launch.processes import Children
 from bench.losses import read_losses
 from bench.run.distributed import GlobalBatchNorm
 
@@ -210,3 +211,35 @@ def test_global_batch_norm_of_one_process_is_torchs(momentum: float | None) -> N
 def test_a_share_of_nothing_is_refused(tiny_config: Compose, processes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_config(f"processes={processes}")
+
+
+TALK = """
+import sys
+from pathlib import Path
+from bench.run import distributed
+distributed.join(2.0)
+value = ["test", None, 3] if distributed.is_first() else "another"
+Path(sys.argv[1], f"said-{distributed.rank()}").write_text(repr(distributed.agreed(value)))
+distributed.wait_for_all()
+ports = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/self/net/{name}")][1:]
+own = {link.readlink().name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+listening = [p[1].split(":")[0] for p in ports if p[3] == "0A" and f"socket:[{p[9]}]" in own]
+Path(sys.argv[1], f"listens-{distributed.rank()}").write_text(" ".join(listening))
+distributed.wait_for_all()
+"""
+
+
+def test_processes_of_one_machine_listen_to_it_alone_and_speak_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "talk.py").write_text(TALK)
+    monkeypatch.syspath_prepend(tmp_path)
+    children = Children(tmp_path, 2, "talk", [])
+    wait_until(lambda: children.poll() is not None)
+    assert children.failed is None, (tmp_path / "log.txt").read_text()
+    for number in range(2):
+        assert (tmp_path / f"said-{number}").read_text() == "['test', None, 3]"
+        listening = (tmp_path / f"listens-{number}").read_text().split()
+        assert listening, "gloo listens for the other process"
+        for address in listening:  # hexadecimal, in the machine's order of bytes
+            assert address.endswith("7F") or address == f"{'0' * 24}01000000"
