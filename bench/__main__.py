@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bench import records
 from bench.composition import resolve
 from bench.config import Config
+from bench.console import outlive_consoles
 from bench.launch import sweep
 from bench.launch.launch import launch
 from bench.launch.replay import announce_changes, hydra_arguments, needs_trust
@@ -125,6 +126,7 @@ def measure_costs() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
+    outlive_consoles(essential=False)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
     parser.add_argument("--trust", action="store_true")

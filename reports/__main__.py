@@ -11,12 +11,12 @@ python -m reports verify RUNS                   is every record sound? 1 if one 
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import records
+from bench.console import outlive_consoles
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions
@@ -43,6 +43,7 @@ EXIT_WORSE = 1
 
 def main() -> None:
     """Runs a subcommand; `tables` where none is named."""
+    outlive_consoles(essential=True)
     words = sys.argv[1:]
     try:
         if words and words[0] not in {*COMMANDS, "-h", "--help"}:
@@ -52,9 +53,6 @@ def main() -> None:
         code = COMMANDS[options.subcommand](options)
         sys.stdout.flush()
         sys.exit(code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

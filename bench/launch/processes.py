@@ -79,6 +79,10 @@ class Children:
             self.kill()
         return None
 
+    def stopped(self) -> bool:
+        """Says whether a process is suspended (SIGSTOP, SLURM), where the system tells."""
+        return any(_state(process.pid) == "T" for process in self._processes)
+
     def send_signal(self, number: int) -> None:
         """Sends a signal to every process that lives."""
         for process in self._processes:
@@ -88,6 +92,14 @@ class Children:
         """Kills every process that lives."""
         for process in self._processes:
             process.kill()
+
+
+def _state(pid: int) -> str:
+    """Returns Linux's letter for what a process does, `T` for stopped; elsewhere nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _environment() -> dict[str, str]:
