@@ -190,8 +190,11 @@ def page(options: argparse.Namespace) -> int:
     out = options.out or _root(options.runs) / "report"
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
-    context = _context(options)
-    print(f"written to {write_report(_read(options.runs), context, out)}")
+    context, runs = _context(options), _read(options.runs)
+    try:
+        print(f"written to {write_report(runs, context, out)}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; --out FOLDER writes the page elsewhere") from error
     context.estimates.save()
     return 0
 

@@ -132,9 +132,9 @@ def _read_run(folder: Path) -> Run:
         fingerprint=content["fingerprint"],
         state=state,
         detail=detail,
-        network=_read_if_sound(folder / "network.json"),
-        environment=_read_if_sound(folder / "environment.json"),
-        data=_read_if_sound(folder / "data.json"),
+        network=read_if_sound(folder / "network.json"),
+        environment=read_if_sound(folder / "environment.json"),
+        data=read_if_sound(folder / "data.json"),
         evaluations=_evaluations(folder, len(config["dataset"]["classes"])),
     )
 
@@ -165,7 +165,7 @@ def without_postprocessings(runs: Sequence[Run]) -> list[Run]:
     return list(first.values())
 
 
-def _read_if_sound(path: Path) -> dict[str, Any]:
+def read_if_sound(path: Path) -> dict[str, Any]:
     """Reads an additional record; one that is missing, damaged or malformed is empty."""
     if not os.path.lexists(path):
         return {}
@@ -193,10 +193,10 @@ def _evaluations(folder: Path, classes: int) -> list[Evaluation]:
 
 
 def _state(folder: Path) -> tuple[str, str]:
-    end = _read_if_sound(folder / "end.json")
+    end = read_if_sound(folder / "end.json")
     if end:
         return end["state"], end.get("reason") or ""
-    progress = _read_if_sound(folder / "progress.json")
+    progress = read_if_sound(folder / "progress.json")
     if "time" not in progress:
         return "pending", ""
     silent = time.time() - progress["time"]
@@ -211,7 +211,7 @@ def _state(folder: Path) -> tuple[str, str]:
 def read_losses(folder: Path) -> list[dict[str, Any]]:
     """Returns the lines of losses.jsonl: first, losses, seconds; none if the file is unsound."""
     try:
-        return whole_losses(folder, _read_if_sound(folder / "end.json"))
+        return whole_losses(folder, read_if_sound(folder / "end.json"))
     except ValueError as error:
         warn(str(error))
         return []

@@ -36,7 +36,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "end.json": {
         "state": Name, "reason?": (None, str), "iteration?": int, "max_iterations?": int,
     },
-    "progress.json": {"time?": float, "phase?": Name, "done?": int, "total?": int},
+    "progress.json": {
+        "time?": float, "phase?": Name, "done?": int, "total?": int,
+        "details?": {"seconds?": float, "loss?": float},
+    },
 }  # fmt: skip
 
 _TIMES = {name: [float] for name in ("forward_ms?", "backward_ms?", "optimiser_ms?", "step_ms?")}

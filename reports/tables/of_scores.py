@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
+from bench.words import ranges
 from reports.compute.estimates import Estimates, Evaluated
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.read.costs import Cost, cost_of
@@ -154,10 +155,9 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
 
 
 def _details(one: Contestant) -> dict[str, str]:
-    seeds = sorted({run.seed for run in one.runs})
     iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in one.runs)
     best = dict.fromkeys(str(run.best_iteration) for run in one.runs if run.best_iteration)
-    details = {"seeds": ", ".join(map(str, seeds)), "iterations": ", ".join(iterations)}
+    details = {"seeds": ranges(run.seed for run in one.runs), "iterations": ", ".join(iterations)}
     return {**details, "best": ", ".join(best)} if best else details
 
 
