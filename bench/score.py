@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.console import outlive_consoles
 from bench.data.images import read_label
 from bench.metrics.boundaries import (
     BOUNDARY_CLASSES,
@@ -53,7 +52,6 @@ Result = tuple[NDArray[np.int64], NDArray[np.int32]]  # confusion (K+1, K+1), bo
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code, 2 for what the user can mend."""
-    outlive_consoles(essential=True)
     options = _parser().parse_args(arguments)
     try:
         _check(options)

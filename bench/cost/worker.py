@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import torch
 from torch import nn
 
-from bench import records
+from bench import records, sources
 from bench.config import Config
 from bench.cost.calibration import Calibration
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
@@ -74,7 +74,7 @@ class Child:
 
     def environment_task(self) -> dict[str, Any]:
         """Says where it is measured and with which switches; the network is not yet needed."""
-        environment = describe_environment(self.config, self.device)
+        environment = describe_environment(self.config, self.device, (*sources.ROOMS, "cost"))
         return {"environment": environment, "arithmetic": self._arithmetic()}
 
     def describe_task(self) -> dict[str, Any]:

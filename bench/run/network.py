@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from bench.config import Config, ProtocolConfig
 from bench.seeds import derive_seed
 from bench.target import build
+from bench.trust import NETWORKS
+
+OWN = "initialisation by its own code"
 
 
 def build_network(config: Config) -> nn.Module:
@@ -55,13 +58,20 @@ def check_logits(network: nn.Module, config: Config, device: torch.device) -> No
 
 
 def describe_network(network: nn.Module) -> dict[str, Any]:
-    """Counts parameters; the size is 4 bytes for each, as in Table 6."""
+    """Counts parameters and says what they started from; 4 bytes for each, as in Table 6.
+
+    What a network started from it says itself: `loaded_weights` (parameter -> where it is from)
+    where weights were loaded, else the class's `initialisation`. Of one that says neither it is not
+    known, also where it derives from one of ours and may have loaded weights since.
+    """
     parameters = sum(p.numel() for p in network.parameters())
     loaded: dict[str, str] = getattr(network, "loaded_weights", {})
+    ours = type(network).__module__.split(".")[0] == NETWORKS
+    said = getattr(network if ours else type(network), "initialisation", None)
     return {
         "parameters": parameters,
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "model_bytes": 4 * parameters,
-        "initialisation": "loaded weights" if loaded else "He initialisation",
+        "initialisation": "loaded weights" if loaded else said or OWN,
         "loaded_weights": loaded,
     }

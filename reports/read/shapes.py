@@ -28,7 +28,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "parameters?": int, "trainable_parameters?": int, "model_bytes?": int,
         "initialisation?": Name, "loaded_weights?": {"*": str},
     },
-    "environment.json": {"device?": (None, Name), "commit?": (None, Name)},
+    "environment.json": {
+        "device?": (None, Name), "commit?": (None, Name), "code?": {"*": Name},
+    },
     "data.json": {
         "splits?": {"*": {"images": int, "digest": Name, "names?": Name}},
         "class_weights?": (None, [float]),
