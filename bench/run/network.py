@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.config import Config, ProtocolConfig
+from bench.run.fitness import misfit
 from bench.seeds import derive_seed
 from bench.target import build
 from bench.trust import NETWORKS
@@ -21,7 +22,15 @@ def build_network(config: Config) -> nn.Module:
     """
     arguments = {key: value for key, value in config.arch.items() if key != "name"}
     torch.manual_seed(derive_seed(config.seed, "initialisation"))
-    network = build("arch", arguments, num_classes=len(config.dataset.classes))
+    try:
+        network = build("arch", arguments, num_classes=len(config.dataset.classes))
+    except ValueError as error:
+        if "unexpected keyword argument 'num_classes'" not in str(error):
+            raise
+        raise ValueError(
+            f"arch._target_ {arguments['_target_']} takes no num_classes; give its constructor "
+            "that argument, the channels of its last layer"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"arch._target_ {arguments['_target_']} gives a {type(network).__name__}, "
@@ -49,11 +58,11 @@ def check_logits(network: nn.Module, config: Config, device: torch.device) -> No
     expected = (1, len(config.dataset.classes), height, width)
     network.eval()
     logits = network(torch.zeros(1, 3, height, width, device=device))
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    wrong = misfit(logits, expected)
+    if wrong is not None:
         raise ValueError(
-            f"arch {config.arch['name']} gives {got} for an input of {height}x{width}; in "
-            f"evaluation mode it must give logits of shape {expected}"
+            f"arch {config.arch['name']} gives, in evaluation for an input of {height}x{width}, "
+            f"{wrong}"
         )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from bench import records
 from bench.config import Config, identity
@@ -14,6 +15,7 @@ from bench.losses import cut_losses
 from bench.run import checkpoints, distributed
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
+from bench.run.fitness import warnings
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
@@ -51,6 +53,7 @@ def prepare_training(
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
     network = placed(start_from_run(build_network(config), config), protocol, device)
     check_logits(network, config, device)
+    _warn(network, config, device, monitor)
     return Training(
         config=config,
         folder=folder,
@@ -64,6 +67,15 @@ def prepare_training(
         device=device,
         monitor=monitor,
     )
+
+
+def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Monitor) -> None:
+    """Says what the network does that training would not show, or not soon."""
+    height, width = config.protocol.image_size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, height, width, generator=generator).to(device)
+    for text in warnings(network, images):
+        monitor.notice(f"WARNING {config.arch['name']}: {text}")
 
 
 def check_pictures(config: Config, splits: dict[str, Split]) -> None:
