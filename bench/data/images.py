@@ -3,7 +3,6 @@
 Everything is 8-bit and (H, W) or (H, W, 3). What cannot be read without guessing is refused.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from bench.records import replacing
 
 UInt8Array = NDArray[np.uint8]
 # What Pillow raises for a damaged file: SyntaxError for a broken PNG chunk, OSError for a short
@@ -97,13 +98,9 @@ def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]])
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Writes a picture as PNG under a temporary name, then renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(temporary, format="PNG", optimize=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # it is still there when the disk was full
+    """Writes a picture as PNG, whole or not at all."""
+    with replacing(path, durable=False) as file:
+        image.save(file, format="PNG", optimize=False)
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:

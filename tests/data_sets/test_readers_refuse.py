@@ -14,6 +14,7 @@ from PIL import Image
 from synthetic_files import LAYOUTS
 
 from bench.config import Config
+from bench.data.pairs import file_pair
 from bench.data.splits import load_splits
 from bench.data.sunrgbd import official as sunrgbd_official
 
@@ -122,6 +123,10 @@ ROADS: list[tuple[Callable[[Path], object], str]] = [
         r"source 'mars' has no mapping; write .*kitti",
     ),
     (lambda root: edit_manifest(root, source=""), r"manifest\.csv:2: the row is incomplete"),
+    (
+        lambda root: edit_manifest(root, source="../evil"),
+        r"manifest\.csv:2: source '\.\./evil' is no plain name",
+    ),
     (
         lambda root: edit_manifest(root, split="tset"),
         r"manifest\.csv:2: split 'tset' is none of train, val, test",
@@ -245,3 +250,9 @@ def test_a_missing_h5py_is_named_with_how_to_get_it(
 def test_a_set_that_cannot_be_downloaded_says_so(tmp_path: Path, configured: Configured) -> None:
     LAYOUTS["folder"](tmp_path, COUNTS, SIZE)
     refused(configured("folder", tmp_path, "dataset.download=true"), "Folder cannot be downloaded")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "", "a\0b"])
+def test_no_image_is_named_out_of_its_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name an image"):
+        file_pair(Path("a.png"), Path("a.png"), name=name)
