@@ -27,7 +27,7 @@ from bench.cost.storage import retained_bytes
 from bench.cost.timing import take_turn, warm_up
 from bench.cost.work import count_work, file_bytes
 from bench.cost.workload import Workload
-from bench.run.__main__ import end_with_parent
+from bench.launch.processes import end_with_parent
 from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
 from bench.run.network import build_network, check_logits, placed

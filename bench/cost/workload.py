@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.training import autocast, make_optimiser
+from bench.run.network import autocast
+from bench.run.optimiser import make_optimiser
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")

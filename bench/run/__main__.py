@@ -6,11 +6,9 @@ is what `python -m bench` starts, or torchrun on several machines. However bench
 FOLDER/end.json and the exit code say how; if the process is killed, its parent records the end.
 """
 
-import ctypes
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -20,7 +18,7 @@ import torch
 
 from bench import records
 from bench.launch.lock import locked
-from bench.launch.processes import PARENT
+from bench.launch.processes import PARENT, end_with_parent
 from bench.run import distributed
 from bench.run.monitor import InterruptedRunError, Monitor, log
 from bench.run.run import run
@@ -99,15 +97,6 @@ def main() -> None:
     with locked(folder):  # started by torchrun
         (folder / "end.json").unlink(missing_ok=True)
         sys.exit(execute(folder))
-
-
-def end_with_parent() -> None:
-    """Asks Linux for SIGTERM when the parent dies, however it dies."""
-    if sys.platform == "linux" and os.getppid() != 1:
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
-        sys.exit("the process that started this run is gone")  # killed while torch was imported
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from bench.metrics.boundaries import boundary_counts
 from bench.metrics.regions import confusion_matrix
 from bench.run import batch_norm, distributed
 from bench.run.monitor import Monitor
-from bench.run.training import Training, autocast, network_input
+from bench.run.network import autocast, network_input
+from bench.run.training import Training
 from bench.seeds import derive_seed
 
 PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them

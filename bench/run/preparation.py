@@ -15,7 +15,8 @@ from bench.run.environment import changes, describe_environment
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.training import Training, make_optimiser, seconds_per_iteration
+from bench.run.optimiser import make_optimiser
+from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
 

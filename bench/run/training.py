@@ -5,7 +5,6 @@ each iteration would make a GPU wait for the CPU. Several processes share a batc
 bench/run/distributed.py.
 """
 
-import contextlib
 import copy
 import itertools
 import math
@@ -19,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from bench import records
-from bench.config import Config, ProtocolConfig, identity
-from bench.data.normalisation import normalise
+from bench.config import Config, identity
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
 from bench.run import checkpoints, distributed
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
+from bench.run.network import autocast, network_input
+from bench.run.optimiser import make_optimiser
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
@@ -70,55 +70,6 @@ class Training:
         self.iteration = state["iteration"]
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-
-
-def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.SGD:
-    """Makes SGD with momentum, and the bias rules of the authors' network files.
-
-    Biases learn `bias_lr_factor` times as fast, and decay `bias_decay_factor` times as much as
-    weights. Shifts of batch norm learn as fast as weights, and decay as biases do, or
-    `batch_norm.shift_decay_factor` times as much as weights.
-    """
-    bias_decay = protocol.bias_decay_factor
-    shift_decay = protocol.batch_norm.shift_decay_factor
-    shift_decay = bias_decay if shift_decay is None else shift_decay
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for layer in network.modules():
-        normalises = isinstance(layer, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
-        for name, parameter in layer.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            is_bias = name == "bias"
-            lr = protocol.bias_lr_factor if is_bias and not normalises else 1.0
-            decay = (shift_decay if normalises else bias_decay) if is_bias else 1.0
-            group = groups.setdefault((lr, decay), [])
-            if not any(parameter is known for known in group):  # shared layers count once
-                group.append(parameter)
-    return torch.optim.SGD(
-        [
-            {
-                "params": parameters,
-                "lr": lr * protocol.lr,
-                "weight_decay": decay * protocol.weight_decay,
-            }
-            for (lr, decay), parameters in groups.items()
-        ],
-        lr=protocol.lr,
-        momentum=protocol.momentum,
-    )
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Returns the context in which a network computes: bfloat16 where the protocol says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
-    """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
-    values = normalise(images.to(device, non_blocking=True), protocol.normalisation)
-    if protocol.channels_last:
-        values = values.contiguous(memory_format=torch.channels_last)
-    return values
 
 
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,19 @@ def test_every_allocator_is_understood(error: Exception, state: str, cost_config
             raise error
 
     assert answer(Failing(cost_config()), "fail")["state"] == state
+
+
+def test_the_worker_imports_nothing_that_only_training_needs() -> None:
+    """What is imported takes memory and seconds in every process that is measured."""
+    listing = "import sys, bench.cost.worker; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    )
+    modules = done.stdout.split()
+    ours = {name for name in modules if name.startswith("bench.run.")}
+    assert ours == {
+        f"bench.run.{name}"
+        for name in ("device", "distributed", "environment", "loss", "network", "optimiser")
+    }
+    others = {"PIL", "matplotlib", "pandas", "scipy", "wandb"}
+    assert not others & {name.partition(".")[0] for name in modules}
