@@ -17,7 +17,6 @@ from typing import Any, TextIO
 import torch
 from torch import nn
 
-from bench import records
 from bench.config import Config
 from bench.cost.calibration import Calibration
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
@@ -30,13 +29,11 @@ from bench.cost.workload import Workload
 from bench.launch.processes import end_with_parent
 from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
+from bench.run.failure import failure
 from bench.run.network import build_network, check_logits, placed
 from bench.typed import typed
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
-# What is said by the CPU's allocator, which has no exception of its own, and by CUDA and its
-# libraries where they allocate beside torch's allocator, such as for a context.
-NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class Child:
@@ -194,14 +191,10 @@ def answer(child: Child, task: str, **arguments: Any) -> dict[str, Any]:
     """Does a task; whatever a user's network raises becomes an answer."""
     try:
         done: dict[str, Any] = getattr(child, f"{task}_task")(**arguments)
-    except torch.OutOfMemoryError as error:
-        return {"state": records.OUT_OF_MEMORY, "reason": str(error).split(". ")[0]}
     except Exception as error:  # noqa: BLE001 - recorded; the parent goes on with the others
         traceback.print_exc()
-        reason = traceback.format_exception_only(error)[-1].strip()
-        memory = isinstance(error, MemoryError) or any(words in reason for words in NO_MEMORY)
-        state = records.OUT_OF_MEMORY if memory else records.FAILED
-        return {"state": state, "reason": str(error) if isinstance(error, ValueError) else reason}
+        state, reason = failure(error)
+        return {"state": state, "reason": reason}
     return {"answer": done}
 
 
