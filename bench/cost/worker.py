@@ -19,6 +19,7 @@ from torch import nn
 
 from bench.config import Config
 from bench.cost.calibration import Calibration
+from bench.cost.card_watch import CardWatch
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
 from bench.cost.nvml import Card, cuda_card
 from bench.cost.shapes import NEEDS_NUMBERS, shapes_only
@@ -102,9 +103,10 @@ class Child:
 
     def turn_task(self, typical_ms: float, at_most: int) -> dict[str, Any]:
         """Takes samples for about a second; says how the card was meanwhile."""
-        card, _ = self.card
-        samples = take_turn(self.work, typical_ms, at_most)
-        return {"samples": samples, "card": card.state() if card else None}
+        work = self.work  # made before the watch begins
+        with CardWatch(self.card[0]) as watch:
+            samples = take_turn(work, typical_ms, at_most)
+        return {"samples": samples, "card": watch.summary()}
 
     def calibrate_task(self) -> dict[str, float]:
         """Takes a sample of each rate of the device."""

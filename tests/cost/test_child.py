@@ -4,14 +4,20 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
+import torch
+from recorded_nvml import UUID, RecordedDriver
 from tiny_cost import cost_composer
 
 from bench.config import Config
+from bench.cost.check import KnownWork
+from bench.cost.nvml import Card
 from bench.cost.worker import Child, answer, serve
 from bench.typed import plain
 
@@ -62,6 +68,25 @@ def test_an_inference_turn_has_the_forward_pass_alone(cost_config: Compose) -> N
     turn = {"task": "turn", "typical_ms": 1.0, "at_most": 1}
     (taken,) = ask(cost_config("cost.backward=false"), turn)
     assert set(taken["answer"]["samples"][0]["wall"]) == {"forward_ms", "step_ms"}
+
+
+def test_a_card_is_read_while_it_works_and_not_afterwards(
+    cost_config: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    driver = RecordedDriver(monkeypatch)
+
+    def hot_for_a_while() -> None:
+        driver.answers["CurrentClocksEventReasons"] = pynvml.nvmlClocksEventReasonHwSlowdown
+        time.sleep(0.1)
+        driver.answers["CurrentClocksEventReasons"] = 0
+
+    child = Child(cost_config())
+    child.card = (Card(UUID), None)
+    child.work = KnownWork(hot_for_a_while, torch.device("cpu"))
+    taken = child.turn_task(typical_ms=200.0, at_most=1)
+    assert len(taken["samples"]) == 1
+    assert taken["card"]["throttled"] == ["hardware slowdown"]
 
 
 def test_memory_that_a_cpu_does_not_report_is_null(cost_config: Compose) -> None:
