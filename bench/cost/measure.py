@@ -112,5 +112,8 @@ def _check_fits(contestant: Contestant, estimate: int | None) -> None:
 def _fit_together(contestants: Sequence[Contestant]) -> bool:
     """Says whether all can be kept alive at once."""
     free = min((c.free_bytes for c in contestants if c.free_bytes is not None), default=None)
-    need = sum(c.estimates["time"] or 0 for c in contestants)
+    # On a GPU the captured forward pass has memory of its own.
+    need = sum(
+        (1 + (c.record["device"] == "cuda")) * (c.estimates["time"] or 0) for c in contestants
+    )
     return free is None or MEMORY_MARGIN * need < free

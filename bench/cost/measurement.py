@@ -8,9 +8,12 @@
     storage            retained_bytes, retained_bytes_first_level (null without a bottleneck)
     memory.training, memory.inference    batch, state, readings by source, baselines,
                        estimate_bytes from shapes alone
-    time               raw samples in milliseconds by the device's clock (CUDA events, or the wall
-                       on a CPU): forward_ms, backward_ms, optimiser_ms, step_ms; those of every
-                       clock under `clocks`; warm_up, dropped, card, stopped_because
+    time               raw samples in milliseconds by one clock: forward_ms, backward_ms,
+                       optimiser_ms, step_ms. `clock` says which: CUDA events, on a CPU the wall or,
+                       where other programs took the cores (`cores_taken`, the part of the time that
+                       was needed), process time. Those of every clock are under `clocks`, with the
+                       time waiting for a core and, on a GPU, the forward pass as a CUDA graph;
+                       warm_up, dropped, card (as it was during each turn), stopped_because
     timed_with         the contestants it took turns with
     calibration        samples of the device's rates, taken in the same turns
     energy             joules_per_image of inference

@@ -8,7 +8,7 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bench import records
@@ -16,6 +16,7 @@ from bench.cost.measurement import Contestant
 from bench.cost.measuring_process import MeasurementError, MeasuringProcess
 
 ROUNDS = 5  # at least so many turns for each contestant
+TAKEN = 0.05  # of the time that threads need the cores; wall time is not reported above that
 FEWEST = 3  # samples that say anything about their spread; taken whatever the time limit
 
 Sample = dict[str, dict[str, float]]  # clock -> forward_ms, ..., step_ms
@@ -120,7 +121,7 @@ class Timing:
     def _verdict(self) -> str:
         """Returns why to stop, or nothing."""
         if len(self.samples) >= self.cost.samples:
-            clock = main_clock(self.samples[0])
+            clock = main_clock(self.samples)
             times = ([s[clock][key] for s in self.samples] for key in self._reported())
             if all(uncertainty(values) <= self.cost.tolerance for values in times):
                 return "steady"
@@ -138,12 +139,13 @@ class Timing:
             clock: {key: [s[clock][key] for s in self.samples] for key in named}
             for clock, named in (self.samples or self.dropped)[0].items()
         }
-        main = main_clock(by_clock)
+        main = main_clock(self.samples or self.dropped)
         return {
             "batch": self.cost.batch_size,
             "mode": "training" if self.cost.backward else "inference",
             "batch_norm": "evaluation mode",
             "clock": main,
+            "cores_taken": cores_taken(self.samples or self.dropped),
             **by_clock[main],
             "clocks": by_clock,
             "stopped_because": self.stopped_because,
@@ -169,9 +171,26 @@ class Timing:
             self.seconds += time.monotonic() - start
 
 
-def main_clock(clocks: Mapping[str, Any]) -> str:
-    """Returns the clock that is reported: the device's own where there is one."""
-    return "device" if "device" in clocks else "wall"
+def main_clock(samples: Sequence[Sample]) -> str:
+    """Returns the clock that is reported.
+
+    It is the device's own where there is one, and process time where other programs took the cores:
+    wall time then is theirs too, and ratios of networks by it are wrong.
+    """
+    if "device" in samples[0]:
+        return "device"
+    return "process" if (cores_taken(samples) or 0.0) > TAKEN else "wall"
+
+
+def cores_taken(samples: Sequence[Sample]) -> float | None:
+    """Returns for which part of the time that threads needed a core another program had it.
+
+    None where the system does not tell.
+    """
+    if "waiting" not in samples[0]:
+        return None
+    waited, computed = (sum(s[c]["step_ms"] for s in samples) for c in ("waiting", "process"))
+    return waited / max(waited + computed, 1e-9)
 
 
 def uncertainty(samples: Sequence[float]) -> float:

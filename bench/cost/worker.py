@@ -20,6 +20,7 @@ from torch import nn
 from bench.config import Config
 from bench.cost.calibration import Calibration
 from bench.cost.card_watch import CardWatch
+from bench.cost.forward_graph import ForwardGraph
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
 from bench.cost.nvml import Card, cuda_card
 from bench.cost.shapes import NEEDS_NUMBERS, shapes_only
@@ -66,6 +67,16 @@ class Child:
         )
 
     @cached_property
+    def graph(self) -> tuple[ForwardGraph | None, str | None]:
+        """The workload's forward pass as a CUDA graph, or None and why."""
+        if self.work.device.type != "cuda":
+            return None, "no GPU"
+        try:
+            return ForwardGraph(self.work), None
+        except RuntimeError as error:  # recorded: the eager times stand without it
+            return None, failure(error)[1].splitlines()[0]
+
+    @cached_property
     def calibration(self) -> Calibration:
         """The known work that the others are compared with."""
         return Calibration(self.config, self.device)
@@ -98,14 +109,15 @@ class Child:
         }
 
     def warm_up_task(self) -> dict[str, Any]:
-        """Puts the network on the device and iterates until it is warm."""
-        return warm_up(self.work, self.cost.seconds)
+        """Puts the network on the device, iterates until it is warm, captures its forward pass."""
+        warm = warm_up(self.work, self.cost.seconds)
+        return {**warm, "graph_refused": self.graph[1]}
 
     def turn_task(self, typical_ms: float, at_most: int) -> dict[str, Any]:
         """Takes samples for about a second; says how the card was meanwhile."""
-        work = self.work  # made before the watch begins
+        work, (graph, _) = self.work, self.graph  # made before the watch begins
         with CardWatch(self.card[0]) as watch:
-            samples = take_turn(work, typical_ms, at_most)
+            samples = take_turn(work, typical_ms, at_most, graph)
         return {"samples": samples, "card": watch.summary()}
 
     def calibrate_task(self) -> dict[str, float]:
