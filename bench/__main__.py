@@ -20,6 +20,7 @@ from bench import records
 from bench.composition import resolve
 from bench.config import Config
 from bench.launch import sweep
+from bench.launch.gpus import gpus_needed
 from bench.launch.launch import launch
 from bench.launch.replay import announce_changes, hydra_arguments
 from bench.target import users_folder
@@ -40,7 +41,7 @@ to_measure: list[Config] = []
 def task(cfg: DictConfig) -> None:
     """Executes one job of a sweep, or the only one."""
     if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.cost.measure:
-        sweep.take_part(partial(execute, cfg))
+        sweep.take_part(partial(execute, cfg), gpus_needed(cfg.device, cfg.processes))
         return
     end = execute(cfg)
     if end["state"] == MEASURED_LATER:
