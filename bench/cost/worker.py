@@ -47,7 +47,6 @@ class Child:
     @cached_property
     def device(self) -> torch.device:
         """The device, set up as for a run; this puts something on it."""
-        torch.backends.cudnn.benchmark = not self.config.protocol.deterministic
         return prepare_device(self.config)
 
     @cached_property

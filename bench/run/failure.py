@@ -1,7 +1,6 @@
 """How an exception is told in a record: out of memory, or failed, and why in one line."""
 
 import traceback
-from collections.abc import Iterator
 
 import torch
 
@@ -26,12 +25,14 @@ def failure(error: BaseException) -> tuple[str, str]:
     return records.FAILED, traceback.format_exception_only(error)[-1].strip()
 
 
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields the error and what it was raised from: building a network wraps what it meets."""
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """Returns the error and what it was raised from: building a network wraps what it meets."""
+    chain: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None:
-        yield cause
+    while cause is not None and cause not in chain:  # a wrapper may be the cause of what it wraps
+        chain.append(cause)
         cause = cause.__cause__
+    return chain
 
 
 def _lack_of_memory(error: BaseException) -> str | None:

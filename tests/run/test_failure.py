@@ -67,3 +67,10 @@ def test_a_network_too_large_to_be_built_is_out_of_memory() -> None:
 )
 def test_other_errors_failed(error: Exception, reason: str) -> None:
     assert failure(error) == ("failed", reason)
+
+
+def test_a_circle_of_causes_ends() -> None:
+    """As where a wrapped error is taken out and raised from its wrapper."""
+    inner, wrapper = ValueError("no such split"), RuntimeError("error in call")
+    inner.__cause__, wrapper.__cause__ = wrapper, inner
+    assert failure(inner) == ("failed", "no such split")
