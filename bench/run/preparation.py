@@ -108,6 +108,8 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
             f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
             f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
         )
+    if protocol.compile:
+        notice("compiling the network, once for the run; large ones take minutes")
     each = seconds_per_iteration(training)
     seconds = each * config.max_iterations
     notice(
