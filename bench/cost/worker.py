@@ -1,4 +1,4 @@
-"""The process in which one contestant is measured: it executes its parent's tasks on request.
+"""The process in which one network is measured: it executes its parent's tasks on request.
 
     python -m bench.cost.worker
 
@@ -38,8 +38,8 @@ from bench.typed import typed
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
 
 
-class Child:
-    """One contestant; the methods that end in _task answer the parent's tasks."""
+class Worker:
+    """One network in one setting; the methods that end in _task answer the parent's tasks."""
 
     def __init__(self, config: Config) -> None:
         self.config, self.cost = config, config.cost
@@ -194,16 +194,16 @@ class Child:
 
 def serve(requests: TextIO, replies: TextIO) -> None:
     """Answers tasks until there are no more."""
-    child = Child(typed(Config, json.loads(requests.readline())))
+    worker = Worker(typed(Config, json.loads(requests.readline())))
     for line in requests:
-        replies.write(json.dumps(answer(child, **json.loads(line))) + "\n")
+        replies.write(json.dumps(answer(worker, **json.loads(line))) + "\n")
         replies.flush()
 
 
-def answer(child: Child, task: str, **arguments: Any) -> dict[str, Any]:
+def answer(worker: Worker, task: str, **arguments: Any) -> dict[str, Any]:
     """Does a task; whatever a user's network raises becomes an answer."""
     try:
-        done: dict[str, Any] = getattr(child, f"{task}_task")(**arguments)
+        done: dict[str, Any] = getattr(worker, f"{task}_task")(**arguments)
     except Exception as error:  # noqa: BLE001 - recorded; the parent goes on with the others
         traceback.print_exc()
         state, reason = failure(error)
@@ -212,7 +212,7 @@ def answer(child: Child, task: str, **arguments: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The entry of the child process."""
+    """The entry of the worker process."""
     end_with_parent()
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)

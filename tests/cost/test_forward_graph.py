@@ -10,7 +10,7 @@ from bench.config import Config
 from bench.cost.check import KnownWork
 from bench.cost.forward_graph import WARM_UP_PASSES, ForwardGraph
 from bench.cost.timing import take_turn
-from bench.cost.worker import Child
+from bench.cost.worker import Worker
 
 SECOND = torch.device("cuda:1")
 
@@ -114,8 +114,8 @@ def test_a_network_that_cannot_be_captured_is_timed_without(
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nadvice")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
-    child = Child(tiny_config())
-    child.work = Pass(lambda: None, SECOND)
-    graph, reason = child.graph
+    worker = Worker(tiny_config())
+    worker.work = Pass(lambda: None, SECOND)
+    graph, reason = worker.graph
     assert graph is None
     assert reason == ("RuntimeError: CUDA error: operation not permitted when stream is capturing")

@@ -150,7 +150,7 @@ def test_the_machine_check_passes_its_known_quantities() -> None:
 
 
 @pytest.mark.parametrize("backward", [True, False])
-def test_a_contestant_is_measured_by_both_clocks(
+def test_a_network_is_measured_by_both_clocks(
     cost_config: Compose, tmp_path: Path, backward: bool
 ) -> None:
     config = {**cost_config(f"cost.backward={backward}"), "device": "cuda:0"}

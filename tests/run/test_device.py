@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.config import Config
-from bench.cost.worker import Child
+from bench.cost.worker import Worker
 from bench.run.device import prepare_device
 from bench.run.environment import changes
 
@@ -89,7 +89,7 @@ def test_cudnn_searches_for_the_fastest_algorithm_wherever_the_protocol_lets_it(
 ) -> None:
     """In training and in a measurement alike."""
     config = tiny_config("device=cpu", f"protocol.deterministic={deterministic}")
-    for prepare in (prepare_device, lambda config: Child(config).device):
+    for prepare in (prepare_device, lambda config: Worker(config).device):
         torch.backends.cudnn.benchmark = deterministic
         prepare(config)
         assert torch.backends.cudnn.benchmark is not deterministic

@@ -18,7 +18,7 @@ from tiny_cost import cost_composer
 from bench.config import Config
 from bench.cost.check import KnownWork
 from bench.cost.nvml import Card
-from bench.cost.worker import Child, answer, serve
+from bench.cost.worker import Worker, answer, serve
 from bench.typed import plain
 
 Compose = Callable[..., Config]
@@ -82,10 +82,10 @@ def test_a_card_is_read_while_it_works_and_not_afterwards(
         time.sleep(0.1)
         driver.answers["CurrentClocksEventReasons"] = 0
 
-    child = Child(cost_config())
-    child.card = (Card(UUID), None)
-    child.work = KnownWork(hot_for_a_while, torch.device("cpu"))
-    taken = child.turn_task(typical_ms=200.0, at_most=1)
+    worker = Worker(cost_config())
+    worker.card = (Card(UUID), None)
+    worker.work = KnownWork(hot_for_a_while, torch.device("cpu"))
+    taken = worker.turn_task(typical_ms=200.0, at_most=1)
     assert len(taken["samples"]) == 1
     assert taken["card"]["throttled"] == ["hardware slowdown"]
 
@@ -173,7 +173,7 @@ def test_a_network_that_looks_at_its_numbers_is_run_for_real(
 def test_what_a_task_raises_is_an_answer(
     error: Exception, state: str, cost_config: Compose
 ) -> None:
-    class Failing(Child):
+    class Failing(Worker):
         def fail_task(self) -> None:
             raise error
 
