@@ -1,7 +1,5 @@
 """Several processes that share a run compute what one would: same losses, same counts."""
 
-import copy
-import functools
 import os
 import signal
 import subprocess
@@ -13,15 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from tiny_run import TINY
-from torch import nn
 
 from bench import records
 from bench.config import Config
 from bench.launch.launch import launch
-from bench.launch.processes import _free_port
-from bench.run.distributed import GlobalBatchNorm
 
 # Every test starts processes that import torch.
 pytestmark = pytest.mark.timeout(900)
@@ -181,117 +175,6 @@ def test_torchrun_starts_a_prepared_run(
     assert ended.returncode == 0, ended.stderr
     assert records.read_json(folder / "end.json")["state"] == "finished"
     assert records.read_json(folder / "environment.json")["processes"] == 2
-
-
-def global_and_torchs(**options: Any) -> tuple[GlobalBatchNorm, nn.BatchNorm2d]:
-    torch.manual_seed(0)
-    layer = nn.BatchNorm2d(3, **options)
-    if layer.affine:
-        nn.init.uniform_(layer.weight)
-        nn.init.uniform_(layer.bias)
-    return GlobalBatchNorm(copy.deepcopy(layer)), layer
-
-
-@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"affine": False}])
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_global_batch_norm_of_one_process_is_torchs(
-    options: dict[str, Any], kind: torch.dtype, form: torch.memory_format
-) -> None:
-    shared, alone = global_and_torchs(**options)
-    for _ in range(2):
-        x = (torch.randn(4, 3, 5, 6) * 3 + 100).to(kind).contiguous(memory_format=form)
-        y = x.clone().requires_grad_()
-        x.requires_grad_()
-        expected, found = alone(x), shared(y)
-        torch.testing.assert_close(found, expected)
-        expected.sin().sum().backward()
-        found.sin().sum().backward()
-        assert x.grad is not None
-        torch.testing.assert_close(y.grad, x.grad)
-        for mine, torchs in zip(shared.parameters(), alone.parameters(), strict=True):
-            torch.testing.assert_close(mine.grad, torchs.grad, rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(shared.layer.state_dict(), alone.state_dict())
-    shared.eval()
-    torch.testing.assert_close(shared(x), alone.eval()(x))
-
-
-ONE_OF_SEVERAL = """
-import sys
-import torch
-from torch import nn
-from bench.run import distributed
-
-distributed.join(1)
-device = torch.device("cuda", distributed.rank()) if sys.argv[2] == "cuda" else torch.device("cpu")
-if device.type == "cuda":
-    torch.cuda.set_device(device)
-given = torch.load(sys.argv[1])
-layer = nn.BatchNorm2d(3).to(device)
-layer.load_state_dict(given["layer"])
-x, gradient = (
-    torch.tensor_split(given[key], distributed.size())[distributed.rank()].to(device)
-    for key in ("x", "gradient")
-)
-x.requires_grad_()
-out = distributed.GlobalBatchNorm(layer)(x)
-out.backward(gradient)
-found = {"out": out.detach(), "x": x.grad, "weight": layer.weight.grad, "bias": layer.bias.grad,
-         "layer": layer.state_dict()}
-torch.save(found, f"{sys.argv[1]}-{distributed.rank()}")
-"""
-
-
-def in_two_processes(given: dict[str, Any], folder: Path, device: str) -> list[dict[str, Any]]:
-    """What each of two processes computes of its share of a batch."""
-    torch.save(given, folder / "given")
-    port = str(_free_port())
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", ONE_OF_SEVERAL, str(folder / "given"), device],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                 "MASTER_PORT": port},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    assert [child.wait(120) for child in children] == [0, 0]
-    return [torch.load(folder / f"given-{rank}", map_location="cpu") for rank in range(2)]
-
-
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.gpu,
-                pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs"),
-            ],
-        ),
-    ],
-)
-def test_global_batch_norm_of_two_processes_is_torchs_of_the_whole_batch(
-    tmp_path: Path, device: str
-) -> None:
-    """Shares of 3 and 2 images, so that a mean of the processes' means is not the batch's."""
-    _, layer = global_and_torchs()
-    before = copy.deepcopy(layer.state_dict())
-    x = (torch.randn(5, 3, 4, 6) * torch.tensor([1, 1, 1, 9, 9]).view(5, 1, 1, 1) + 7).float()
-    gradient = torch.randn_like(x) + 1
-    shares = in_two_processes({"layer": before, "x": x, "gradient": gradient}, tmp_path, device)
-    x.requires_grad_()
-    out = layer(x)
-    out.backward(gradient)
-    assert layer.weight.grad is not None
-    assert layer.bias.grad is not None
-    close = functools.partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
-    close(torch.cat([share["out"] for share in shares]), out.detach())
-    close(torch.cat([share["x"] for share in shares]), x.grad)
-    close(shares[0]["weight"] + shares[1]["weight"], layer.weight.grad)
-    close(shares[0]["bias"] + shares[1]["bias"], layer.bias.grad)
-    for share in shares:
-        close(share["layer"], layer.state_dict())
 
 
 @pytest.mark.parametrize(
