@@ -21,6 +21,7 @@ from bench.composition import resolve
 from bench.config import Config
 from bench.console import outlive_consoles
 from bench.launch import sweep
+from bench.launch.gpus import gpus_needed
 from bench.launch.launch import launch
 from bench.launch.replay import announce_changes, hydra_arguments, needs_trust
 from bench.target import users_folder
@@ -41,7 +42,7 @@ to_measure: list[Config] = []
 def task(cfg: DictConfig) -> None:
     """Executes one job of a sweep, or the only one."""
     if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.cost.measure:
-        sweep.take_part(partial(execute, cfg))
+        sweep.take_part(partial(execute, cfg), gpus_needed(cfg.device, cfg.processes))
         return
     end = execute(cfg)
     if end["state"] == MEASURED_LATER:

@@ -41,6 +41,11 @@ def _of_the_run(config: Config) -> list[Requirement]:
         ("processes", 1 <= config.processes <= batch_size, "from 1 to protocol.batch_size"),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
         ("postprocess.name", config.postprocess.get("name") in POSTPROCESSES, "none or dense_crf"),
+        (
+            "device",
+            config.processes == 1 or not device.startswith("cuda:"),
+            f"auto, cpu or cuda where processes={config.processes}: each takes a GPU of its own",
+        ),
         ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
         (
             "arch.weights",

@@ -16,8 +16,7 @@ from bench.metrics.regions import confusion_matrix
 from bench.run.device import prepare_device
 from bench.run.fitness import misfit
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.network import build_network
-from bench.run.training import network_input
+from bench.run.network import build_network, network_input
 from bench.seeds import derive_seed
 
 BATCH = 2  # a network that normalises a map of one pixel needs two images

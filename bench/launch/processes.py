@@ -4,8 +4,10 @@ This file imports no torch. torchrun would do as much, but hides the reason of a
 processes outlive it.
 """
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,15 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "268435456",
 }
+
+
+def end_with_parent() -> None:
+    """Asks Linux for SIGTERM when the parent dies, however it dies."""
+    if sys.platform == "linux" and os.getppid() != 1:
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        sys.exit("the process that started this run is gone")  # killed while torch was imported
 
 
 class Children:

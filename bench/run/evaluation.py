@@ -24,7 +24,8 @@ from bench.metrics.boundaries import boundary_counts
 from bench.metrics.regions import confusion_matrix
 from bench.run import batch_norm, distributed
 from bench.run.monitor import Monitor
-from bench.run.training import Training, autocast, network_input
+from bench.run.network import autocast, network_input
+from bench.run.training import Training
 from bench.seeds import derive_seed
 
 PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
@@ -49,8 +50,9 @@ def evaluation_network(training: Training) -> nn.Module:
             training.monitor.beat("batch-norm statistics", number, len(mine))
             yield network_input(images, protocol, training.device)
 
-    with autocast(training.device, protocol.precision):
-        return batch_norm.recomputed(training.network, inputs(), protocol.batch_norm.statistics)
+    return batch_norm.recomputed(
+        training.network, inputs(), protocol.batch_norm.statistics, protocol.precision
+    )
 
 
 @torch.inference_mode()
@@ -84,8 +86,9 @@ def full_size_logits(
         monitor.check_stop()
         monitor.beat(f"evaluating {split.name}", number * size, count)
         torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
+        values = network_input(images, protocol, device)
         with autocast(device, protocol.precision):
-            logits = network(network_input(images, protocol, device)).float()
+            logits = network(values).float()
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
     monitor.beat(f"evaluating {split.name}", count, count)

@@ -1,11 +1,13 @@
-"""From configuration to network: built, seeded, checked against the contract, counted."""
+"""From configuration to network: built, seeded, checked against the contract, counted, fed."""
 
+import contextlib
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
+from bench.data.normalisation import normalise
 from bench.run.fitness import misfit
 from bench.seeds import derive_seed
 from bench.target import build
@@ -45,6 +47,19 @@ def placed(network: nn.Module, protocol: ProtocolConfig, device: torch.device) -
     if protocol.channels_last:
         network = network.to(memory_format=torch.channels_last)
     return network
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Returns the context in which a network computes: bfloat16 where the protocol says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
+    """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
+    values = normalise(images.to(device, non_blocking=True), protocol.normalisation)
+    if protocol.channels_last:
+        values = values.contiguous(memory_format=torch.channels_last)
+    return values
 
 
 @torch.inference_mode()

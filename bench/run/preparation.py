@@ -19,7 +19,8 @@ from bench.run.fitness import warnings
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.training import Training, make_optimiser, seconds_per_iteration
+from bench.run.optimiser import make_optimiser
+from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
 
@@ -121,6 +122,8 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
             f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
             f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
         )
+    if protocol.compile:
+        notice("compiling the network, once for the run; large ones take minutes")
     each = seconds_per_iteration(training)
     seconds = each * config.max_iterations
     notice(

@@ -201,7 +201,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":
-        multiplier = cost.storage_multiplier
+        multiplier = cost.storage_in_maps("retained_bytes_first_level")
         return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
     quartiles = cost.quartiles("forward_ms")
     return Cell(*quartiles, run=run.folder) if quartiles else Cell(text=cost.state)

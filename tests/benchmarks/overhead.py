@@ -30,8 +30,9 @@ from bench.run import checkpoints
 from bench.run.device import prepare_device
 from bench.run.loss import batch_loss
 from bench.run.monitor import Monitor
+from bench.run.network import network_input
 from bench.run.preparation import prepare_training
-from bench.run.training import Training, network_input, train
+from bench.run.training import Training, train
 
 
 def prepared(folder: Path, width: int, threads: int) -> Training:

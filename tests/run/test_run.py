@@ -244,24 +244,6 @@ def test_a_dry_run_says_what_would_run_and_writes_no_result(
     assert not (folder / "evaluations").exists()
 
 
-def test_calibration_leaves_the_run_untouched(tiny_config: Compose, prepared: Prepare) -> None:
-    from bench.data.splits import load_splits
-    from bench.run.preparation import prepare_training
-    from bench.run.training import seconds_per_iteration
-
-    config = tiny_config()
-    folder, monitor = prepared(config)
-    training = prepare_training(
-        config, folder, load_splits(config, ["train"]), torch.device("cpu"), monitor
-    )
-    before = {key: value.clone() for key, value in training.network.state_dict().items()}
-    assert seconds_per_iteration(training) > 0
-    assert training.iteration == 0
-    assert not training.optimiser.state
-    for key, value in training.network.state_dict().items():
-        assert torch.equal(value, before[key]), key
-
-
 def test_changed_sources_need_a_decision(tiny_config: Compose, prepared: Prepare) -> None:
     folder, monitor = prepared(tiny_config())
     run(folder, monitor)

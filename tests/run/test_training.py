@@ -16,8 +16,9 @@ from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import Monitor
+from bench.run.optimiser import make_optimiser
 from bench.run.preparation import prepare_training
-from bench.run.training import make_optimiser, step
+from bench.run.training import step
 
 Compose = Callable[..., Config]
 Prepare = Callable[..., tuple[Path, Monitor]]
