@@ -1,0 +1,13 @@
+"""The GPU that is not there, for tests of what runs on one; see tests/gpu_stand_in."""
+
+from collections.abc import Iterator
+
+import pytest
+from gpu_stand_in import Gpu, one_gpu
+
+
+@pytest.fixture
+def gpu() -> Iterator[Gpu]:
+    """The only CUDA device, while a test runs."""
+    with one_gpu() as device:
+        yield device
