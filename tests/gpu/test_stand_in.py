@@ -41,7 +41,7 @@ def test_a_second_gpu_is_refused(gpu: Gpu) -> None:
 
 def test_set_device_takes_no_device_without_an_index(gpu: Gpu) -> None:
     torch.cuda.set_device(CUDA)
-    with pytest.raises(ValueError, match="Expected a torch.device with a specified index"):
+    with pytest.raises(ValueError, match="with a specified index"):
         torch.cuda.set_device(torch.device("cuda"))
 
 
@@ -52,7 +52,7 @@ def test_set_device_takes_no_device_without_an_index(gpu: Gpu) -> None:
         lambda here, there: torch.stack([here, there]),
         lambda here, there: here.add_(there),
         lambda here, there: there.add_(here.sum()),
-        lambda here, there: F.linear(here, there),
+        F.linear,
         lambda here, there: torch.where(there > 0, here, here),
         lambda here, there: here.index_select(0, there[0].long()),
     ],
@@ -70,7 +70,7 @@ def test_numbers_and_copies_may_cross(gpu: Gpu) -> None:
     there.copy_(here)
     assert type(there) is torch.Tensor
     assert there.tolist() == [0, 1, 2]
-    with pytest.raises(TypeError, match="Use Tensor.cpu"):
+    with pytest.raises(TypeError, match="to numpy"):
         here.numpy()
 
 
@@ -87,7 +87,7 @@ def test_numbers_and_copies_may_cross(gpu: Gpu) -> None:
         (lambda x: x.unique(), "_unique2"),
         (lambda x: x.long().bincount(), "bincount"),
         (lambda x: torch.equal(x, x + 0), "equal"),
-        (lambda x: x.add_(torch.tensor([1.0], device="cuda")), "tensor of numbers of the host"),
+        (lambda x: x.add_(torch.tensor([1.0], device="cuda")), "copy from the host"),
         (lambda x: torch.ones(4).to("cuda"), "copy from the host"),
         (lambda x: torch.ones(4).to("cuda", non_blocking=True), "copy from the host"),
         (lambda x: torch.ones(4).pin_memory().to("cuda"), "copy from the host"),

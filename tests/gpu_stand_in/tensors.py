@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 CUDA = torch.device("cuda", 0)
@@ -29,8 +29,6 @@ NOT_DETERMINISTIC = {
     aten.reflection_pad2d_backward, aten.replication_pad2d_backward,
     aten.upsample_bicubic2d_backward, aten.upsample_bilinear2d_backward,
 }  # fmt: skip
-# Made from numbers of the host, which are copied while it waits.
-FROM_THE_HOST = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
 class Wait(NamedTuple):
@@ -159,11 +157,14 @@ class Gpu:
         """Says whether a tensor of the host lies in pinned memory."""
         return tensor.untyped_storage()._cdata in self.pinned
 
-    def take(self, tensor: Tensor, dtype: torch.dtype | None, non_blocking: bool) -> Tensor:
+    def take(self, tensor: Tensor, dtype: Any, non_blocking: bool, layout: Any) -> Tensor:
         """Copies a tensor of the host to the device."""
+        assert tensor.is_leaf or not torch.is_grad_enabled(), "a gradient would have to go back"
         if not (non_blocking and self.is_pinned(tensor)):
             self.wait("copy from the host")
-        return _Taken.apply(tensor, dtype)
+        how = {} if layout is None else {"memory_format": layout}
+        copied = tensor.detach().to(dtype=dtype or tensor.dtype, copy=True, **how)
+        return self.put(copied).requires_grad_(tensor.requires_grad)
 
     def check(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
         """Refuses what a GPU refuses, and writes down what the host waits for."""
@@ -218,45 +219,22 @@ class Gpu:
             self.allocated_bytes -= size
 
 
-class Placing(TorchFunctionMode):
-    """Gives the device to factories and to `Tensor.to`."""
+class Placing(TorchDispatchMode):
+    """Gives the device to what makes tensors there."""
 
     def __init__(self, gpu: Gpu) -> None:
         super().__init__()
         self.gpu = gpu
 
-    def __torch_function__(
+    def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is Tensor.cuda and not isinstance(args[0], GpuTensor):
-            return self.gpu.take(args[0], None, kwargs.get("non_blocking", False))
-        if func is Tensor.to and not isinstance(args[0], GpuTensor):
-            device, dtype, non_blocking, layout, _ = target(*args[1:], **kwargs)
-            if device is not None and device.type == "cuda":
-                require_here(device)
-                taken = self.gpu.take(args[0], dtype, non_blocking)
-                return taken if layout is None else taken.contiguous(memory_format=layout)
-        if func is not Tensor.to and _names_cuda(kwargs.get("device")):
-            require_here(torch.device(kwargs["device"]))
-            if func in FROM_THE_HOST:
-                self.gpu.wait(f"{func.__name__} of numbers of the host")
-            made: Tensor = func(*args, **{**kwargs, "device": "cpu"})
-            on_gpu = self.gpu.put(made.detach())
-            return on_gpu.requires_grad_(made.requires_grad)
-        return func(*args, **kwargs)
-
-
-class _Taken(torch.autograd.Function):
-    """Host to device; the gradient goes back."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-        return GpuTensor.gpu.put(tensor.detach().to(dtype=dtype, copy=True))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.cpu(), None
+        device = kwargs.get("device")
+        if device is None or device.type != "cuda":
+            return func(*args, **kwargs)
+        require_here(device)
+        return self.gpu.put(func(*args, **{**kwargs, "device": torch.device("cpu")}))
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -276,10 +254,6 @@ def require_here(device: torch.device) -> None:
     """Refuses a second GPU."""
     if device.index not in (None, 0):
         raise RuntimeError("CUDA error: invalid device ordinal")
-
-
-def _names_cuda(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "cuda"
 
 
 def _tensors(*tree: Any) -> Iterator[Tensor]:

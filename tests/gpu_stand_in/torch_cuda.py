@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # torch imports it late, and must not do so while it is deceived
 from torch import Tensor
+from torch.optim import optimizer
 
-from gpu_stand_in.tensors import CUDA, Gpu, GpuTensor, require_here
+from gpu_stand_in.tensors import CUDA, Gpu, GpuTensor, require_here, target
 
 UUID = "8f3e2a10-0000-4000-8000-0000000000aa"
 TOTAL_BYTES = 80 * 10**9
@@ -31,10 +33,12 @@ def take_place_of_torch_cuda(patch: pytest.MonkeyPatch, gpu: Gpu) -> None:
         "_has_compatible_shallow_copy_type",
         _movable(torch._has_compatible_shallow_copy_type),
     )
+    patch.setattr(Tensor, "to", _to(gpu, Tensor.to), raising=False)
+    patch.setattr(Tensor, "cuda", lambda tensor, *_, **how: tensor.to(CUDA, **how), raising=False)
+    for maker in (torch.tensor, torch.as_tensor, torch.asarray):
+        patch.setattr(torch, maker.__name__, _from_numbers(maker))
     patch.setattr(Tensor, "pin_memory", _pin_memory(gpu), raising=False)
     patch.setattr(Tensor, "is_pinned", lambda tensor, *_: gpu.is_pinned(tensor), raising=False)
-    from torch.optim import optimizer  # noqa: PLC0415 - only its list is wanted
-
     known = [*optimizer._foreach_supported_types, GpuTensor]  # else updates would go one by one
     patch.setattr(optimizer, "_foreach_supported_types", known)
 
@@ -119,6 +123,31 @@ def _autocast(torchs: Any) -> Any:
             super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
     return Autocast
+
+
+def _to(gpu: Gpu, torchs: Any) -> Any:
+    def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        device, dtype, non_blocking, layout, _ = target(*args, **kwargs)
+        if device is None or device.type != "cuda" or isinstance(tensor, GpuTensor):
+            moved: Tensor = torchs(tensor, *args, **kwargs)
+            return moved
+        require_here(device)
+        return gpu.take(tensor, dtype, non_blocking, layout)
+
+    return to
+
+
+def _from_numbers(torchs: Any) -> Any:
+    """Makes tensors of numbers of the host there, and then copies them."""
+
+    def make(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
+        if device is None or torch.device(device).type != "cuda":
+            made: Tensor = torchs(data, *args, device=device, **kwargs)
+            return made
+        made = torchs(data, *args, **kwargs)
+        return made.to(device)
+
+    return make
 
 
 def _movable(torchs: Any) -> Any:
