@@ -3,6 +3,8 @@
 Runs on the device, on whole batches. Names are those of `protocol.normalisation`.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,8 +32,7 @@ def normalise(images: Tensor, choice: str) -> Tensor:
     """
     values = images.float()
     if choice == "imagenet":
-        mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1) * 255
-        std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1) * 255
+        mean, std = _imagenet(images.device)
         return (values - mean) / std
     if choice == "lcn":
         return local_contrast_normalisation(values)
@@ -39,6 +40,14 @@ def normalise(images: Tensor, choice: str) -> Tensor:
         return F.local_response_norm(values, LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K)
     assert choice == "none", choice
     return values
+
+
+@cache  # a copy to a GPU makes the host wait for it, so each device is given them once
+@torch.inference_mode(False)  # or they could take part in no training later
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation (3, 1, 1) of the channels, for values 0..255."""
+    mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1) * 255
+    return mean, torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1) * 255
 
 
 def local_contrast_normalisation(images: Tensor) -> Tensor:

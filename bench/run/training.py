@@ -23,6 +23,7 @@ from bench.config import Config, ProtocolConfig, identity
 from bench.data.normalisation import normalise
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
+from bench.data.staging import staged
 from bench.run import checkpoints, distributed
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
@@ -115,7 +116,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
     """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
-    values = normalise(images.to(device, non_blocking=True), protocol.normalisation)
+    values = normalise(staged(images, device), protocol.normalisation)
     if protocol.channels_last:
         values = values.contiguous(memory_format=torch.channels_last)
     return values
@@ -127,13 +128,14 @@ def training_batches(training: Training, iterations: range) -> Iterator[tuple[Te
     size, count = protocol.batch_size, len(split.names)
     shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
     batches = split.batches(shares)
-    for iteration, (images, labels) in zip(iterations, batches, strict=True):
+    for iteration, batch in zip(iterations, batches, strict=True):
+        images, labels = (staged(tensor, training.device) for tensor in batch)
         if protocol.mirror:
-            flips = distributed.share(mirrored(seed, iteration, size))
-            flip = torch.from_numpy(flips).to(images.device)
-            images[flip] = images[flip].flip(3)
-            labels[flip] = labels[flip].flip(2)
-        yield network_input(images, protocol, training.device), labels.to(training.device)
+            flips = torch.from_numpy(distributed.share(mirrored(seed, iteration, size)))
+            flip = staged(flips, training.device)[:, None, None]
+            images = torch.where(flip[..., None], images.flip(3), images)
+            labels = torch.where(flip, labels.flip(2), labels)
+        yield network_input(images, protocol, training.device), labels
 
 
 def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
