@@ -90,6 +90,9 @@ class GpuTensor(Tensor):
         how = {} if layout is None else {"memory_format": layout}
         return super().to(dtype or self.dtype, copy=copy, **how)
 
+    def new_tensor(self, data: Any, **how: Any) -> Tensor:
+        return torch.tensor(data, **{"dtype": self.dtype, "device": CUDA, **how})
+
     def tolist(self) -> Any:
         self.gpu.wait("tolist")
         return plain(self).tolist()

@@ -24,8 +24,9 @@ def take_place_of_torch_cuda(patch: pytest.MonkeyPatch, gpu: Gpu) -> None:
     # `set_device` itself stays, with its check of what it is given.
     patch.setattr(torch._C, "_cuda_setDevice", lambda index: require_here(torch.device(index)))
     patch.setattr(torch.accelerator, "is_available", lambda: True)
-    patch.setattr(torch.accelerator, "current_accelerator", lambda *_: CUDA)
+    patch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: CUDA)
     patch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+    patch.setattr(torch.accelerator, "current_stream", lambda *_: _Stream())
     patch.setattr(torch.accelerator, "set_device_index", lambda _: None)
     patch.setattr(torch, "autocast", _autocast(torch.autocast))
     patch.setattr(
@@ -110,6 +111,9 @@ class _Stream:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.device = CUDA
+
+    def is_capturing(self) -> bool:
+        return False
 
     def wait_stream(self, _: "_Stream") -> None:
         return
