@@ -9,6 +9,9 @@ import pytest
 import torch
 from tiny_run import TINY
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before anybody imports Triton
+
 from bench.command_line import compose_config
 from bench.config import Config, write_config
 from bench.run.monitor import Monitor

@@ -44,5 +44,5 @@ def prepare_device(config: Config) -> torch.device:
         torch.use_deterministic_algorithms(True)
         # Every operation here writes all of its result: nobody reads what was there before, and
         # filling it took as many launches as all else in a training step.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device

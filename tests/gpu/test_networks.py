@@ -37,13 +37,13 @@ def arch(request: pytest.FixtureRequest) -> str:
 
 def updated(config: Any, device: torch.device) -> list[Tensor]:
     """Returns the weights after an update, and the logits of evaluation then."""
-    network = placed(build_network(config), config["protocol"], device)
+    network = placed(build_network(config), config.protocol, device)
     check_logits(network, config, device)
-    optimiser = make_optimiser(network, config["protocol"])
+    optimiser = make_optimiser(network, config.protocol)
     torch.manual_seed(0)
-    images = torch.randn(2, 3, *config["protocol"]["image_size"]).to(device)
+    images = torch.randn(2, 3, *config.protocol.image_size).to(device)
     labels = torch.randint(12, (2, *images.shape[2:]), dtype=torch.uint8).to(device)
-    with autocast(device, config["protocol"]["precision"]):
+    with autocast(device, config.protocol.precision):
         logits = network.train()(images)
     batch_loss(logits, labels, None, 11, "labelled_pixels").backward()
     optimiser.step()
@@ -58,8 +58,8 @@ def test_a_network_computes_what_it_does_on_the_cpu(gpu: Gpu, arch: str, precisi
         pytest.skip("roundings of bf16 differ with the order")
     settings = [override for override in TINY if not override.startswith("arch")]
     config = compose_config([*settings, f"arch={arch}", f"protocol.precision={precision}"])
-    narrow = {key: size for key, size in NARROW.items() if key in config["arch"]}
-    config["arch"].update(narrow)
+    narrow = {key: size for key, size in NARROW.items() if key in config.arch}
+    config.arch.update(narrow)
     assert prepare_device(config) == CUDA
     assert torch.are_deterministic_algorithms_enabled()
     ours, cpus = updated(config, CUDA), updated(config, torch.device("cpu"))
