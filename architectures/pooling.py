@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-log = logging.getLogger(__name__)
+# What Triton raises where it is not installed, or has no driver or compiler to build with.
+NO_TRITON = (ImportError, OSError, RuntimeError, AssertionError, subprocess.CalledProcessError)
 
 # An integer as wide as the value: times 0 or 1 it selects exactly, where a float would turn
 # inf * 0 into NaN and -1 * 0 into -0; and torch scatters 16-bit integers ten times as fast as
@@ -166,8 +167,9 @@ def _uses_addresses(x: Tensor) -> bool:
 
 def _kernels_for(x: Tensor) -> ModuleType | None:
     """The kernels, where they apply: torch.compile fuses the other forms by itself."""
-    fits = x.numel() < 2**29  # so that 32 bits number the values of a map four times as large
-    return _kernels() if x.is_cuda and fits and not torch.compiler.is_compiling() else None
+    # 32 bits number the values of a map four times as large.
+    fit = x.is_cuda and x.numel() < 2**29 and not torch.compiler.is_compiling()
+    return _kernels() if fit else None
 
 
 @cache
@@ -176,9 +178,8 @@ def _kernels() -> ModuleType | None:
     try:
         kernels = importlib.import_module("architectures.pooling_kernels")
         kernels.require_driver()
-    except (ImportError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
-        reason = str(error).splitlines()[0]
-        log.warning("pooling takes more time on this GPU: no kernels of Triton (%s)", reason)
+    except NO_TRITON as error:
+        logging.warning("pooling takes more time here, without kernels of Triton (%s)", error)
         return None
     return kernels
 

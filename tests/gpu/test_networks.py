@@ -1,6 +1,7 @@
 """Every network of conf/arch on the stand-in for a GPU: an update and a prediction."""
 
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from gpu_stand_in import CUDA, Gpu
 from tiny_run import TINY
 from torch import Tensor
 
+from architectures import pooling
 from bench.command_line import CONF, compose_config
 from bench.run.device import prepare_device
 from bench.run.network import build_network, check_logits, placed
@@ -68,3 +70,14 @@ def test_a_network_computes_what_it_does_on_the_cpu(gpu: Gpu, arch: str, precisi
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
         else:
             assert torch.equal(one, other)
+
+
+def test_a_gpu_pools_by_the_kernels_where_triton_is(gpu: Gpu) -> None:
+    """They are interpreted here, slowly; a small network with all three of them."""
+    kernels = pytest.importorskip("architectures.pooling_kernels")
+    config = compose_config([*TINY, "protocol.image_size=[16,24]"])
+    with mock.patch.object(pooling, "_kernels", return_value=kernels) as asked:
+        ours = updated(config, CUDA)
+    assert asked.call_count >= 4 * 4  # levels; to pool, to unpool, and back
+    for one, other in zip(ours, updated(config, torch.device("cpu")), strict=True):
+        assert torch.equal(one, other)
