@@ -18,7 +18,7 @@ from bench.run.training import autocast, batch_loss, make_optimiser
 NETWORKS = sorted(path.stem for path in (CONF / "arch").glob("*.yaml"))
 NARROW = {"width": 4, "fc_width": 8, "samples": 2}
 EXTRAS = {"smp_": "segmentation_models_pytorch", "segformer": "transformers"}
-# Their libraries enlarge maps by an operator whose deterministic form adds in another order.
+# They enlarge maps by an operator whose deterministic form, or ours, adds in another order.
 ROUNDED = ("deeplabv3_", "fcn_resnet", "lraspp_", "smp_", "segformer", "deeplab_", "bilinear_")
 
 
