@@ -66,11 +66,26 @@ def local_contrast_normalisation(images: Tensor) -> Tensor:
 
 
 def _window_mean(values: Tensor) -> Tensor:
-    """Averages (N, C, H, W) over channels and a Gaussian window to (N, 1, H, W)."""
-    radius = LCN_WINDOW // 2
-    offsets = torch.arange(-radius, radius + 1, device=values.device, dtype=values.dtype)
-    window = torch.exp(-offsets.square() / (2 * LCN_SIGMA**2))
-    window = window / window.sum()
+    """Averages (N, C, H, W) over channels and a Gaussian window to (N, 1, H, W).
+
+    Tap by tap, along columns and then along rows. As convolutions, whose bits these are on a CPU,
+    it takes three times as long there, and would round to TF32 on a GPU that may.
+    """
+    taps, radius = _gaussian(values.dtype), LCN_WINDOW // 2
     mean = F.pad(values.mean(dim=1, keepdim=True), [radius] * 4, mode="reflect")
-    # The Gaussian is separable: two passes of 9 taps instead of one of 81.
-    return F.conv2d(F.conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    for dim in (2, 3):
+        size = mean.shape[dim] - 2 * radius
+        parts = [mean.narrow(dim, offset, size) for offset in range(LCN_WINDOW)]
+        mean = parts[0] * taps[0]
+        for part, tap in zip(parts[1:], taps[1:], strict=True):
+            mean.add_(part, alpha=tap)
+    return mean
+
+
+@cache
+def _gaussian(dtype: torch.dtype) -> list[float]:
+    """Returns the taps of the window, rounded as a type does; they sum to 1."""
+    offsets = torch.arange(LCN_WINDOW, dtype=dtype) - LCN_WINDOW // 2
+    taps = torch.exp(-offsets.square() / (2 * LCN_SIGMA**2))
+    weights: list[float] = (taps / taps.sum()).tolist()
+    return weights
