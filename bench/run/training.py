@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
 from bench.data.staging import staged
 from bench.run import checkpoints, distributed
+from bench.run.graph import GraphedUpdate
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
 
@@ -49,6 +51,7 @@ class Training:
     class_weights: Tensor | None  # (K,)
     device: torch.device
     monitor: Monitor
+    graph: GraphedUpdate | None = None  # launches updates, where cuda_graph=true
     iteration: int = 0
 
     def state(self) -> dict[str, Any]:
@@ -143,8 +146,14 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
 
     The losses of processes that share a batch are parts of a sum.
     """
+    torch.manual_seed(distributed.own_seed(training.config.seed, "dropout", iteration))
+    if training.graph is not None:
+        return training.graph(partial(_update, training), images, labels)
+    return _update(training, images, labels)
+
+
+def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
-    torch.manual_seed(distributed.own_seed(config.seed, "dropout", iteration))
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
     loss = batch_loss(
@@ -230,7 +239,7 @@ def seconds_per_iteration(training: Training) -> float:
     twin.model = distributed.training_model(
         twin.network, training.device, compiled=protocol.compile
     ).train()
-    twin.optimiser = make_optimiser(twin.network, protocol)
+    twin.optimiser, twin.graph = make_optimiser(twin.network, protocol), None
     images, labels = next(training_batches(training, range(1)))
     slow = 5.0
     for _ in range(2):  # the first one pays for memory and for choosing algorithms

@@ -3,12 +3,12 @@
     python tests/benchmarks/gpu_step.py
     python tests/benchmarks/gpu_step.py --only segnet_basic --precisions bf16 --iterations 100
 
-Each line is a network at the paper's size in one precision, first as it is and then with one of our
-measures switched off. Iterations are those of a run, bench.run.training, on synthetic images that
-lie on the device; times are by CUDA events over all iterations, in which nothing waits. The
-roofline is the arithmetic of forward and backward pass at the rate of a matrix product measured
-here in the same precision, plus the traffic of unfused operations at the rate of a copy: what the
-convolutions and all else would take at those rates. The last line is JSON.
+Each line is a network at the paper's size in one precision, first as it is, then with one of our
+measures switched off, and last as a CUDA graph. Iterations are those of a run, bench.run.training,
+on synthetic images that lie on the device; times are by CUDA events over all iterations, in which
+nothing waits. The roofline is the arithmetic of forward and backward pass at the rate of a matrix
+product measured here in the same precision, plus the traffic of unfused operations at the rate of a
+copy: what the convolutions and all else would take at those rates. The last line is JSON.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from bench.cost.work import moved_bytes, multiply_accumulates
 from bench.data.splits import load_splits
 from bench.run import training as loop
 from bench.run.device import prepare_device
+from bench.run.graph import GraphedUpdate
 from bench.run.monitor import Monitor
 from bench.run.preparation import prepare_training
 
@@ -67,13 +68,16 @@ def rows_loss(
     return total / (targets != void).sum().clamp(min=1)
 
 
-VARIANTS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
-    "as it is": contextlib.nullcontext,
-    "memory filled": filling,
-    "loss by rows": lambda: mock.patch.object(loop, "batch_loss", rows_loss),
-    "pooling by operators": lambda: mock.patch.object(pooling, "_kernels_for", return_value=None),
-    "labels copied in between": lambda: mock.patch.object(
+VARIANTS: dict[str, Callable[[loop.Training], contextlib.AbstractContextManager[Any]]] = {
+    "as it is": lambda _: contextlib.nullcontext(),
+    "memory filled": lambda _: filling(),
+    "loss by rows": lambda _: mock.patch.object(loop, "batch_loss", rows_loss),
+    "pooling by operators": lambda _: mock.patch.object(pooling, "_kernels_for", return_value=None),
+    "labels copied in between": lambda _: mock.patch.object(
         loop, "staged", lambda tensor, device: tensor.cpu().to(device)
+    ),
+    "cuda graph": lambda training: mock.patch.object(
+        training, "graph", GraphedUpdate(training.optimiser)
     ),
 }
 
@@ -163,7 +167,9 @@ def measured(arch: str, precision: str, arguments: argparse.Namespace) -> Iterat
         del calibration
         floor = roofline_ms(training, rates)
         for name in arguments.variants:
-            with VARIANTS[name]():
+            if name == "cuda graph" and device.type != "cuda":
+                continue
+            with VARIANTS[name](training):
                 iterate(training, arguments.warm_up)
                 taken = milliseconds(training, arguments.iterations)
                 yield {

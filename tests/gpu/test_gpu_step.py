@@ -51,9 +51,11 @@ def test_an_iteration_of_it_makes_the_host_wait_only_where_that_is_switched_on(
         splits = script["load_splits"](config, ["train"], device)
         training = script["prepare_training"](config, Path("/nowhere"), splits, device, None)
         training.model.train()
-        for variant, waits in (("as it is", False), ("labels copied in between", True)):
+        for variant, waits in (
+            ("as it is", False), ("cuda graph", False), ("labels copied in between", True),
+        ):  # fmt: skip
             gpu.waits.clear()
-            with script["VARIANTS"][variant]():
-                loss = script["iterate"](training, 2)
+            with script["VARIANTS"][variant](training):
+                loss = script["iterate"](training, 5)
             assert bool(gpu.waits) == waits, gpu.waits
         assert torch.isfinite(loss)

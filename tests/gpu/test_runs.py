@@ -43,6 +43,7 @@ SETTINGS = {
         "protocol.normalisation=none", "protocol.channels_last=false", RESIDENT,
         "protocol.batch_norm.statistics=exact", "protocol.lr=1e-4",
     ],
+    "graph": ["protocol.dropout=0.5", WEIGHTED, "protocol.mirror=true", RESIDENT],
     "not deterministic": ["protocol.deterministic=false", STREAMED, "dataset.workers=0"],
 }  # fmt: skip
 
@@ -59,11 +60,11 @@ def outcome(folder: Path) -> tuple[list[float], list[torch.Tensor], list[Any]]:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_run_gives_the_cpus_numbers(tiny_config: Compose, prepared: Prepare, name: str) -> None:
-    settings = [*SETTINGS[name], "max_iterations=3"]
+    settings = [*SETTINGS[name], f"max_iterations={8 if name == 'graph' else 3}"]
     on_cpu, _ = prepared(tiny_config(*settings, "device=cpu"), "cpu")
     assert execute(on_cpu) == 0
     with one_gpu() as gpu:
-        on_gpu, _ = prepared(tiny_config(*settings), "gpu")
+        on_gpu, _ = prepared(tiny_config(*settings, f"cuda_graph={name == 'graph'}"), "gpu")
         assert execute(on_gpu) == 0, (on_gpu / "end.json").read_text()
         assert gpu.peak_bytes > 0
     assert records.read_json(on_gpu / "environment.json")["device_type"] == "cuda"
@@ -81,7 +82,7 @@ def test_the_host_waits_at_drains_alone(
 ) -> None:
     """And once more where a checkpoint is saved, after the last drain."""
     monkeypatch.setattr(loop, "DRAIN_SECONDS", 1e9)  # as if iterations were fast
-    config = tiny_config(*SETTINGS[name])
+    config = tiny_config(*SETTINGS[name], f"cuda_graph={name == 'graph'}")
     device, monitor = prepare_device(config), Monitor(tmp_path)
     splits = load_splits(config, ["train"], device)
     training = prepare_training(config, tmp_path, splits, device, monitor)

@@ -150,6 +150,27 @@ def test_training_gives_the_cpus_numbers(gpu: Gpu) -> None:
         assert torch.equal(ours, cpus)
 
 
+def test_a_graph_is_captured_without_being_computed_and_replayed_on_new_numbers(gpu: Gpu) -> None:
+    x, total = torch.ones(3, device="cuda"), torch.zeros(3, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        total.add_(2 * x)
+        noise = torch.rand(3, device="cuda")
+    assert total.tolist() == [0, 0, 0]
+    for value in (1.0, 10.0):
+        x.fill_(value)
+        torch.manual_seed(7)
+        graph.replay()
+    assert total.tolist() == [22, 22, 22]
+    torch.manual_seed(7)
+    assert noise.tolist() == torch.rand(3).tolist()
+    with (
+        pytest.raises(RuntimeError, match="not permitted when stream is capturing"),
+        torch.cuda.graph(graph),
+    ):
+        total.sum().item()
+
+
 def test_memory_is_counted(gpu: Gpu) -> None:
     torch.cuda.reset_peak_memory_stats()
     x = torch.zeros(1000, device="cuda")

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from gpu_stand_in.capture import Capture
+
 CUDA = torch.device("cuda", 0)
 ROOT = Path(__file__).parents[2]
 aten = torch.ops.aten
@@ -50,11 +52,15 @@ class GpuTensor(Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         cls.gpu.check(func, args, kwargs or {})
+        if cls.gpu.capture is not None:
+            cls.gpu.capture.remember(args, kwargs)
         with torch._C._DisableTorchDispatch():
             result = func(*args, **(kwargs or {}))
             if func is aten.copy_.default and not isinstance(args[0], GpuTensor):
                 return result
-            return tree_map_only(Tensor, cls.gpu.put, result)
+            return cls.gpu.noted(
+                func, args, kwargs or {}, tree_map_only(Tensor, cls.gpu.put, result)
+            )
 
     @property
     def device(self) -> torch.device:
@@ -132,6 +138,7 @@ class Gpu:
         self.waits: list[Wait] = []
         self.allocated_bytes = self.peak_bytes = 0
         self.pinned: dict[int, Any] = {}
+        self.capture: Capture | None = None  # under way
         self._users: dict[int, int] = {}  # storage -> tensors
 
     def put(self, tensor: Tensor) -> Tensor:
@@ -145,6 +152,8 @@ class Gpu:
 
     def wait(self, what: str) -> None:
         """Writes down that the host waits."""
+        if self.capture is not None:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {what}")
         frame = sys._getframe(1)
         here = str(Path(__file__).parent)
         inside = [str(ROOT / name) for name in ("architectures", "bench", "tests")]
@@ -155,6 +164,12 @@ class Gpu:
             frame = frame.f_back
         path = frame.f_code.co_filename.removeprefix(f"{ROOT}/")
         self.waits.append(Wait(f"{path}:{frame.f_lineno}", frame.f_code.co_name, what))
+
+    def noted(self, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> Any:
+        """Returns a result; of an operation under capture, the graph gets to know."""
+        if self.capture is not None:
+            self.capture.operations.append((func, args, kwargs, result))
+        return result
 
     def is_pinned(self, tensor: Tensor) -> bool:
         """Says whether a tensor of the host lies in pinned memory."""
@@ -237,7 +252,8 @@ class Placing(TorchDispatchMode):
         if device is None or device.type != "cuda":
             return func(*args, **kwargs)
         require_here(device)
-        return self.gpu.put(func(*args, **{**kwargs, "device": torch.device("cpu")}))
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+        return self.gpu.noted(func, args, kwargs, self.gpu.put(func(*args, **kwargs)))
 
 
 def plain(tensor: Tensor) -> Tensor:

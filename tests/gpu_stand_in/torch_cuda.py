@@ -1,6 +1,8 @@
 """What `torch.cuda` answers for the stand-in: one device, its events, streams and memory."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch._dynamo  # torch imports it late, and must not do so while it is de
 from torch import Tensor
 from torch.optim import optimizer
 
+from gpu_stand_in.capture import Capture
 from gpu_stand_in.tensors import CUDA, Gpu, GpuTensor, require_here, target
 
 UUID = "8f3e2a10-0000-4000-8000-0000000000aa"
@@ -54,6 +57,7 @@ def _answers(gpu: Gpu) -> dict[str, Any]:
         gpu.peak_bytes = gpu.allocated_bytes
 
     return {
+        "CUDAGraph": _Graph,
         "Event": type("Event", (_Event,), {"gpu": gpu}),
         "Stream": _Stream,
         "_is_in_bad_fork": lambda: False,
@@ -63,6 +67,7 @@ def _answers(gpu: Gpu) -> dict[str, Any]:
         "current_stream": lambda *_: _Stream(),
         "device_count": lambda: 1,
         "empty_cache": lambda: None,
+        "graph": _capturing(gpu),
         "get_device_capability": lambda *_: (9, 0),
         "get_device_name": lambda *_: properties.name,
         "get_device_properties": lambda *_: properties,
@@ -78,6 +83,7 @@ def _answers(gpu: Gpu) -> dict[str, Any]:
         "memory_allocated": lambda *_: gpu.allocated_bytes,
         "memory_reserved": lambda *_: gpu.allocated_bytes,
         "reset_peak_memory_stats": reset_peak,
+        "stream": lambda _: contextlib.nullcontext(),
         "synchronize": lambda *_: gpu.wait("synchronize"),
     }
 
@@ -104,6 +110,26 @@ class _Event:
 
     def elapsed_time(self, later: "_Event") -> float:
         return 1e3 * (later.time - self.time)
+
+
+class _Graph:
+    """A graph; nothing can be replayed before it is captured."""
+
+    capture: Capture
+
+    def replay(self) -> None:
+        self.capture.replay()
+
+
+def _capturing(gpu: Gpu) -> Any:
+    @contextlib.contextmanager
+    def graph(captured: _Graph) -> Iterator[None]:
+        gpu.capture = captured.capture = Capture()
+        yield
+        gpu.capture = None
+        captured.capture.undo()
+
+    return graph
 
 
 class _Stream:
