@@ -29,7 +29,6 @@ from bench.data.order import batch_indices
 from bench.data.splits import load_splits
 from bench.run import checkpoints
 from bench.run.device import prepare_device
-from bench.run.loss import batch_loss
 from bench.run.monitor import Monitor
 from bench.run.preparation import prepare_training
 from bench.run.training import Training, network_input, train

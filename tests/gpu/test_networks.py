@@ -12,8 +12,9 @@ from torch import Tensor
 from architectures import pooling
 from bench.command_line import CONF, compose_config
 from bench.run.device import prepare_device
+from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import build_network, check_logits, placed
-from bench.run.training import autocast, batch_loss, make_optimiser
+from bench.run.training import autocast, make_optimiser
 
 NETWORKS = sorted(path.stem for path in (CONF / "arch").glob("*.yaml"))
 NARROW = {"width": 4, "fc_width": 8, "samples": 2}
@@ -47,6 +48,7 @@ def updated(config: Any, device: torch.device) -> list[Tensor]:
     labels = torch.randint(12, (2, *images.shape[2:]), dtype=torch.uint8).to(device)
     with autocast(device, config.protocol.precision):
         logits = network.train()(images)
+    labels = shrink_labels(labels, logits, network)
     batch_loss(logits, labels, None, 11, "labelled_pixels").backward()
     optimiser.step()
     with torch.inference_mode():

@@ -7,8 +7,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench.run.device import prepare_device
+from bench.run.loss import batch_loss
 from bench.run.network import build_network
-from bench.run.training import batch_loss
 
 
 def test_memory_that_is_written_anyway_is_not_filled_before(
