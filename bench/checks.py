@@ -31,6 +31,7 @@ def check(config: Config) -> None:
 def _of_the_run(config: Config) -> list[Requirement]:
     batch_size, device = config.protocol.batch_size, config.device
     starts_elsewhere = config.init_from is not None
+    alone = config.processes == 1 and not config.protocol.compile
     return [
         ("seed", config.seed >= 0, "0 or more"),
         ("max_iterations", config.max_iterations >= 1, "1 or more"),
@@ -39,6 +40,11 @@ def _of_the_run(config: Config) -> list[Requirement]:
         ("silence_minutes", config.silence_minutes > 0, "above 0"),
         ("threads", _optional_count(config.threads), OPTIONAL_COUNT),
         ("processes", 1 <= config.processes <= batch_size, "from 1 to protocol.batch_size"),
+        (
+            "cuda_graph",
+            alone or not config.cuda_graph,
+            "false with processes above 1 or protocol.compile=true",
+        ),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
         ("postprocess.name", config.postprocess.get("name") in POSTPROCESSES, "none or dense_crf"),
         (

@@ -145,6 +145,7 @@ class Config:
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # CPU threads of each process; null: torch's choice
     processes: int = 1  # that share the run on this machine, one a GPU
+    cuda_graph: bool = False  # have a GPU replay training iterations as one launch; same numbers
     start: bool = True  # false: prepare the folder and say how torchrun starts it on several nodes
     checkpoint_minutes: float = 10.0
     silence_minutes: float = 60.0  # a run that gives no sign of life for so long is killed

@@ -25,6 +25,7 @@ from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair
 from bench.data.schema import DatasetConfig
+from bench.data.staging import staged
 from bench.data.streaming import stream
 from bench.target import build
 
@@ -97,7 +98,7 @@ class ResidentSplit(Split):
     def batches(self, chosen: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """Yields copies of the images and labels of each set of indices, on their device."""
         for indices in chosen:
-            where = torch.from_numpy(indices).to(self.images.device)
+            where = staged(torch.from_numpy(indices), self.images.device)
             # Copies whole images; indexing by brackets is a sixth as fast.
             yield self.images.index_select(0, where), self.labels.index_select(0, where)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -111,7 +110,9 @@ def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resizes logits (K, h, w) to (K, H, W), bilinear with half-pixel centres."""
     if logits.shape[1:] == size:
         return logits
-    return F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    # F.interpolate, in deterministic mode on a GPU, takes many launches to have a sorted gradient.
+    resized: Tensor = torch.ops.aten.upsample_bilinear2d(logits[None], size, False)[0]
+    return resized
 
 
 def collect_evidence(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
 from bench.data.normalisation import normalise
+from bench.data.staging import staged
 from bench.run.fitness import misfit
 from bench.seeds import derive_seed
 from bench.target import build
@@ -56,7 +57,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
     """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
-    values = normalise(images.to(device, non_blocking=True), protocol.normalisation)
+    values = normalise(staged(images, device), protocol.normalisation)
     if protocol.channels_last:
         values = values.contiguous(memory_format=torch.channels_last)
     return values

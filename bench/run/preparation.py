@@ -16,6 +16,7 @@ from bench.run import checkpoints, distributed
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
 from bench.run.fitness import warnings
+from bench.run.graph import GraphedUpdate
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
@@ -42,9 +43,12 @@ def prepare_training(
     """Builds network, optimiser and class weights.
 
     Raises:
-        ValueError: the training split is smaller than a batch, or the network breaks the contract.
+        ValueError: the training split is smaller than a batch, the network breaks the contract, or
+            there is no GPU for a CUDA graph.
     """
     protocol, dataset = config.protocol, config.dataset
+    if config.cuda_graph and device.type != "cuda":
+        raise ValueError(f"cuda_graph is true, but device={device}; set cuda_graph=false")
     split = splits[protocol.train_split]
     if protocol.batch_size > len(split.names):
         raise ValueError(
@@ -55,12 +59,14 @@ def prepare_training(
     network = placed(start_from_run(build_network(config), config), protocol, device)
     check_logits(network, config, device)
     _warn(network, config, device, monitor)
+    optimiser = make_optimiser(network, protocol)
     return Training(
         config=config,
         folder=folder,
         network=network,
         model=distributed.training_model(network, device, compiled=protocol.compile),
-        optimiser=make_optimiser(network, protocol),
+        optimiser=optimiser,
+        graph=GraphedUpdate(optimiser) if config.cuda_graph else None,
         split=split,
         class_weights=None
         if weights is None

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from bench.config import Config, identity
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
+from bench.data.staging import staged
 from bench.losses import append_losses
 from bench.run import checkpoints, distributed
+from bench.run.graph import GraphedUpdate
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.network import autocast, network_input
@@ -47,6 +50,7 @@ class Training:
     class_weights: Tensor | None  # (K,)
     device: torch.device
     monitor: Monitor
+    graph: GraphedUpdate | None = None  # launches updates, where cuda_graph=true
     iteration: int = 0
 
     def state(self) -> dict[str, Any]:
@@ -77,13 +81,14 @@ def training_batches(training: Training, iterations: range) -> Iterator[tuple[Te
     size, count = protocol.batch_size, len(split.names)
     shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
     batches = split.batches(shares)
-    for iteration, (images, labels) in zip(iterations, batches, strict=True):
+    for iteration, batch in zip(iterations, batches, strict=True):
+        images, labels = (staged(tensor, training.device) for tensor in batch)
         if protocol.mirror:
-            flips = distributed.share(mirrored(seed, iteration, size))
-            flip = torch.from_numpy(flips).to(images.device)
-            images[flip] = images[flip].flip(3)
-            labels[flip] = labels[flip].flip(2)
-        yield network_input(images, protocol, training.device), labels.to(training.device)
+            flips = torch.from_numpy(distributed.share(mirrored(seed, iteration, size)))
+            flip = staged(flips, training.device)[:, None, None]
+            images = torch.where(flip[..., None], images.flip(3), images)
+            labels = torch.where(flip, labels.flip(2), labels)
+        yield network_input(images, protocol, training.device), labels
 
 
 def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
@@ -91,8 +96,14 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
 
     The losses of processes that share a batch are parts of a sum.
     """
+    torch.manual_seed(distributed.own_seed(training.config.seed, "dropout", iteration))
+    if training.graph is not None:
+        return training.graph(partial(_update, training), images, labels)
+    return _update(training, images, labels)
+
+
+def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
-    torch.manual_seed(distributed.own_seed(config.seed, "dropout", iteration))
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
     loss = batch_loss(
@@ -179,6 +190,7 @@ def seconds_per_iteration(training: Training) -> float:
     tensors = [*training.network.parameters(), *training.network.buffers()]
     before = [tensor.detach().clone() for tensor in tensors]
     training.model.train()
+    graph, training.graph = training.graph, None
     images, labels = next(training_batches(training, range(1)))
     compiled = training.config.protocol.compile
     for number in range(2):  # the first one pays for memory, algorithms and compilation
@@ -191,4 +203,5 @@ def seconds_per_iteration(training: Training) -> float:
         for tensor, value in zip(tensors, before, strict=True):
             tensor.copy_(value)
     training.optimiser.state.clear()
+    training.graph = graph
     return elapsed

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from bench.config import Config
 from bench.cost.worker import Worker
 from bench.run.device import prepare_device
 from bench.run.environment import changes
+from bench.run.loss import batch_loss
+from bench.run.network import build_network
 
 Compose = Callable[..., Config]
 
@@ -102,3 +105,19 @@ def test_threads_forbid_to_resume_on_a_cpu_alone() -> None:
     for kind, expected in (("cpu", ["threads was 2, is 8"]), ("cuda", [])):
         then = {**place, "device_type": kind}
         assert changes(then, {**then, "threads": 8}) == expected
+
+
+def test_memory_that_is_written_anyway_is_not_filled_before(
+    tiny_config: Callable[..., Any],
+) -> None:
+    """Deterministic mode fills every empty tensor unless it is told not to."""
+    config = tiny_config("device=cpu")
+    prepare_device(config)
+    assert torch.are_deterministic_algorithms_enabled()
+    network = build_network(config)
+    images, labels = torch.randn(2, 3, 32, 48), torch.zeros(2, 32, 48, dtype=torch.uint8)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        batch_loss(network(images), labels, None, 11, "labelled_pixels").backward()
+    counts = {event.key: event.count for event in profiled.key_averages()}
+    assert counts["aten::empty"] > 50
+    assert counts.get("aten::fill_", 0) < 20

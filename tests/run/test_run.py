@@ -211,6 +211,7 @@ def test_stops_are_milestones_validations_and_the_last_iteration(
     [
         (["protocol.lr=1e30"], "diverged", r"SegNet-Basic became \w+ at iteration \d+ .*lr=1e\+30"),
         (["protocol.batch_size=13"], "failed", "batch_size is 13, but split 'train' has only 12"),
+        (["cuda_graph=true", "device=cpu"], "failed", "cuda_graph is true, but device=cpu"),
         (["device=cuda:77"], "failed", "device=cuda:77 cannot be used here"),
         (["protocol.train_split=trian"], "failed", "no scenes for split 'trian'"),
         (["dataset.pictures=[nowhere]"], "failed", "names 'nowhere', which is no image of test"),
@@ -230,6 +231,12 @@ def test_a_run_that_cannot_go_on_says_why(
     assert code == EXIT_CODES[state] != 0
     assert re.search(reason, end["reason"])
     assert "\n" not in end["reason"]
+
+
+@pytest.mark.parametrize("option", ["processes=2", "protocol.compile=true"])
+def test_a_graph_is_of_one_process_as_it_is(tiny_config: Compose, option: str) -> None:
+    with pytest.raises(ValueError, match="cuda_graph is True; it must be false with processes"):
+        tiny_config("cuda_graph=true", option)
 
 
 def test_a_dry_run_says_what_would_run_and_writes_no_result(
