@@ -9,7 +9,7 @@ An image that cannot be read is left out and named; the exit code is 1 then.
 import argparse
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,14 @@ COMMAND = "bench.predict"
 OVERLAY = ".overlay"  # ends the stem of a picture to look at, which is no label map
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Predicts images of a file or folder; exits with 1 if any of them had to be left out."""
     parser = argparse.ArgumentParser(prog=f"python -m {COMMAND}", description=__doc__)
     add_arguments(parser)
     parser.add_argument("images", type=Path, help="an image, or a folder of images")
     parser.add_argument("out", type=Path, help="the folder to write to")
     parser.add_argument("--probs", action="store_true", help="also write class probabilities")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     with user_errors(parser):
         images = image_files(arguments.images, arguments.out)
         ends = [".png", f"{OVERLAY}.png", *([".npz"] if arguments.probs else [])]
