@@ -103,11 +103,11 @@ def predict(
         with records.writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
         logits = network_logits(trained, image)
-        prediction = predicted(logits, image, trained.config.dataset.colours)
+        prediction = predicted(logits, image, trained.config.dataset.colours, probs=probs)
         stem = target.name  # it may have a dot, which with_suffix would take for a suffix
         write_picture(target.with_name(f"{stem}.png"), prediction.label, COMMAND)
         write_picture(target.with_name(f"{stem}{OVERLAY}.png"), prediction.overlay, COMMAND)
-        if probs:
+        if prediction.log_sums is not None:
             write_probs(target.with_name(f"{stem}.npz"), logits, prediction.log_sums)
     return left_out
 
@@ -131,25 +131,29 @@ class Prediction:
     Attributes:
         label: the palette picture of the label map.
         overlay: the classes' colours over the image.
-        log_sums: log of the sum of exponentials of each pixel's logits, float32 (H, W).
+        log_sums: log of the sum of exponentials of each pixel's logits, float32 (H, W); None
+            where no probabilities are wanted.
     """
 
     label: Image.Image
     overlay: Image.Image
-    log_sums: Tensor
+    log_sums: Tensor | None
 
 
 @torch.inference_mode()
-def predicted(logits: Tensor, image: UInt8Array, colours: list[list[int]]) -> Prediction:
+def predicted(
+    logits: Tensor, image: UInt8Array, colours: list[list[int]], *, probs: bool = False
+) -> Prediction:
     """Resizes logits (K, h, w) to an image (H, W, 3), and decides and paints its pixels."""
     height, width = image.shape[:2]
     label = np.empty((height, width), np.uint8)
     overlay = np.empty_like(image)
-    log_sums = torch.empty(height, width)
+    log_sums = torch.empty(height, width) if probs else None
     table = np.array(colours, np.uint8)
     for rows, scores in resized_bands(logits, (height, width)):
         label[rows] = scores.max(dim=0).indices.to(torch.uint8).cpu().numpy()
-        log_sums[rows] = scores.logsumexp(dim=0).cpu()
+        if log_sums is not None:
+            log_sums[rows] = scores.logsumexp(dim=0).cpu()
         overlay[rows] = (table[label[rows]].astype(np.uint16) + image[rows]) // 2
     return Prediction(label_picture(label, colours), Image.fromarray(overlay), log_sums)
 
