@@ -43,7 +43,7 @@ def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, ValueError):  # already says what is wrong, for the user
-            raise cause from error
+            raise cause from cause.__cause__  # from `error`, the chain would be a circle
         reason = " ".join(str(cause).split())
         given = ", ".join(f"{name}={value}" for name, value in node.items() if name != "_target_")
         raise ValueError(
