@@ -5,7 +5,7 @@ place without quotes. Every command quotes such values itself; commas stay sweep
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,15 @@ def value_of(argument: str) -> Any:
     try:
         return OverridesParser.create().parse_overrides([quoted(argument)])[0].value()
     except HydraException as error:
-        raise ValueError(in_a_sentence(error, ())) from error
+        raise ValueError(in_a_sentence(error, tuple)) from error
 
 
-def in_a_sentence(error: Exception, known: Collection[str]) -> str:
+def in_a_sentence(error: Exception, known: Callable[[], Collection[str]]) -> str:
     """Turns what Hydra or OmegaConf says of a configuration into a sentence with a remedy.
 
     Args:
         error: theirs.
-        known: the keys of the configuration, for a suggestion.
+        known: returns the keys of the configuration, for a suggestion.
     """
     if isinstance(error, OverrideParseException):
         quoting = (
@@ -65,7 +65,7 @@ def in_a_sentence(error: Exception, known: Collection[str]) -> str:
         return f"{sweep}: several values make a sweep, which needs -m; {_how_to_quote(sweep)}"
     key = _found(r"Could not (?:override|delete)[^']*'([^']+)'", text)
     if key:
-        nearest = nearest_key(key, known)
+        nearest = nearest_key(key, known())
         meant = f"did you mean {nearest}?" if nearest else "`--cfg job` prints all that there are"
         return f"{key}: there is no such key; {meant}"
     group, _, choice = _found(r"Could not find '(.+?)'", text).rpartition("/")
@@ -78,16 +78,15 @@ def in_a_sentence(error: Exception, known: Collection[str]) -> str:
 
 
 def nearest_key(key: str, known: Collection[str]) -> str | None:
-    """Returns the known key that was meant: of another place, or spelt a little differently."""
+    """Returns the known key that was meant: spelt a little differently, or of another place."""
     parent, _, last = key.rpartition(".")
-    elsewhere = sorted(one for one in known if one.rpartition(".")[2] == last)
-    beside = [one for one in known if one.rpartition(".")[0] == parent]
-    matches = [
-        *elsewhere[:1],
-        *get_close_matches(key, beside, n=1, cutoff=0.7),
-        *get_close_matches(key, known, n=1, cutoff=0.7),
-    ]
-    return matches[0] if matches else None
+    by_last = {one.rpartition(".")[2]: one for one in sorted(known, reverse=True)}
+    beside = {end: one for end, one in by_last.items() if f"{parent}.{end}" in known}
+    for keys in (beside, by_last):
+        matches = get_close_matches(last, keys, n=1)
+        if matches:
+            return f"{parent}.{matches[0]}" if keys is beside else keys[matches[0]]
+    return None
 
 
 def _found(pattern: str, text: str) -> str:

@@ -170,8 +170,8 @@ def write_probs(path: Path, logits: Tensor, log_sums: Tensor) -> None:
         archive.comment = zip_mark(COMMAND)
         with archive.open("probs.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(member, header)
-            for of_class in logits.split(1):
-                for rows, scores in resized_bands(of_class, size):
+            for index in range(len(logits)):
+                for rows, scores in resized_bands(logits[index, None], size):
                     probs = (scores[0].cpu() - log_sums[rows]).exp().half()
                     member.write(probs.numpy().astype("<f2").tobytes())
 

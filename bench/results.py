@@ -80,7 +80,7 @@ def _check_target(path: Path, inputs: Mapping[tuple[int, int], Path], command: s
         if os.path.lexists(parent):
             raise ValueError(f"{parent} is no folder, but results belong there; choose another OUT")
     identity = _identity(path)
-    if identity in inputs:
+    if identity is not None and identity in inputs:
         raise ValueError(
             f"{path} would be overwritten, and it is the input {inputs[identity]}; choose another "
             "OUT"

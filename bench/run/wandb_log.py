@@ -42,7 +42,7 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     try:
         run = wandb.init(
             project=config.wandb.project,
-            mode=mode,
+            mode="offline" if mode == WandbMode.offline else "online",
             id=identity,  # a resumed run goes on in the same place
             name=folder.name,
             resume="allow",

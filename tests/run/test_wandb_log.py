@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
@@ -77,14 +78,15 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 def written(folder: Path) -> dict[str, list[int]]:
     """Returns the steps of every key that a folder of wandb holds, in the order written."""
-    from wandb.proto import wandb_internal_pb2
+    from wandb.proto.wandb_internal_pb2 import Record
 
     (file,) = folder.glob("*.wandb")
+    content: list[Any] = []
+    end = time.monotonic() + 60  # wandb's process may still write when it says that it is done
+    while not any(record.HasField("exit") for record in content) and time.monotonic() < end:
+        content = [Record.FromString(piece) for piece in pieces(file)]
     steps: dict[str, list[int]] = {}
-    for piece in pieces(file):
-        record = wandb_internal_pb2.Record.FromString(piece)
-        if record.WhichOneof("record_type") != "history":
-            continue
+    for record in content:
         items = {"/".join(i.nested_key) or i.key: i.value_json for i in record.history.item}
         for key in items.keys() - {"_runtime", "_timestamp", "_step"}:
             steps.setdefault(key, []).append(json.loads(items["_step"]))
@@ -117,6 +119,7 @@ def test_the_whole_curve_arrives_in_whatever_order_folders_are_sent(
         monitor.listeners.append(request_stop)
         start(folder, monitor)
     folders = list((folder / "wandb").glob("offline-run-*"))
+    assert folders
     for order in permutations(folders):
         server: dict[str, list[int]] = {}
         for sent in order:  # the last one that is sent replaces the others
