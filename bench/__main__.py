@@ -91,14 +91,14 @@ def command(config: Config) -> str:
 
 
 def options_first(arguments: list[str]) -> list[str]:
-    """Puts overrides behind the options: Hydra takes them on one side of its options only."""
+    """Puts overrides, quoted, behind the options: Hydra takes them on one side of these only."""
     options: list[str] = []
     overrides: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         is_value = before.startswith("-") and "=" not in before and before not in FLAGS
         is_override = ("=" in word or word.startswith("~")) and not word.startswith("-")
         (overrides if is_override and not is_value else options).append(word)
-    return [*options, *overrides]
+    return [*options, *map(quoted, overrides)]
 
 
 def overrides_and_folder(arguments: list[str]) -> tuple[list[str], Path | None]:
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
     parser.add_argument("--trust", action="store_true")
     ours, others = parser.parse_known_args()
-    others = [quoted(argument) for argument in options_first(others)]
+    others = options_first(others)
     try:
         if ours.run is not None:
             others = hydra_arguments(ours.run, others, trusted=ours.trust)

@@ -34,15 +34,13 @@ def wanted_splits(config: Config) -> list[str]:
     return [protocol.train_split, *validation, *protocol.evaluation_splits]
 
 
-def prepare_network(config: Config, device: torch.device) -> nn.Module:
-    """Builds the network on its device, and tries it; needs no data.
+def prepare_network(config: Config) -> nn.Module:
+    """Builds the network with the weights that it starts from; needs no data.
 
     Raises:
-        ValueError: it cannot be built, or breaks the contract.
+        ValueError: it cannot be built as configured.
     """
-    network = placed(start_from_run(build_network(config), config), config.protocol, device)
-    check_logits(network, config, device)
-    return network
+    return start_from_run(build_network(config), config)
 
 
 def prepare_training(
@@ -70,7 +68,8 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
-    network = network or prepare_network(config, device)
+    network = placed(network or prepare_network(config), protocol, device)
+    check_logits(network, config, device)
     _warn(network, config, device, monitor)
     optimiser = make_optimiser(network, protocol)
     return Training(
@@ -116,8 +115,11 @@ def check_pictures(config: Config, splits: dict[str, Split]) -> None:
             )
 
 
-def announce(training: Training, splits: dict[str, Split]) -> None:
+def announce(training: Training, splits: dict[str, Split]) -> float:
     """Says what will run, how large it is and how long it will take; checks the disk.
+
+    Returns:
+        The seconds that training will take.
 
     Raises:
         ValueError: the disk is too full for the run's checkpoints.
@@ -155,6 +157,7 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
     if seconds > DAY and protocol.name != "short":
         notice(f"for a result today: {config.command} protocol=short")
+    return seconds
 
 
 def resume(training: Training) -> None:

@@ -37,15 +37,15 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     config = read_config(folder)
     distributed.join(config.silence_minutes)
     device = prepare_device(config)
-    network = prepare_network(config, device)  # what is wrong with it shows before data are read
+    network = prepare_network(config)  # a wrong argument shows before data are read
     splits = distributed.first_alone(
         lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
     )
     check_pictures(config, splits)
     training = prepare_training(config, folder, splits, device, monitor, network=network)
-    announce(training, splits)
+    seconds = announce(training, splits)
     if config.dry_run:
-        return {"iteration": 0}
+        return {"iteration": 0, "reason": None, "estimated_seconds": seconds}
     resume(training)
     record_start(training, splits)
     if distributed.is_first():
