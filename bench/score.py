@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.data.files import SUFFIXES, Pictures, paired, picture_files
-from bench.data.stored_values import LARGEST, Coding, spans, value_list
+from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
 from bench.metrics.regions import confusion_matrix
 from bench.metrics.score_table import as_json, as_table
@@ -127,6 +127,7 @@ def _measure_pair(
     void_rule: VoidRule,
 ) -> Result:
     prediction, truth = (coding.read(path) for coding, path in zip(codings, pair, strict=True))
+    check_palettes(pair, codings, prediction)
     num_classes = len(codings[0].values)
     confusion = confusion_matrix(
         prediction, truth, num_classes=num_classes, void=num_classes, name=str(pair[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bench.data.images import read_label
 
@@ -69,6 +70,49 @@ class Coding:
                     f"--void {value} must be a value from 0 to {LARGEST} that is not a class "
                     f"({spans(self.values)}); {LARGEST} if no pixel is void"
                 )
+
+
+def check_palettes(
+    paths: tuple[Path, Path], codings: tuple[Coding, Coding], prediction: NDArray[np.int16]
+) -> None:
+    """Rejects a prediction whose palette holds the colours of the truth's at other classes.
+
+    Programs that save colours as a palette picture order it as they like. Grey pictures, and
+    palettes with other colours than the truth's, are indices and nothing else.
+
+    Args:
+        paths: of the prediction and of its truth.
+        codings: likewise.
+        prediction: class indices (H, W).
+
+    Raises:
+        ValueError: naming file, index, colour and class.
+    """
+    palettes = [_palette(path) for path in paths]
+    if not all(palettes):
+        return
+    own, true = palettes
+    stored = [*codings[1].values, *codings[1].void_values]
+    meant = {true[value]: place for place, value in enumerate(stored) if value in true}
+    ambiguous = len(meant) < sum(value in true for value in stored)
+    used = np.unique(prediction[prediction < len(codings[0].values)]).tolist()
+    colours = [own.get(codings[0].values[index]) for index in used]
+    if ambiguous or not all(colour in meant for colour in colours):
+        return
+    for index, colour in zip(used, colours, strict=True):
+        if colour is not None and meant[colour] != index:
+            raise ValueError(
+                f"{paths[0]}: the palette has the colour {list(colour)} at index "
+                f"{codings[0].values[index]}, which in {paths[1]} is the colour of "
+                f"{stored[meant[colour]]}; save both as grey indices, or with one palette"
+            )
+
+
+def _palette(path: Path) -> dict[int, tuple[int, ...]]:
+    """Returns the colour of each index of a palette picture; empty for any other picture."""
+    with Image.open(path) as image:
+        values = (image.getpalette("RGB") or []) if image.mode == "P" else []
+    return {i: tuple(values[3 * i : 3 * i + 3]) for i in range(len(values) // 3)}
 
 
 def spans(values: Sequence[int]) -> str:

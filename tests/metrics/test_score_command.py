@@ -278,3 +278,34 @@ def test_suffixes_may_differ(folders, capsys):
     Image.fromarray(grey).save(folders[1] / "2.tif")
     (folders[1] / "2.png").unlink()
     assert scores(capsys, *folders)["set"] == expected
+
+
+def test_a_palette_in_another_order_is_refused(folders, capsys):
+    """A perfect map saved by a program that orders palettes as it likes; other palettes are not."""
+    colours = {0: (128, 64, 128), 1: (64, 0, 128), 2: (128, 128, 0), VOID: (0, 0, 0)}
+
+    def save_with(path, values, order):
+        palette = np.full((256, 3), 7, np.uint8)
+        for index, value in enumerate(order):
+            palette[index if order != list(colours) else value] = colours[value]
+        table = np.arange(256, dtype=np.uint8)
+        if order != list(colours):
+            table[order] = np.arange(len(order))
+        image = Image.fromarray(table[values])
+        image.putpalette(palette.tobytes())
+        image.save(path)
+
+    for number in range(3):
+        truth = np.asarray(Image.open(folders[1] / f"{number}.png")) % 3
+        save_with(folders[1] / f"{number}.png", truth, list(colours))
+        save_with(folders[0] / f"{number}.png", truth, [2, 0, 1])
+    error = refusal(capsys, *folders)
+    assert "0.png: the palette has the colour [128, 128, 0] at index 0, which in" in error
+    for number in range(3):  # with colours of its own, or in grey, an index is an index
+        indices = np.asarray(Image.open(folders[0] / f"{number}.png"))
+        save(folders[0] / f"{number}.png", indices)
+    assert scores(capsys, *folders)["set"]["G"] < 1
+    for number in range(3):
+        truth = np.asarray(Image.open(folders[1] / f"{number}.png"))
+        save_with(folders[0] / f"{number}.png", truth, list(colours))
+    assert scores(capsys, *folders)["set"]["G"] == 1
