@@ -205,20 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         help="value of the first class as stored in the files; 1 for labels that count from one. "
         "--void is not shifted: SUN RGB-D is --classes 37 --first-class 1 --void 0 (default: 0)",
     )
-    for side, which in (("", "both sides"), ("prediction-", "predictions"), ("label-", "labels")):
-        parser.add_argument(
-            f"--{side}values",
-            type=value_list,
-            metavar="LIST",
-            help=f"what {which} store for the classes, in order: 1,2,5 or 1..11 (default: from "
-            "--first-class on)",
-        )
-        parser.add_argument(
-            f"--{side}void-values",
-            type=value_list,
-            metavar="LIST",
-            help=f"what {which} store for void (default: --void)",
-        )
+    _add_values(parser)
     parser.add_argument(
         "--tolerance",
         type=float,
@@ -240,6 +227,24 @@ def _parser() -> argparse.ArgumentParser:
         help="images scored at a time (default: number of cores)",
     )
     return parser
+
+
+def _add_values(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say what the two sides store."""
+    for side, which in (("", "both sides"), ("prediction-", "predictions"), ("label-", "labels")):
+        parser.add_argument(
+            f"--{side}values",
+            type=value_list,
+            metavar="LIST",
+            help=f"what {which} store for the classes, in order: 1,2,5 or 1..11 (default: from "
+            "--first-class on)",
+        )
+        parser.add_argument(
+            f"--{side}void-values",
+            type=value_list,
+            metavar="LIST",
+            help=f"what {which} store for void (default: --void)",
+        )
 
 
 if __name__ == "__main__":
