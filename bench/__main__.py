@@ -167,10 +167,12 @@ def run_jobs() -> None:
     """Runs the only job, or all of a sweep wherever its launcher has them run."""
     try:
         task()
-    except ValueError as error:  # Hydra's, about options that exclude each other
-        sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(explanation(error, *overrides_and_folder(sys.argv[1:])))
+    except ValueError as error:  # about options that exclude each other, or of a launcher
+        if not sweep.started:
+            sys.exit(str(error))
+        print(error, file=sys.stderr)
     except (SystemExit, KeyboardInterrupt) as error:
         if not sweep.started:
             raise
