@@ -78,7 +78,7 @@ def without_gradient(network: nn.Module, images: Tensor) -> list[str]:
     if not isinstance(logits, Tensor):  # refused by the first training step
         return []
     if logits.requires_grad:
-        logits.float().square().mean().backward()
+        logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
     return [n for n, p in twin.named_parameters() if p.requires_grad and p.grad is None]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from bench import records
 from bench.config import Config, WandbMode
+from bench.losses import read_losses
 from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run.monitor import Monitor
 from bench.typed import plain
@@ -64,7 +65,7 @@ def recorded_points(folder: Path) -> list[Point]:
     """Returns what an earlier start of a run measured, by iteration."""
     points: list[Point] = [
         (line["first"] + len(line["losses"]) - 1, {"loss": line["losses"][-1]})
-        for line in records.read_losses(folder)
+        for line in read_losses(folder)
     ]
     for evaluation in records.read_evaluations(folder):
         matrix = np.array(evaluation["confusion"])
@@ -76,7 +77,7 @@ def recorded_points(folder: Path) -> list[Point]:
 
 def trained_iterations(folder: Path) -> int:
     """Returns up to which iteration the losses are recorded."""
-    lines = list(records.read_losses(folder))
+    lines = list(read_losses(folder))
     return lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
 
 
