@@ -24,9 +24,9 @@ from bench.command_line import user_errors
 from bench.data.files import composed, picture_files
 from bench.data.images import UInt8Array, label_picture, read_image, resize_image
 from bench.results import check_plan, write_picture, zip_mark
+from bench.run.network import autocast, network_input
 from bench.run.resizing import resized_bands
 from bench.run.trained import Trained, add_arguments, load_trained
-from bench.run.network import autocast, network_input
 
 COMMAND = "bench.predict"
 OVERLAY = ".overlay"  # ends the stem of a picture to look at, which is no label map
