@@ -5,7 +5,9 @@ from typing import Any
 
 from bench.config import Config
 from bench.cost.schema import check_cost
-from bench.target import check_target
+from bench.signature import parameters
+from bench.target import check_arguments, check_target
+from bench.typed import refuse_unknown
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
 OPTIONAL_COUNT = "1 or more, or null"
@@ -26,6 +28,26 @@ def check(config: Config) -> None:
     check_cost(config.cost)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))
+    check_arguments("arch", config.arch, ["name"])
+    check_arguments("dataset.reader", config.dataset.reader)
+    _check_postprocess(config.postprocess)
+
+
+def _check_postprocess(postprocess: dict[str, Any]) -> None:
+    """Rejects unknown keys of a post-processing, which is done after the training.
+
+    Raises:
+        ValueError: naming the key and the nearest one that there is.
+    """
+    if postprocess["name"] == "none":
+        refuse_unknown(postprocess, ["name"], "postprocess")
+        return
+    refuse_unknown(postprocess, ["name", "splits", "fixed", "search"], "postprocess")
+    fixed, searched = (parameters(f"bench.crf.search.{name}") for name in ("Fixed", "Appearance"))
+    assert fixed is not None
+    assert searched is not None
+    refuse_unknown(postprocess["fixed"], fixed, "postprocess.fixed")
+    refuse_unknown(postprocess["search"], ["images", "rounds", *searched], "postprocess.search")
 
 
 def _of_the_run(config: Config) -> list[Requirement]:

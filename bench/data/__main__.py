@@ -15,6 +15,7 @@ from bench.data.camvid import fetch
 from bench.data.check import inspect
 from bench.data.prepare import prepare
 from bench.data.splits import pairs_of
+from bench.overrides import override
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +80,7 @@ def _download(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     height, width = options.size
     size = f"protocol.image_size=[{height},{width}]"
-    root = f"dataset.root={options.root}"
+    root = override("dataset.root", options.root)
     config = compose_config([f"dataset={options.name}", root, size, *options.overrides])
     pairs = {split: pairs_of(config.dataset, split) for split in options.splits}
     count = prepare(config, pairs, options.out, options.threads)

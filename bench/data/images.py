@@ -83,18 +83,22 @@ def read_label(path: Path) -> UInt8Array:
 
 
 def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]]) -> None:
-    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all.
+    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all."""
+    write_png(path, label_picture(label, colours))
+
+
+def label_picture(label: UInt8Array, colours: Sequence[Sequence[int]]) -> Image.Image:
+    """Makes the palette picture of a label map.
 
     Args:
-        path: where to write.
-        label: class indices.
+        label: class indices (H, W).
         colours: RGB of each index; indices beyond its end show black.
     """
     image = Image.fromarray(label)
     palette = np.zeros((256, 3), np.uint8)  # a shorter one would make Pillow drop high indices
     palette[: len(colours)] = colours
     image.putpalette(palette.tobytes())
-    write_png(path, image)
+    return image
 
 
 def write_png(path: Path, image: Image.Image) -> None:
