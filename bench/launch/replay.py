@@ -11,9 +11,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import records
 from bench.command_line import CONF
-from bench.config import ComposedConfig, Config, identity, read_config
+from bench.config import ComposedConfig, Config, identity, read_config, recorded
 from bench.data.schema import NOT_IN_FINGERPRINT
 from bench.typed import leaves, plain
 
@@ -43,7 +42,7 @@ def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
     Raises:
         ValueError: the folder is no run, or its record is not one of this version.
     """
-    config = _recorded(folder)
+    config = recorded(folder)
     entry = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(entry, DictConfig)
     given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
@@ -70,19 +69,6 @@ def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
             )
         chosen += ["--config-dir", users]
     return [*chosen, *arguments]
-
-
-def _recorded(folder: Path) -> dict[str, Any]:
-    """Reads a run's configuration as it was written, whatever today's schema says.
-
-    Raises:
-        ValueError: the folder is no run.
-    """
-    path = folder / "config.json"
-    config = records.read_json(path).get("config")
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: not the record of a run")
-    return config
 
 
 def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[str, Any]:
