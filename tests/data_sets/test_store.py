@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from synthetic_files import LAYOUTS
 
-from bench.config import fingerprint
+from bench.config import Config, fingerprint
 from bench.data import splits as splits_module
 from bench.data import store
 from bench.data.__main__ import main
@@ -26,7 +26,7 @@ from bench.run.training import train
 
 COUNTS, SIZE = {"train": 7, "test": 3}, [36, 48]
 FILES = "dataset.resident=files"
-Configured = Callable[..., dict[str, Any]]
+Configured = Callable[..., Config]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def load(
     return load
 
 
-def split_of(config: dict[str, Any], name: str = "train") -> Split:
+def split_of(config: Config, name: str = "train") -> Split:
     return load_splits(config, [name])[name]
 
 
@@ -113,7 +113,7 @@ def test_batches_are_copies_and_the_store_is_not(load: Callable[..., Any]) -> No
     assert not split.array(0, splits_module.IMAGE).flags.writeable
 
 
-def weights_after(config: dict[str, Any], folder: Path) -> tuple[list[torch.Tensor], Any]:
+def weights_after(config: Config, folder: Path) -> tuple[list[torch.Tensor], Any]:
     folder.mkdir()
     splits = load_splits(config, ["train", "test"])
     cpu, monitor = torch.device("cpu"), Monitor(folder)
@@ -246,7 +246,7 @@ def test_a_store_is_dropped_where_nothing_proves_what_was_painted(
 ) -> None:
     counts = "dataset.reader.counts={train:4}"
     config = configured("synthetic", tmp_path, counts, f"dataset.cache={tmp_path}/cache")
-    config["dataset"]["root"] = None
+    config.dataset.root = None
     split = split_of(config)
     assert split.residence == "mapped from disk"
     assert (split.truths[1] == split.pairs[1].label()).all()
