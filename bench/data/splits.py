@@ -127,16 +127,13 @@ class Split:
         Raises:
             ValueError: the device is too small.
         """
-        count = len(self.names)
-        one_by_one = self.batches(np.arange(count).reshape(-1, 1))
+        one_by_one = self.batches(np.arange(len(self.names)).reshape(-1, 1))
         try:
             moved = [(image.to(device), label.to(device)) for image, label in one_by_one]
             images, labels = (torch.cat(parts) for parts in zip(*moved, strict=True))
         except torch.OutOfMemoryError as error:
-            raise ValueError(
-                f"dataset.resident is device, but the {count} images of {self.name} do not fit on "
-                f"{device}; set dataset.resident=memory"
-            ) from error
+            what = f"dataset.resident is device, but {self.name} does not fit on {device}"
+            raise ValueError(f"{what}; set dataset.resident=memory") from error
         return replace(self, on_device=(images, labels))
 
     def _pair(self, index: int) -> tuple[NDArray[Any], UInt8Array]:
@@ -211,8 +208,8 @@ def _load(config: Config, name: str, progress: Progress) -> Split:
     pairs, decoder = pairs_of(config.dataset, name), Decoder.of(config)
     store = _store(config, name, pairs, progress)
     progress(f"reading {name}", len(pairs), len(pairs))
-    names, digest = [pair.name for pair in pairs], str(store.known["digest"])
-    return Split(name, names, digest, store.known["pixels"], pairs, decoder, store)
+    names, pixels = [pair.name for pair in pairs], np.array(store.known["pixels"])
+    return Split(name, names, store.known["digest"], pixels, pairs, decoder, store)
 
 
 def _store(config: Config, name: str, pairs: list[Pair], progress: Progress) -> Store:
@@ -225,9 +222,8 @@ def _store(config: Config, name: str, pairs: list[Pair], progress: Progress) -> 
             return (path and opened(path)) or build(path, len(pairs), fill, arrays=arrays)
         except OSError as error:
             log.warning(
-                f"{path or 'the temporary folder'}: {error.strerror}; the split {name} will be "
-                f"decoded again {'next time' if path else 'for every batch'}; free some space, or "
-                "set dataset.cache to a folder on a larger disk"
+                f"{path or 'temporary file'}: {error.strerror}; {name} will be decoded again "
+                f"{'next time' if path else 'for every batch'}, unless dataset.cache has room"
             )
     return build(None, len(pairs), fill, arrays=False)
 
@@ -241,13 +237,12 @@ def _decoded(
     for index, (image, truth, digest) in enumerate(ahead(decoder.decode, pairs)):
         progress(f"reading {name}", index, len(pairs))
         digests.append(digest)
-        pixels.append(pixel_counts(decoder.label(truth), decoder.num_classes))
+        pixels.append(pixel_counts(decoder.label(truth), decoder.num_classes).tolist())
         total.update(f"{pairs[index].name} {digest} {truth.shape}".encode() + truth.tobytes())
         yield image, truth
     size = f"{decoder.width}x{decoder.height}"
-    known["about"] = np.array(f"{config.dataset.name} {name}, {len(pairs)} images at {size}")
-    known["digest"], known["digests"] = np.array(total.hexdigest()[:16]), np.array(digests)
-    known["pixels"] = np.stack(pixels)
+    known["about"] = f"{config.dataset.name} {name}, {len(pairs)} images at {size}"
+    known |= {"digest": total.hexdigest()[:16], "digests": digests, "pixels": pixels}
 
 
 def _key(config: Config, pairs: list[Pair]) -> Path | None:

@@ -3,7 +3,7 @@
     CACHE/decoded/KEY.store     KEY: 24 hexadecimal digits, a hash of all that decides the content
     CACHE/decoded/KEY.index     the same without the arrays, of a split that is streamed
 
-A store is one file: the arrays of N records one after the other; then, as npz, what is known of
+A store is one file: the arrays of N records one after the other; then, as JSON, what is known of
 the records and where each array lies, with its checksum; then where that begins, and its checksum.
 It gets its name when it is whole and has been read back. It is a copy of what can be computed
 again: a damaged one is replaced, and a full disk only costs time.
@@ -11,7 +11,8 @@ again: a damaged one is replaced, and a full disk only costs time.
 
 import contextlib
 import errno
-import io
+import itertools
+import json
 import logging
 import math
 import mmap
@@ -32,8 +33,8 @@ from numpy.typing import NDArray
 log = logging.getLogger("bench")
 
 Array = NDArray[Any]
-# Yields the arrays of each record, and at the end fills in what else is known of them all.
-Fill = Callable[[dict[str, Array]], Iterator[tuple[Array, ...]]]
+# Yields the arrays of each record, and at the end fills in what else is known, as JSON can hold it.
+Fill = Callable[[dict[str, Any]], Iterator[tuple[Array, ...]]]
 
 FOLDER = "decoded"  # under dataset.cache, in which no other file is ours
 OURS = re.compile(r"[0-9a-f]{24}\.(store|index)|\.[0-9a-f]{24}-\w+\.tmp")
@@ -43,34 +44,26 @@ RESERVE_BYTES = 1e9  # left free on the disk, for the checkpoints of runs
 MAPPED_BYTES = 16e6  # that a process keeps mapped at a time; the others wait in the page cache
 TRAILER = struct.Struct("<QI")  # where the index begins, and its CRC-32
 UNREADABLE = (OSError, ValueError, struct.error)  # what reading a damaged store raises
-DIMENSIONS = 3  # of the largest array; the shapes of others are filled up with 0
 
 
 class Store:
-    """N records of P arrays, mapped read-only; or, where the disk is small, their checksums alone.
+    """N records of arrays, mapped read-only; or, where the disk is small, their checksums alone.
 
     Attributes:
-        known: what the builder knows, and the table int64 (N, P, 6) of the offset, CRC-32, dtype
-            and shape of every array.
+        known: what the builder knows; and `table`, the offset, CRC-32, dtype and shape of each
+            array of each record.
     """
 
     def __init__(self, file: IO[bytes], path: Path | None) -> None:
-        """Maps an open file.
-
-        Raises:
-            ValueError, struct.error: it is not a whole store.
-        """
+        """Maps an open file; one that is not a whole store raises one of UNREADABLE."""
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         start, expected = TRAILER.unpack(content[-TRAILER.size :])
         index = content[start : -TRAILER.size]
         if zlib.crc32(index) != expected:
             raise ValueError("wrong checksum")
-        with np.load(io.BytesIO(index)) as arrays:
-            self.known: dict[str, Array] = dict(arrays)
+        self.known: dict[str, Any] = json.loads(index)
         self._content, self._path = content if start else None, path
-        self._table = self.known["table"].tolist()
-        self.verified = np.zeros(self.known["table"].shape[:2], np.bool_)
-        self._touched = 0
+        self._touched, self._verified = 0, set[tuple[int, int]]()
 
     @property
     def holds_arrays(self) -> bool:
@@ -84,14 +77,13 @@ class Store:
         """
         if self._content is None:
             return None
-        offset, _, dtype, *padded = self._table[record][part]
-        shape = [size for size in padded if size]
-        view = np.frombuffer(self._content, chr(dtype), math.prod(shape), offset).reshape(shape)
+        offset, _, dtype, *shape = self.known["table"][record][part]
+        view = np.frombuffer(self._content, dtype, math.prod(shape), offset).reshape(shape)
         self._touched += view.nbytes
         if self._touched > MAPPED_BYTES:  # views stay valid: their pages are mapped again
             self._content.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
-        if not self.verified[record, part]:
+        if (record, part) not in self._verified:
             if not self.matches(record, part, view):
                 log.warning(f"{self._path}: damaged; the data are decoded again")
                 self._content = None
@@ -99,13 +91,12 @@ class Store:
                     with contextlib.suppress(OSError):  # somebody else's, for reading only
                         self._path.unlink()
                 return None
-            self.verified[record, part] = True
+            self._verified.add((record, part))
         return view
 
     def matches(self, record: int, part: int, array: Array) -> bool:
         """Says whether an array is the one that the record was made of."""
-        found: bool = _checksum(array) == self._table[record][part][1]
-        return found
+        return bool(_checksum(array) == self.known["table"][record][part][1])
 
 
 def opened(path: Path) -> Store | None:
@@ -152,27 +143,24 @@ def build(path: Path | None, count: int, fill: Fill, *, arrays: bool) -> Store:
 
 def _written(file: IO[bytes], path: Path | None, count: int, fill: Fill, arrays: bool) -> Store:
     """Fills a store's file, and reads it back."""
-    known: dict[str, Array] = {}
-    table: list[list[tuple[int, ...]]] = []
+    known: dict[str, Any] = {}
+    table: list[list[tuple[Any, ...]]] = []
     for record in fill(known):
         table.append([])
         for array in record:
-            shape = *array.shape, *[0] * (DIMENSIONS - array.ndim)
-            table[-1].append((file.tell(), _checksum(array), ord(array.dtype.char), *shape))
+            table[-1].append((file.tell(), _checksum(array), array.dtype.str, *array.shape))
             file.write(array.tobytes() if arrays else b"")
         to_come = file.tell() * (count / len(table) - 1)  # if the records to come are like these
         disk = os.fstatvfs(file.fileno())
         if to_come and disk.f_bavail * disk.f_frsize < to_come + RESERVE_BYTES:
             raise OSError(errno.ENOSPC, f"{to_come / 1e9:.1f} GB more would fill the disk")
-    index, start = io.BytesIO(), file.tell()
-    np.savez(index, allow_pickle=False, table=np.array(table), **known)
-    file.write(index.getbuffer())
-    file.write(TRAILER.pack(start, zlib.crc32(index.getbuffer())))
+    index = json.dumps(known | {"table": table}).encode()
+    file.write(index + TRAILER.pack(file.tell(), zlib.crc32(index)))
     file.flush()
     os.fsync(file.fileno())
     store = Store(file, path)
-    for record_part in np.ndindex(store.verified.shape if arrays else (0, 0)):
-        assert store.array(*record_part) is not None, "what was read is not what was written"
+    for place in itertools.product(range(len(table)), range(len(table[0])) if arrays else ()):
+        assert store.array(*place) is not None, "what was read is not what was written"
     return store
 
 

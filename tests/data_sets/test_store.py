@@ -213,7 +213,9 @@ def test_a_device_that_is_too_small_is_said_so(
 
     monkeypatch.setattr(torch, "cat", full)
     config = configured("camvid", root, "dataset.resident=device")
-    with pytest.raises(ValueError, match=r"7 images of train do not fit on cpu; set dataset\.res"):
+    with pytest.raises(
+        ValueError, match=r"train does not fit on cpu; set dataset\.resident"
+    ):
         load_splits(config, ["train"], torch.device("cpu"))
 
 
@@ -315,7 +317,7 @@ def test_a_disk_that_is_too_small_means_streaming(
     monkeypatch.setattr(store, "RESERVE_BYTES", 1e18)
     split, _ = load()
     assert split.residence == "streamed from files"
-    assert "will be decoded again for every batch; free some space" in caplog.text
+    assert "will be decoded again for every batch" in caplog.text
     assert [path.suffix for path in folder.iterdir()] == [".index"]
     assert_same(split, expected)
 
