@@ -215,7 +215,7 @@ def _load(config: Config, name: str, progress: Progress) -> Split:
 def _store(config: Config, name: str, pairs: list[Pair], progress: Progress) -> Store:
     """Opens the store of a split, or decodes the split into one."""
     fill, key = partial(_decoded, config, name, pairs, progress), _key(config, pairs)
-    mapped, known = (None, None) if key is None else (Path(f"{key}.store"), Path(f"{key}.index"))
+    mapped, known = (key and key.with_suffix(suffix) for suffix in (".store", ".index"))
     places = [(mapped, True), (None, True), (known, False)]
     for path, arrays in places[2 if config.dataset.resident == Residence.files else 0 :]:
         try:
@@ -240,9 +240,9 @@ def _decoded(
         pixels.append(pixel_counts(decoder.label(truth), decoder.num_classes).tolist())
         total.update(f"{pairs[index].name} {digest} {truth.shape}".encode() + truth.tobytes())
         yield image, truth
-    size = f"{decoder.width}x{decoder.height}"
-    known["about"] = f"{config.dataset.name} {name}, {len(pairs)} images at {size}"
-    known |= {"digest": total.hexdigest()[:16], "digests": digests, "pixels": pixels}
+    about = f"{config.dataset.name} {name}, {len(pairs)} images at {decoder.width}x{decoder.height}"
+    known |= {"about": about, "digests": digests, "pixels": pixels}
+    known["digest"] = total.hexdigest()[:16]
 
 
 def _key(config: Config, pairs: list[Pair]) -> Path | None:
@@ -268,11 +268,7 @@ def _key(config: Config, pairs: list[Pair]) -> Path | None:
 
 
 def _file_digest(path: Path) -> str:
-    """Hashes a file.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
+    """Hashes a file, or raises ValueError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()[:32]

@@ -213,9 +213,7 @@ def test_a_device_that_is_too_small_is_said_so(
 
     monkeypatch.setattr(torch, "cat", full)
     config = configured("camvid", root, "dataset.resident=device")
-    with pytest.raises(
-        ValueError, match=r"train does not fit on cpu; set dataset\.resident"
-    ):
+    with pytest.raises(ValueError, match=r"train does not fit on cpu; set dataset\.resident"):
         load_splits(config, ["train"], torch.device("cpu"))
 
 
