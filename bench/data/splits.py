@@ -118,8 +118,7 @@ class Split:
         for indices in chosen:
             parts = zip(*itertools.islice(pairs, len(indices)), strict=True)
             images, labels = (torch.from_numpy(np.stack(part)) for part in parts)
-            pinned = torch.cuda.is_available()
-            yield (images.pin_memory(), labels.pin_memory()) if pinned else (images, labels)
+            yield images, labels
 
     def moved(self, device: torch.device) -> "Split":
         """Returns the split with all its images and labels on a device.
