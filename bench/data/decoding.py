@@ -52,7 +52,8 @@ class Decoder:
 
     def image(self, image: UInt8Array) -> UInt8Array:
         """Turns an image (h, w, 3) into one (3, H, W) of the size of the network's input."""
-        return resize_image(image, self.height, self.width).transpose(2, 0, 1)
+        resized = resize_image(image, self.height, self.width)
+        return np.ascontiguousarray(resized.transpose(2, 0, 1))
 
     def label(self, truth: UInt8Array) -> UInt8Array:
         """Turns a label (h, w) into one (H, W) of the size of the network's input."""

@@ -11,10 +11,12 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "data.py"
 
 
 @pytest.mark.slow
-def test_mapping_is_fast_and_small_and_streaming_beats_the_plain_pipeline() -> None:
+def test_mapping_is_fast_and_small_and_streaming_beats_the_plain_pipeline(
+    camvid_root: Path,
+) -> None:
     """On an idle core the plain pipeline decodes 190 images a second; 3,000 are 16 times that."""
     result = subprocess.run(
-        [sys.executable, BENCHMARK, "--memory", "1000"],
+        [sys.executable, BENCHMARK, "--camvid", camvid_root, "--memory", "1000"],
         capture_output=True,
         text=True,
         check=True,
