@@ -115,8 +115,6 @@ def _of_the_data(config: Config) -> list[Requirement]:
         ("dataset.classes", classes >= 2, "at least two names"),
         ("dataset.colours", len(d.colours) == classes, f"{classes} of [R, G, B]"),
         ("dataset.void", classes <= d.void <= 255, f"from {classes} to 255"),
-        ("dataset.memory_budget_gb", d.memory_budget_gb >= 0, "0 or more"),
-        ("dataset.workers", d.workers is None or d.workers >= 0, "0 or more, or null"),
     ]
 
 

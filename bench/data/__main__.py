@@ -3,6 +3,7 @@
 check dataset=NAME [dataset.root=PATH ...]   inspect before training
 download camvid [--root PATH]                fetch CamVid from the authors' repository
 prepare sunrgbd ROOT OUT                     any set, as plain folders at one size, once
+cache [--prune [DAYS]]                       list the decoded splits on disk, or remove them
 """
 
 import argparse
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.command_line import compose_config, user_errors
+from bench.data import store
 from bench.data.camvid import fetch
 from bench.data.check import inspect
 from bench.data.prepare import prepare
+from bench.data.schema import DatasetConfig
 from bench.data.splits import pairs_of
 from bench.overrides import override
 
@@ -58,6 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("--threads", type=int, help="default: one a core")
     turn.set_defaults(run=_prepare)
 
+    cache = commands.add_parser("cache", help="list the decoded splits on disk, or remove them")
+    cache.add_argument("--folder", default=DatasetConfig.cache, help="dataset.cache")
+    cache.add_argument(
+        "--prune",
+        type=float,
+        nargs="?",
+        const=0.0,
+        metavar="DAYS",
+        help="remove those unused for so many days; without a number, all",
+    )
+    cache.set_defaults(run=_cache)
+
     return parser
 
 
@@ -88,6 +103,18 @@ def _prepare(options: argparse.Namespace) -> int:
     print(
         f"{count} of {total} pairs written; use dataset={options.name} dataset.root={options.out}"
     )
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser() / store.FOLDER
+    removed = [] if options.prune is None else store.prune(folder, options.prune)
+    stores, total = store.stores(folder), 0
+    for path in stores:
+        size, days = path.stat().st_size, store.unused_days(path)
+        print(f"{size / 1e6:>8.0f} MB, unused for {days:.1f} days: {store.describe(path)}")
+        total += size
+    print(f"{folder}: {len(stores)} files, {total / 1e6:.0f} MB; {len(removed)} removed")
     return 0
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bench.data.png import read_plain_png
 from bench.records import replacing
 
 UInt8Array = NDArray[np.uint8]
@@ -42,6 +43,9 @@ def read_image(path: Path) -> UInt8Array:
     Raises:
         ValueError: the file is unreadable, has more than 8 bits a channel, or is transparent.
     """
+    plain = read_plain_png(path)
+    if plain is not None:
+        return plain
     image = open_picture(path)
     if image.mode in {"RGBA", "LA", "PA"}:
         alpha = np.asarray(image.getchannel("A"))

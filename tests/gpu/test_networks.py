@@ -13,8 +13,7 @@ from architectures import pooling
 from bench.command_line import CONF, compose_config
 from bench.run.device import prepare_device
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.network import build_network, check_logits, placed
-from bench.run.network import autocast
+from bench.run.network import autocast, build_network, check_logits, placed
 from bench.run.optimiser import make_optimiser
 
 NETWORKS = sorted(path.stem for path in (CONF / "arch").glob("*.yaml"))
