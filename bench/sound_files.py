@@ -130,6 +130,9 @@ def _misfit(key: str, value: Any, shape: Any) -> tuple[str, Any, str] | None:
     if isinstance(shape, tuple):
         if any(_misfit(key, value, one) is None for one in shape):
             return None
+        objects = [one for one in shape if isinstance(one, dict) and isinstance(value, dict)]
+        if objects:  # what is wrong is inside
+            return _misfit(key, value, objects[0])
         return key, value, " or ".join(map(_in_words, shape))
     if isinstance(shape, dict):
         return _misfit_in_object(key, value, shape)
