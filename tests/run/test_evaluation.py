@@ -89,7 +89,9 @@ class Wrong(nn.Module):
         return images.new_zeros(len(images), self.num_classes + 1, *images.shape[2:])
 
 
-@pytest.mark.parametrize(("how", "message"), [("dict", "gives dict"), ("classes", "12, 32, 48")])
+@pytest.mark.parametrize(
+    ("how", "message"), [("dict", "a dictionary of out"), ("classes", "12, 32, 48")]
+)
 def test_a_network_that_breaks_the_contract_is_refused(
     tiny_config: Callable[..., Config], how: str, message: str
 ) -> None:
