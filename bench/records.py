@@ -24,23 +24,58 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import sound_files
+from bench.typed import plain, typed
 
+T = TypeVar("T")
 VERSION = 2  # since 2, every JSON file carries its digest
 
-# How a run can end; `running` and `pending` are told by the absence of an end.
-FINISHED = "finished"
-DIVERGED = "diverged"
-OUT_OF_MEMORY = "out_of_memory"
-INTERRUPTED = "interrupted"
-KILLED = "killed"
-FAILED = "failed"
+
+class State(StrEnum):
+    """How a run can end; a run that is pending or running has no end."""
+
+    finished = "finished"
+    diverged = "diverged"
+    out_of_memory = "out_of_memory"
+    interrupted = "interrupted"
+    killed = "killed"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended, as RUN/end.json holds it."""
+
+    state: State
+    reason: str | None = None
+    iteration: int | None = None  # weight updates made
+    max_iterations: int | None = None  # weight updates asked for
+    postprocessed: list[str] = field(default_factory=list)  # which the record holds
+    seconds: float | None = None  # of the process that finished the run
+    estimated_seconds: float | None = None  # of training, which a dry run says instead
+    traceback: list[str] = field(default_factory=list)  # its last lines, of an unforeseen error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, as RUN/progress.json holds it."""
+
+    time: float  # of this sign of life, in seconds since the epoch
+    notices: list[str] = field(default_factory=list)  # everything the run has told so far
+    phase: str | None = None  # None: it has only begun
+    done: int = 0
+    total: int = 0
+    loss: float | None = None  # while it trains: of the last iteration
+    seconds: float | None = None  # likewise: an iteration takes
+
 
 DIGEST = "sha256"  # the key under which a JSON file carries its own digest
 EVALUATION = {
@@ -232,7 +267,34 @@ def run_folders(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.glob("*/config.json"))
 
 
-def read_end(folder: Path) -> dict[str, Any] | None:
-    """Returns how a run ended, or None while it has not."""
-    path = folder / "end.json"
-    return read_json(path) if path.exists() else None
+def write_end(folder: Path, end: End) -> None:
+    """Writes how a run ended."""
+    write_json(folder / "end.json", plain(end))
+
+
+def read_end(folder: Path) -> End | None:
+    """Reads how a run ended; None while it has not.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return _read(End, folder / "end.json")
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Reads where a run is; None before its first sign of life.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return _read(Progress, folder / "progress.json")
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    if not path.exists():
+        return None
+    content = read_json(path)
+    try:
+        return typed(kind, content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; remove the file") from error

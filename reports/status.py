@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from bench import records
 from bench.words import duration
-from reports.read.runs import Run, read_if_sound, without_postprocessings
+from reports.read.runs import Run, sound, without_postprocessings
 
 ORDER = ("running", "silent", "pending", "interrupted", "failed", "diverged", "out_of_memory")
 HEADERS = ("network", "seed", "state", "evaluated", "left", "heard", "detail")
@@ -64,11 +65,11 @@ def _row(run: Run) -> list[str]:
     """Returns the columns of a run; what is left and when it was heard of, while it has no end."""
     left = heard = ""
     if run.state in {"running", "silent"}:
-        progress = read_if_sound(run.folder / "progress.json")
-        heard = _heard(time.time() - progress.get("time", time.time()))
-        each = progress.get("details", {}).get("seconds")
-        if run.state == "running" and progress.get("phase") == "training" and each is not None:
-            left = duration(each * (progress.get("total", 0) - progress.get("done", 0)))
+        progress = sound(records.read_progress, run.folder)
+        assert progress is not None
+        heard = _heard(time.time() - progress.time)
+        if run.state == "running" and progress.phase == "training" and progress.seconds is not None:
+            left = duration(progress.seconds * (progress.total - progress.done))
     return [
         run.name[:NAME],
         str(run.seed),

@@ -19,6 +19,7 @@ from bench import records
 from bench.config import fingerprint, read_config
 from bench.data.images import read_label
 from bench.evidence import read_evidence
+from bench.records import State, read_end
 from bench.sound_files import require
 from reports.read.costs import read_cost
 from reports.read.runs import whole_losses
@@ -105,13 +106,10 @@ def verify_run(folder: Path) -> Verification:
     content = found.json(folder / "config.json", CONFIG)
     if content:
         found.check(lambda: _check_fingerprint(folder, content))
-    end: dict[str, Any] = {}
     for name, shape in SHAPES.items():
         if os.path.lexists(folder / name):
-            read = found.json(folder / name, shape)
-            end = read if name == "end.json" else end
-    if os.path.lexists(folder / "losses.jsonl") or end.get("state") == records.FINISHED:
-        found.check(lambda: whole_losses(folder, end))
+            found.json(folder / name, shape)
+    found.check(lambda: _check_losses(folder))
     classes = len(content["config"]["dataset"]["classes"]) if content else None
     for path in sorted((folder / "evaluations").glob("*.json")):
         if found.json(path):
@@ -119,6 +117,12 @@ def verify_run(folder: Path) -> Verification:
     for path in sorted(folder.glob("*.pt")):
         found.check(lambda path=path: _check_archive(path))  # type: ignore[misc]
     return found
+
+
+def _check_losses(folder: Path) -> None:
+    end = read_end(folder)
+    if os.path.lexists(folder / "losses.jsonl") or (end and end.state == State.finished):
+        whole_losses(folder, end)
 
 
 def _check_fingerprint(folder: Path, content: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from bench.config import Config
 from bench.cost.measurement import MEASURED, Measurement, new_measurement
 from bench.cost.measuring_process import MeasurementError, MeasuringProcess
 from bench.cost.turns import time_in_turns
+from bench.records import State
 from bench.typed import plain
 
 # Estimates leave out what libraries take; networks that need more than the free memory divided
@@ -104,7 +105,7 @@ def _check_fits(measurement: Measurement, estimate: int | None) -> None:
     free = measurement.free_bytes
     if measurement.record["device"] == "cpu" and free is not None and (estimate or 0) > free:
         raise MeasurementError(
-            records.OUT_OF_MEMORY,
+            State.out_of_memory,
             f"an estimated {(estimate or 0) / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free",
         )
 

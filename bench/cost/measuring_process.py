@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench import records
 from bench.config import Config
 from bench.launch.processes import MALLOC, WAITING
+from bench.records import State
 from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
@@ -64,7 +64,7 @@ class MeasuringProcess:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], ANSWER_SECONDS)[0]:
             raise MeasurementError(
-                records.FAILED, f"{task}: no answer in {ANSWER_SECONDS / 60:.0f} minutes"
+                State.failed, f"{task}: no answer in {ANSWER_SECONDS / 60:.0f} minutes"
             )
         line = self._process.stdout.readline()
         if not line:
@@ -99,9 +99,9 @@ class MeasuringProcess:
 def _died(code: int, task: str, log: Path) -> tuple[str, str]:
     """Returns state and reason of a process that ended without an answer."""
     if code == -signal.SIGKILL:
-        return records.KILLED, (
+        return State.killed, (
             f"{task}: killed by SIGKILL, which the kernel sends when memory runs out"
         )
     if code < 0:
-        return records.KILLED, f"{task}: killed by {signal.Signals(-code).name}"
-    return records.FAILED, f"{task}: ended with exit code {code}; {log} has the rest"
+        return State.killed, f"{task}: killed by {signal.Signals(-code).name}"
+    return State.failed, f"{task}: ended with exit code {code}; {log} has the rest"

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bench import records
 from bench.cost.measurement import Measurement
 from bench.cost.measuring_process import MeasurementError, MeasuringProcess
+from bench.records import State
 
 ROUNDS = 5  # at least so many turns for each network
 TAKEN = 0.05  # of the time that threads need the cores; wall time is not reported above that
@@ -163,7 +163,7 @@ class Timing:
             return self.process.ask(task, **arguments)
         except MeasurementError as error:
             self.active = False
-            self.crowded = error.state == records.OUT_OF_MEMORY and not self.alone
+            self.crowded = error.state == State.out_of_memory and not self.alone
             if not self.crowded:
                 self.measurement.fail(error, f"time, batch {self.cost.batch_size}")
             return None

@@ -12,11 +12,11 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 from bench import records
 from bench.launch.lock import locked
 from bench.launch.processes import PARENT, end_with_parent
+from bench.records import End, State
 from bench.run import distributed
 from bench.run.failure import failure
 from bench.run.monitor import InterruptedRunError, Monitor, log
@@ -24,11 +24,11 @@ from bench.run.run import run
 from bench.run.training import DivergedError
 
 EXIT_CODES = {
-    records.FINISHED: 0,
-    records.FAILED: 1,
-    records.DIVERGED: 3,
-    records.OUT_OF_MEMORY: 4,
-    records.INTERRUPTED: 75,  # EX_TEMPFAIL: the same command goes on
+    State.finished: 0,
+    State.failed: 1,
+    State.diverged: 3,
+    State.out_of_memory: 4,
+    State.interrupted: 75,  # EX_TEMPFAIL: the same command goes on
 }
 
 
@@ -37,31 +37,28 @@ def execute(folder: Path) -> int:
     monitor = Monitor(folder, reports=distributed.is_first())
     monitor.catch_signals()
     try:
-        end = {"state": records.FINISHED, **run(folder, monitor)}
+        end = run(folder, monitor)
     except InterruptedRunError:
-        end = {
-            "state": records.INTERRUPTED,
-            "reason": "stopped by a signal; the same command goes on",
-        }
+        end = End(State.interrupted, "stopped by a signal; the same command goes on")
     except DivergedError as error:
-        end = {"state": records.DIVERGED, "reason": str(error)}
+        end = End(State.diverged, str(error))
     except Exception as error:  # noqa: BLE001 - whatever a user's network raises is recorded
         state, reason = failure(error)
-        end = {"state": state, "reason": reason}
-        if state == records.FAILED and not isinstance(error, ValueError):
-            end["traceback"] = traceback.format_exception(error)[-8:]
+        unforeseen = state == State.failed and not isinstance(error, ValueError)
+        lines = traceback.format_exception(error)[-8:] if unforeseen else []
+        end = End(state, reason, traceback=lines)
         log.exception(state)  # unlike print, it does not raise when the disk is full
     # Whoever fails first knows the reason; the others only see it gone.
     told = distributed.size() > 1 and (folder / "end.json").exists()
-    if not told and (distributed.is_first() or end["state"] != records.FINISHED):
+    if not told and (distributed.is_first() or end.state != State.finished):
         record_end(folder, end)
-    return EXIT_CODES[end["state"]]
+    return EXIT_CODES[end.state]
 
 
-def record_end(folder: Path, end: dict[str, Any]) -> None:
+def record_end(folder: Path, end: End) -> None:
     """Records how the run ended; where that is impossible, the parent sees it and says so."""
     try:
-        records.write_json(folder / "end.json", end)
+        records.write_end(folder, end)
     except ValueError:
         log.exception("the end could not be recorded")
 

@@ -4,7 +4,7 @@ import traceback
 
 import torch
 
-from bench import records
+from bench.records import State
 
 # Said by the CPU's allocator, which has no exception of its own, and by CUDA and its libraries
 # where they allocate beside torch's allocator, such as for a context or a workspace.
@@ -12,17 +12,17 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 CPU_ALLOCATOR = "DefaultCPUAllocator: "  # follows the place in torch's sources
 
 
-def failure(error: BaseException) -> tuple[str, str]:
+def failure(error: BaseException) -> tuple[State, str]:
     """Returns the state of what an exception ended, and the reason.
 
     A reason of our own (a ValueError) is given as it is, others with the exception's name.
     """
     memory = next(filter(None, map(_lack_of_memory, _with_causes(error))), None)
     if memory is not None:
-        return records.OUT_OF_MEMORY, memory
+        return State.out_of_memory, memory
     if isinstance(error, ValueError):
-        return records.FAILED, str(error)
-    return records.FAILED, traceback.format_exception_only(error)[-1].strip()
+        return State.failed, str(error)
+    return State.failed, traceback.format_exception_only(error)[-1].strip()
 
 
 def _with_causes(error: BaseException) -> list[BaseException]:

@@ -10,10 +10,10 @@ and at the end evaluate the best network that validation found.
 
 import time
 from pathlib import Path
-from typing import Any
 
 from bench.config import Config, identity, read_config
 from bench.data.splits import load_splits
+from bench.records import End, State
 from bench.run import checkpoints, distributed
 from bench.run.device import prepare_device
 from bench.run.milestones import evaluate_best, evaluate_missing, patience_exhausted
@@ -31,7 +31,7 @@ from bench.run.training import train
 from bench.run.wandb_log import attach_wandb
 
 
-def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
+def run(folder: Path, monitor: Monitor) -> End:
     """Executes the run of a folder and returns how it ended."""
     start = time.monotonic()
     config = read_config(folder)
@@ -45,7 +45,7 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     training = prepare_training(config, folder, splits, device, monitor, network=network)
     seconds = announce(training, splits)
     if config.dry_run:
-        return {"iteration": 0, "reason": None, "estimated_seconds": seconds}
+        return End(State.finished, iteration=0, estimated_seconds=seconds)
     resume(training)
     record_start(training, splits)
     if distributed.is_first():
@@ -63,20 +63,21 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
             break
     evaluate_best(training, splits)
     if not distributed.is_first():
-        return {}
+        return End(State.finished)
     postprocessed = []
     if config.postprocess["name"] != "none":
         from bench.crf.stage import postprocess  # noqa: PLC0415 - only this row needs the CRF
 
         postprocessed = postprocess(training, splits)
     checkpoints.prune(folder)
-    return {
-        "iteration": training.iteration,
-        "max_iterations": config.max_iterations,
-        "postprocessed": postprocessed,
-        "reason": reason,
-        "seconds": round(time.monotonic() - start, 1),
-    }
+    return End(
+        State.finished,
+        reason,
+        iteration=training.iteration,
+        max_iterations=config.max_iterations,
+        postprocessed=postprocessed,
+        seconds=round(time.monotonic() - start, 1),
+    )
 
 
 def stops(config: Config) -> list[int]:

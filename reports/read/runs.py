@@ -7,11 +7,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,14 @@ from bench import losses, records
 from bench.config import ProtocolConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
+from bench.records import End, State
 from bench.sound_files import require
 from bench.typed import neutral_values
 from reports.read.shapes import CONFIG, SHAPES
 
 # Keys in which two runs may differ and share a fingerprint all the same.
 PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
+T = TypeVar("T")
 STALE_SECONDS = 600.0  # without a sign of life for so long, a run that has not ended is not running
 SET_ASIDE = re.compile(r"\.old\d+$")
 Evaluation = dict[str, Any]  # split, iteration, images, confusion
@@ -193,31 +195,40 @@ def _evaluations(folder: Path, classes: int) -> list[Evaluation]:
 
 
 def _state(folder: Path) -> tuple[str, str]:
-    end = read_if_sound(folder / "end.json")
-    if end:
-        return end["state"], end.get("reason") or ""
-    progress = read_if_sound(folder / "progress.json")
-    if "time" not in progress:
+    end = sound(records.read_end, folder)
+    if end is not None:
+        return end.state, end.reason or ""
+    progress = sound(records.read_progress, folder)
+    if progress is None:
         return "pending", ""
-    silent = time.time() - progress["time"]
+    silent = time.time() - progress.time
     detail = ""
-    if "phase" in progress:
-        detail = f"{progress['phase']} {progress.get('done')}/{progress.get('total')}"
+    if progress.phase is not None:
+        detail = f"{progress.phase} {progress.done}/{progress.total}"
     if silent > STALE_SECONDS:
         return "silent", f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
     return "running", detail
 
 
+def sound(read: Callable[[Path], T | None], folder: Path) -> T | None:
+    """Reads a record; a damaged one is told and passed over."""
+    try:
+        return read(folder)
+    except ValueError as error:
+        warn(str(error))
+        return None
+
+
 def read_losses(folder: Path) -> list[dict[str, Any]]:
     """Returns the lines of losses.jsonl: first, losses, seconds; none if the file is unsound."""
     try:
-        return whole_losses(folder, read_if_sound(folder / "end.json"))
+        return whole_losses(folder, sound(records.read_end, folder))
     except ValueError as error:
         warn(str(error))
         return []
 
 
-def whole_losses(folder: Path, end: dict[str, Any]) -> list[dict[str, Any]]:
+def whole_losses(folder: Path, end: End | None) -> list[dict[str, Any]]:
     """Returns the lines of losses.jsonl.
 
     Args:
@@ -229,7 +240,7 @@ def whole_losses(folder: Path, end: dict[str, Any]) -> list[dict[str, Any]]:
     """
     lines = list(losses.read_losses(folder))
     last = lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
-    wanted = end.get("iteration", 0) if end.get("state") == records.FINISHED else 0
+    wanted = end.iteration or 0 if end and end.state == State.finished else 0
     if last < wanted:
         raise ValueError(
             f"{folder / 'losses.jsonl'}: ends at iteration {last}, the run at {wanted}; losses are "

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH, RESAMPLES
-from bench.records import FINISHED
+from bench.records import State
 from reports.compute.estimates import ENOUGH_SEEDS
 from reports.compute.groups import Contestant
 from reports.read.published import (
@@ -112,7 +112,7 @@ def state_marks(one: Contestant) -> list[str]:
     several = len({weighting(run) for run in one.runs}) > 1
     lines = frozen_note(one.first)
     for run in one.runs:
-        if run.state != FINISHED:
+        if run.state != State.finished:
             weights = f", class weights {weighting(run)}" if several else ""
             state = run.state.replace("_", " ") + (f": {run.detail}" if run.detail else "")
             lines.append(f"seed {run.seed}{weights}: {state}")

@@ -110,7 +110,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
     ]
     folder, monitor = prepared(tiny_config(*options))
     end = run(folder, monitor)
-    assert end["postprocessed"] == ["dense_crf"]
+    assert end.postprocessed == ["dense_crf"]
     own, theirs = records.read_evaluations(plain), records.read_evaluations(folder)
     assert own == theirs
     (row,) = records.read_evaluations(folder, "test", variant="denseCRF")

@@ -27,6 +27,7 @@ from bench.data.synthetic import scene
 from bench.doctor import examination
 from bench.doctor.__main__ import main as doctor
 from bench.launch import launch
+from bench.records import State
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
 
@@ -94,7 +95,7 @@ def test_a_trained_network_predicts_and_is_evaluated_elsewhere(
     launched: Any, call: Callable[..., int], tmp_path: Path
 ) -> None:
     trained, end = launched("max_iterations=2")
-    assert end["state"] == records.FINISHED
+    assert end["state"] == State.finished
     assert records.read_json(trained / "environment.json")["device_type"] == "cuda"
     images = tmp_path / "images"
     images.mkdir()
@@ -120,7 +121,7 @@ def test_a_run_has_its_row_of_the_dense_crf(launched: Any, monkeypatch: pytest.M
 
     monkeypatch.setattr(stage, "ProcessPoolExecutor", pool)
     folder, end = launched("max_iterations=1", *POSTPROCESSED)
-    assert end["state"] == records.FINISHED
+    assert end["state"] == State.finished
     (row,) = records.read_evaluations(folder, variant="denseCRF")
     assert np.array(row["confusion"]).sum() == 5 * 40 * 56
 
@@ -131,7 +132,7 @@ def test_out_of_memory_is_recorded_as_such(launched: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("bench.run.training.step", full)
     _, end = launched()
-    assert end["state"] == records.OUT_OF_MEMORY
+    assert end["state"] == State.out_of_memory
     assert end["reason"].startswith("CUDA out of memory")
 
 

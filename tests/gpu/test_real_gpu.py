@@ -18,6 +18,7 @@ from bench.data.splits import load_splits
 from bench.evidence import read_evidence
 from bench.launch.launch import launch
 from bench.losses import read_losses
+from bench.records import State
 from bench.run import checkpoints
 from bench.run.__main__ import execute
 from bench.run.device import prepare_device
@@ -154,7 +155,7 @@ def test_out_of_memory_is_recorded_as_such(
     assert execute(folder) == 4
     end = records.read_end(folder)
     assert end is not None
-    assert end["state"] == records.OUT_OF_MEMORY
+    assert end["state"] == State.out_of_memory
     assert "out of memory" in end["reason"]
 
 
@@ -164,6 +165,6 @@ def test_two_gpus_compute_what_one_does(tiny_config: Compose, tmp_path: Path) ->
     found = []
     for processes in (1, 2):
         end = launch(tiny_config(*WIDE, f"processes={processes}", f"runs={tmp_path}/{processes}"))
-        assert end["state"] == records.FINISHED, end["reason"]
+        assert end["state"] == State.finished, end["reason"]
         found.append(losses(Path(end["folder"])))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4)

@@ -17,8 +17,10 @@ from bench import records
 from bench.command_line import compose_config
 from bench.config import Config, write_config
 from bench.launch.sweep_plan import Job, announce, check_disk, labelled, model_bytes
-from bench.launch.sweep_progress import Progress, Standing, seconds_left
+from bench.launch.sweep_progress import JobFile, Progress, Standing, seconds_left
 from bench.losses import append_losses
+from bench.records import End, State
+from bench.typed import plain
 
 Compose = Callable[..., Config]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -136,15 +138,13 @@ def test_a_line_for_each_run_that_ended(
     (tmp_path / "jobs").mkdir()
     progress = Progress(tmp_path, jobs)
 
-    def leave(number: int, **content: Any) -> None:
-        records.write_json(tmp_path / "jobs" / f"{number}.json", content)
+    def leave(number: int, end: End | None = None, **content: Any) -> None:
+        file = JobFile("here", 1, 0.0, end, **content)
+        records.write_json(tmp_path / "jobs" / f"{number}.json", plain(file))
 
-    leave(0, state="running")
-    records.write_json(
-        folder / "progress.json",
-        {"phase": "training", "done": 3, "total": 6, "details": {"seconds": 60.0},
-         "time": time.time()},
-    )  # fmt: skip
+    leave(0)
+    now = records.Progress(time.time(), phase="training", done=3, total=6, seconds=60.0)
+    records.write_json(folder / "progress.json", plain(now))
     progress.report()
     # Of the first run 3 iterations are left, of two others 6 each, a minute for each.
     assert (
@@ -153,13 +153,13 @@ def test_a_line_for_each_run_that_ended(
     )
     shutil.rmtree(folder)
     finish(jobs[0])
-    leave(0, state="finished", folder=str(folder), reason=None, iteration=6, seconds=400.0)
+    leave(0, End(State.finished, iteration=6), folder=str(folder), seconds=400.0)
     progress.report()
     progress.report()
     assert capsys.readouterr().out == (
         "SegNet-Basic, seed 0: finished, G 75.0, mIoU 10.6, 7 min; 2 of 4, about 20 min left\n"
     )
-    leave(1, state="out_of_memory", folder=None, reason="no memory " * 20, seconds=4.0)
+    leave(1, End(State.out_of_memory, "no memory " * 20), seconds=4.0)
     progress.report()
     line = capsys.readouterr().out
     assert line.startswith("SegNet-Basic, seed 1: out of memory, no memory no memory")

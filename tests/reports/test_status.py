@@ -21,7 +21,7 @@ REASON = "a reason that is rather long, " * 5
 def running(make_run: Make, name: str, age: float) -> Path:
     folder = make_run(name, None, state=None)
     progress = {
-        "phase": "training", "done": 30, "total": 100, "details": {"loss": 1.0, "seconds": 12.0},
+        "phase": "training", "done": 30, "total": 100, "loss": 1.0, "seconds": 12.0,
         "time": time.time() - age,
     }  # fmt: skip
     records.write_json(folder / "progress.json", progress)

@@ -43,6 +43,9 @@ def finished(config: Config) -> Path:
     assert end["state"] == "finished", f"{end['reason']}\n{log}"
     assert "Warning" not in log, log
     return Path(end["folder"])
+    log = (Path(end.folder) / "log.txt").read_text()
+    assert end.end.state == "finished", f"{end.end.reason}\n{log}"
+    return Path(end.folder)
 
 
 @pytest.mark.slow
@@ -159,7 +162,7 @@ def test_the_reason_is_that_of_the_process_that_failed_first(
     config = tiny_config("processes=2")
     config.arch = {"name": "Net", "_target_": "fails_in_one.Net"}
     end = launch(config)
-    assert (end["state"], end["reason"]) == ("failed", "RuntimeError: only here")
+    assert (end.end.state, end.end.reason) == ("failed", "RuntimeError: only here")
 
 
 @pytest.mark.slow
@@ -167,7 +170,7 @@ def test_torchrun_starts_a_prepared_run(
     tiny_config: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config("start=false")
-    assert launch(config)["state"] == "finished"
+    assert launch(config).end.state == "finished"
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("torchrun --nnodes=N")
     folder = Path(last.split()[-1])

@@ -37,7 +37,7 @@ def weights(folder: Path) -> torch.Tensor:
 def test_a_run_leaves_a_complete_record(tiny_config: Compose, prepared: Prepare) -> None:
     folder, monitor = prepared(tiny_config("milestones=[3]"))
     end = run(folder, monitor)
-    assert end["iteration"] == 6
+    assert end.iteration == 6
     assert len(losses(folder)) == 6
     evaluations = records.read_evaluations(folder)
     assert [(e["split"], e["iteration"]) for e in evaluations] == [("test", 3), ("test", 6)]
@@ -187,9 +187,9 @@ def test_patience_ends_a_run_with_its_evaluations(tiny_config: Compose, prepared
     )
     folder, monitor = prepared(config)
     end = run(folder, monitor)
-    assert end["iteration"] < 40
-    assert "no gain in 1 validations" in end["reason"]
-    assert end["iteration"] in {e["iteration"] for e in records.read_evaluations(folder, "test")}
+    assert end.iteration < 40
+    assert "no gain in 1 validations" in end.reason
+    assert end.iteration in {e["iteration"] for e in records.read_evaluations(folder, "test")}
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,14 @@ def test_the_parent_says_how_a_process_ended(tiny_config: Compose, way: str) -> 
     config = tiny_config(f"seed={seed}", f"silence_minutes={minutes}")
     end = launch.launch(config)
     _, state, reason = stand_in.WAYS[way]
-    assert end["state"] == state
-    assert reason in end["reason"]
-    recorded = records.read_json(Path(end["folder"]) / "end.json")
-    assert recorded == {key: value for key, value in end.items() if key != "folder"}
+    assert end.end.state == state
+    assert reason in end.end.reason
+    assert records.read_end(Path(end.folder)) == end.end
 
 
 def test_a_damaged_end_is_a_sentence(tiny_config: Compose) -> None:
     config = tiny_config()
-    folder = Path(launch.launch(config)["folder"])
+    folder = Path(launch.launch(config).folder)
     (folder / "end.json").write_text("{")
     with pytest.raises(ValueError, match=r"end\.json: not valid JSON .*remove the file"):
         launch.launch(config)
@@ -122,7 +121,7 @@ def test_a_clock_that_steps_back_changes_nothing(
     monkeypatch.setattr(time, "time", lambda: float(next(moments)))
     folder = prepare(tmp_path / "back", config)
     end = run(folder, Monitor(folder))
-    assert end["seconds"] >= 0
+    assert end.seconds >= 0
     assert all(line["seconds"] >= 0 for line in read_losses(folder))
     assert outcome(folder) == outcome(straight)
 
@@ -163,7 +162,7 @@ def test_a_record_of_another_run_is_refused(
 ) -> None:
     """Whether it was edited by hand or belongs to another folder."""
     config = tiny_config()
-    folder = Path(launch.launch(config)["folder"])
+    folder = Path(launch.launch(config).folder)
     if not finished:
         (folder / "end.json").unlink()
     if content is None:
@@ -175,7 +174,7 @@ def test_a_record_of_another_run_is_refused(
         launch.launch(config)
     assert (folder / "config.json").read_text() == content
     again = launch.launch(replace(config, rerun=True))
-    assert again["state"] == "finished"
+    assert again.end.state == "finished"
     assert (folder.with_name(f"{folder.name}.old1") / "config.json").read_text() == content
 
 
@@ -191,7 +190,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path, tiny_config: C
 
 def test_what_killed_writers_left_is_removed(tiny_config: Compose) -> None:
     config = tiny_config()
-    folder = Path(launch.launch(config)["folder"])
+    folder = Path(launch.launch(config).folder)
     (folder / "end.json").unlink()
     leftovers = [folder / ".checkpoint-fresh.pt.77.tmp", folder / "evaluations" / ".t.npz.77.tmp"]
     for leftover in leftovers:
