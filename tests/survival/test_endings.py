@@ -77,7 +77,7 @@ def test_what_training_raises_is_recorded(
     end = records.read_json(folder / "end.json")
     assert end["state"] == state
     assert str(error) in end["reason"]
-    assert ("traceback" in end) == (state == "failed")
+    assert bool(end["traceback"]) == (state == "failed")
 
 
 def test_memory_that_the_cpu_does_not_have_is_recorded(
