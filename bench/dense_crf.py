@@ -11,7 +11,7 @@ import io
 import itertools
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from bench.crf.lattice import Normalisation
 from bench.crf.mean_field import dense_crf
+from bench.data.files import SUFFIXES as IMAGE_SUFFIXES
 from bench.data.images import read_image, write_png
-from bench.data.pairs import IMAGE_SUFFIXES
 from bench.records import write_bytes
 
 
@@ -85,7 +85,7 @@ def pair_files(probs: Path, images: Path) -> list[tuple[Path, Path]]:
     return [(ours[stem], theirs[stem]) for stem in ours]
 
 
-def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, Path]:
+def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes]
     by_stem = {path.stem: path for path in files}
     if not files or len(by_stem) < len(files):

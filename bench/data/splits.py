@@ -272,14 +272,13 @@ def _read(
 
 
 def _require_disjoint(splits: list[Split]) -> None:
-    """Refuses an image that stands in two splits, under one name or under two."""
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    """Refuses an image that stands in two splits, by its pixels: a name proves nothing."""
+    seen: dict[str, tuple[str, str]] = {}
     for split in splits:
         for name, digest in zip(split.names, split.digests, strict=True):
-            for key in (("name", name), ("pixels", digest)):
-                other_split, other_name = seen.setdefault(key, (split.name, name))
-                if other_split != split.name:
-                    raise ValueError(
-                        f"{split.name}/{name} and {other_split}/{other_name} have the same "
-                        f"{key[0]}; an image may stand in one split only, so remove one of them"
-                    )
+            other_split, other_name = seen.setdefault(digest, (split.name, name))
+            if other_split != split.name:
+                raise ValueError(
+                    f"{split.name}/{name} and {other_split}/{other_name} have the same pixels; "
+                    "an image may stand in one split only, so remove one of them"
+                )

@@ -59,6 +59,7 @@ GROUPS: dict[int, dict[str, tuple[int, int, int]]] = {
 CODING = LabelCoding(
     values={value: value for value in range(256)},  # indices pass; the split checks their range
     colours={colour: index for index, group in GROUPS.items() for colour in group.values()},
+    void=VOID,
 )
 
 
