@@ -45,7 +45,7 @@ class Evidence:
     @property
     def counted_boundaries(self) -> NDArray[np.integer]:
         """The boundaries, none in images without a labelled pixel: these say nothing of a class."""
-        labelled = self.confusion[:, :-1].any(axis=(1, 2))
+        labelled = self.confusion[:, :-1].sum(axis=(1, 2)) > 0
         return np.where(labelled[:, None, None], self.boundaries, 0)
 
     def select(self, images: Sequence[int] | NDArray[np.integer]) -> "Evidence":

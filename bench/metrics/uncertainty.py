@@ -163,9 +163,9 @@ def percentiles(samples: FloatArray, level: float) -> FloatArray:
     undefined = np.isnan(samples)
     if not undefined.any():
         return np.asarray(np.quantile(samples, ends, axis=-1))
-    none = undefined.all(axis=-1, keepdims=True)
-    found = np.nanquantile(np.where(none, 0, samples), ends, axis=-1)
-    return np.where(none[..., 0], np.nan, found)
+    none = undefined.sum(axis=-1) == samples.shape[-1]
+    found = np.nanquantile(np.where(none[..., None], 0, samples), ends, axis=-1)
+    return np.where(none, np.nan, found)
 
 
 def _interval(estimate: FloatArray, samples: FloatArray, level: float) -> Interval:
