@@ -101,11 +101,11 @@ def composed(name: str, place: Path) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def some(names: Collection[str]) -> str:
+def some(names: Collection[str], shown: int = SHOWN) -> str:
     """Names the first few, and how many more there are."""
     ordered = sorted(names)
-    rest = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
-    return ", ".join(ordered[:SHOWN]) + rest
+    rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
+    return ", ".join(ordered[:shown]) + rest
 
 
 def _walk(folder: Path, suffixes: Collection[str], skipped: list[str]) -> Iterator[Path]:
