@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.config import Config
 from bench.cost.schema import check_cost
+from bench.data.class_file import check_different
 from bench.target import check_target
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
@@ -22,6 +23,7 @@ def check(config: Config) -> None:
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
+    check_different(config.dataset.classes, config.dataset.colours, "dataset")
     check_cost(config.cost)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))

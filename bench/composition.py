@@ -17,6 +17,7 @@ def resolve(cfg: DictConfig) -> Config:
     Raises:
         ValueError: a key is unknown or missing, refers to nothing, or has a value that cannot work.
     """
+    _refuse_booleans(cfg)
     try:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
@@ -34,3 +35,21 @@ def resolve(cfg: DictConfig) -> Config:
         config.init_from = str(Path(config.init_from).expanduser().absolute())
         config.init_iteration = config.init_iteration or selected_iteration(Path(config.init_from))
     return config
+
+
+def _refuse_booleans(cfg: DictConfig) -> None:
+    """Rejects class names of which YAML made booleans, and the schema words again.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    dataset = cfg.dataset
+    if OmegaConf.is_missing(dataset, "classes") or OmegaConf.is_interpolation(dataset, "classes"):
+        return
+    for name in dataset.classes:
+        if name in {"True", "False"}:
+            words = "yes, on and true" if name == "True" else "no, off and false"
+            raise ValueError(
+                f"dataset.classes has {name!r}, which is what YAML makes of {words}; put the names "
+                "in quotes"
+            )

@@ -49,17 +49,12 @@ def read(
         ValueError: a folder, file or half of a pair is missing, a list is malformed, or an argument
             cannot be.
     """
-    if threshold is None:
-        reader: LabelReader = label_coding(
-            colours,
-            void,
-            values=values,
-            void_values=void_values,
-            void_colours=void_colours,
-            palette=palette,
-        ).read
-    else:
-        reader = threshold_reader(threshold, len(colours), values, void_values)
+    meaning = {"values": values, "void_values": void_values}
+    reader = (
+        label_coding(colours, void, **meaning, void_colours=void_colours, palette=palette).read
+        if threshold is None
+        else threshold_reader(threshold, len(colours), **meaning)
+    )
     folder = Path(root)
     if not folder.is_dir():
         raise ValueError(f"dataset.root is {root}, which is no folder; set dataset.root=PATH")

@@ -42,3 +42,6 @@ class DatasetConfig:
 NOT_IN_FINGERPRINT = {
     "root", "note", "pictures", "download", "resident", "memory_budget_gb", "workers", "cache",
 }  # fmt: skip
+
+# Arguments of readers that came after records had been shipped: at null they are left out of it.
+ADDED = {"palette", "threshold"}

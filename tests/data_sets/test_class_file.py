@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tiny_run import TINY
 
+from bench.command_line import compose_config
 from bench.data.class_file import EXAMPLE, generated_colours
 from bench.data.splits import load_splits
 
@@ -23,9 +25,9 @@ def test_names_are_as_they_are_written(tmp_path: Path, configured: Configured) -
     lines = [f"  {name}: [{i}, 0, 9]\n" for i, name in enumerate(YAML_1_1_WORDS)]
     (tmp_path / "classes.yaml").write_text("classes:\n" + "".join(lines))
     config = configured("folder", tmp_path)
-    assert config["dataset"]["classes"] == YAML_1_1_WORDS
-    assert config["dataset"]["colours"][2] == [2, 0, 9]
-    assert config["dataset"]["void"] == 255
+    assert config.dataset.classes == YAML_1_1_WORDS
+    assert config.dataset.colours[2] == [2, 0, 9]
+    assert config.dataset.void == 255
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -35,7 +37,7 @@ def test_any_encoding_with_a_mark_is_read(
     (tmp_path / "classes.yaml").write_bytes(
         "classes: {straße: [1, 2, 3], b: [4, 5, 6]}".encode(encoding)
     )
-    assert configured("folder", tmp_path)["dataset"]["classes"] == ["straße", "b"]
+    assert configured("folder", tmp_path).dataset.classes == ["straße", "b"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_what_the_message_for_a_missing_file_says_can_be_pasted(
     assert line == EXAMPLE
     assert yaml.safe_load(line) == {"classes": {"road": [128, 64, 128], "car": [64, 0, 128]}}
     (tmp_path / "classes.yaml").write_text(line)
-    assert configured("folder", tmp_path)["dataset"]["classes"] == ["road", "car"]
+    assert configured("folder", tmp_path).dataset.classes == ["road", "car"]
 
 
 @pytest.mark.parametrize("text", ["classes: [no, yes, car]", "classes:\n  no:\n  yes: ~\n  car:\n"])
@@ -79,8 +81,8 @@ def test_classes_without_colours_get_some_that_no_label_is_read_by(
 ) -> None:
     (tmp_path / "classes.yaml").write_text(text)
     config = configured("folder", tmp_path)
-    assert config["dataset"]["classes"] == ["no", "yes", "car"]
-    colours = config["dataset"]["colours"]
+    assert config.dataset.classes == ["no", "yes", "car"]
+    colours = config.dataset.colours
     assert colours == generated_colours(3)
     for kind in ("images", "labels"):
         (tmp_path / kind / "train").mkdir(parents=True)
@@ -97,7 +99,7 @@ def test_colours_given_on_the_command_line_are_read_by(
 ) -> None:
     (tmp_path / "classes.yaml").write_text("classes: [a, b]")
     config = configured("folder", tmp_path, "dataset.colours=[[1,2,3],[4,5,6]]")
-    assert config["dataset"]["reader"]["colours"] == [[1, 2, 3], [4, 5, 6]]
+    assert config.dataset.reader["colours"] == [[1, 2, 3], [4, 5, 6]]
 
 
 @pytest.mark.parametrize("count", [2, 37, 256])
@@ -105,3 +107,32 @@ def test_generated_colours_differ_and_leave_black_to_void(count: int) -> None:
     colours = np.array([*generated_colours(count), [0, 0, 0]])
     assert len(np.unique(colours, axis=0)) == count + 1
     assert ((colours >= 0) & (colours <= 255)).all()
+
+
+def test_words_that_yaml_takes_for_booleans_are_refused_in_a_data_sets_own_yaml(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    text = "defaults: [folder]\nroot: null\nclasses: [no, yes]\ncolours: [[1, 1, 1], [2, 2, 2]]\n"
+    (folder / "mine.yaml").write_text(text + "void: 255\nname: Mine\n")
+    with pytest.raises(ValueError, match=r"dataset\.classes has 'False', which is what YAML makes"):
+        compose_config(["protocol=demo", "dataset=mine"], tmp_path)
+    (folder / "mine.yaml").write_text(text.replace("no, yes", "'no', 'yes'") + "void: 255\n")
+    assert compose_config(["protocol=demo", "dataset=mine"], tmp_path).dataset.classes == [
+        "no",
+        "yes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "colours", "message"),
+    [
+        ("[a,a]", "[[1,1,1],[2,2,2]]", r"dataset: the classes 'a' and 'a' have one name"),
+        ("[a,b]", "[[1,1,1],[1,1,1]]", r"dataset: the classes 'a' and 'b' have one colour"),
+    ],
+)
+def test_classes_of_any_set_differ(classes: str, colours: str, message: str) -> None:
+    overrides = [f"dataset.classes={classes}", f"dataset.colours={colours}"]
+    with pytest.raises(ValueError, match=message):
+        compose_config([*TINY, *overrides])

@@ -120,7 +120,7 @@ def test_a_missing_split_is_told_with_those_there_are(
         r"set protocol\.evaluation_splits=\[val\]"
     )
     with pytest.raises(ValueError, match=message):
-        pairs_of(configured("folder", tmp_path)["dataset"], "test")
+        pairs_of(configured("folder", tmp_path).dataset, "test")
 
 
 @pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2], [0, 2, 1]])
