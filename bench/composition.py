@@ -23,6 +23,8 @@ def resolve(cfg: DictConfig) -> Config:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file
+            raise error.__cause__ from None
         raise ValueError(" ".join(f"configuration: {error}".split())) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:

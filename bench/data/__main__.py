@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.command_line import compose_config, user_errors
 from bench.data.camvid import fetch
 from bench.data.check import inspect
+from bench.data.pairs import pairs_of
 from bench.data.prepare import prepare
-from bench.data.splits import pairs_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

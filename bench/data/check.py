@@ -20,10 +20,9 @@ from bench.data.class_weights import class_weights, pixel_counts
 from bench.data.decoding import Decoder
 from bench.data.findings import Inspected
 from bench.data.images import UInt8Array, resize_image, resize_label, write_png
-from bench.data.pairs import Pair
+from bench.data.pairs import Pair, pairs_of
 from bench.data.prepare import is_complete, wrong_files
 from bench.data.schema import DatasetConfig
-from bench.data.splits import pairs_of
 
 SHOWN = 10  # of each kind of problem
 SHEET_ROWS, SHEET_COLUMNS, SHEET_WIDTH = 4, 3, 320  # pictures, pictures, pixels a picture

@@ -9,6 +9,8 @@ from pathlib import Path
 from bench.data.files import composed, picture_files, short_names, some
 from bench.data.images import UInt8Array, read_image, read_label
 from bench.data.label_coding import LabelReader
+from bench.data.schema import DatasetConfig
+from bench.target import build
 
 log = logging.getLogger("bench")
 
@@ -80,3 +82,12 @@ def _by_short_name(labels: dict[str, Path], names: dict[str, str]) -> dict[str, 
     if set(by_name) != set(names.values()):
         return {}
     return {path: by_name[name] for path, name in names.items()}
+
+
+def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
+    """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
+    arguments = {"split": split}
+    if dataset.root is not None:
+        arguments["root"] = dataset.root
+    pairs: list[Pair] = build("dataset.reader", dataset.reader, **arguments)
+    return pairs[: dataset.limit]

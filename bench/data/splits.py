@@ -23,10 +23,9 @@ from bench.data.ahead import ahead, cores
 from bench.data.class_weights import pixel_counts
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
-from bench.data.pairs import Pair
+from bench.data.pairs import Pair, pairs_of
 from bench.data.schema import DatasetConfig
 from bench.data.streaming import stream
-from bench.target import build
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, W)
 Progress = Callable[[str, int, int], None]  # phase, done, total
@@ -166,15 +165,6 @@ def load_splits(
         splits[name] = _load(config, name, some, place, progress or (lambda *_: None))
     _require_disjoint(list(splits.values()))
     return splits
-
-
-def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
-    """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
-    arguments = {"split": split}
-    if dataset.root is not None:
-        arguments["root"] = dataset.root
-    pairs: list[Pair] = build("dataset.reader", dataset.reader, **arguments)
-    return pairs[: dataset.limit]
 
 
 def download(dataset: DatasetConfig) -> None:

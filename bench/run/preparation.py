@@ -7,7 +7,7 @@ import torch
 
 from bench import records
 from bench.config import Config, identity
-from bench.data.class_weights import class_weights
+from bench.data.class_weights import class_weights, require_labelled
 from bench.data.splits import Split
 from bench.run import checkpoints, distributed
 from bench.run.device import has_fast_bf16
@@ -46,6 +46,8 @@ def prepare_training(
             f"protocol.batch_size is {protocol.batch_size}, but split {split.name!r} has only "
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
+    for name in wanted_splits(config)[: -len(protocol.evaluation_splits)]:
+        require_labelled(name, splits[name].pixels)
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
     network = placed(start_from_run(build_network(config), config), protocol, device)
     check_logits(network, config, device)

@@ -11,7 +11,8 @@ from folders import COLOURS, image, label, save, write_set
 from PIL import Image
 
 from bench.data.images import UInt8Array
-from bench.data.splits import Split, load_splits, pairs_of
+from bench.data.pairs import pairs_of
+from bench.data.splits import Split, load_splits
 
 Configured = Callable[..., Any]
 

@@ -10,8 +10,9 @@ from PIL import Image
 from synthetic_files import LAYOUTS
 
 from bench.data.__main__ import main
+from bench.data.pairs import pairs_of
 from bench.data.prepare import is_complete, prepare, wrong_files
-from bench.data.splits import load_splits, pairs_of
+from bench.data.splits import load_splits
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [36, 48]
 Configured = Callable[..., dict[str, Any]]
