@@ -119,4 +119,7 @@ def _classes(content: Any, path: Path) -> tuple[list[str], list[tuple[int, int, 
 
 
 OmegaConf.register_new_resolver("class_file", from_class_file, replace=True)
+OmegaConf.register_new_resolver(
+    "generated_colours", lambda count: OmegaConf.create(generated_colours(count)), replace=True
+)
 OmegaConf.register_new_resolver("label_colours", label_colours, replace=True)
