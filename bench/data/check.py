@@ -48,8 +48,7 @@ def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
         known[split], wrong = _inspect_split(Decoder.of(config), split, pairs)
         problems += wrong
         _print_split(split, known[split])
-        if split == splits[0]:
-            _write_sheet(config, pairs, sheet)
+        if split == splits[0] and _write_sheet(config, pairs, sheet):
             print(f"{split}: contact sheet written to {sheet}")
     problems += findings.unlabelled(known)
     problems += findings.without_a_pixel(known, dataset, config.protocol.train_split)
@@ -122,8 +121,8 @@ def _print_classes(known: findings.Splits, dataset: DatasetConfig) -> None:
         print(f"{name:<20}{cells}" + (f"{weights[index]:>10.4f}" if weighted else ""))
 
 
-def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> None:
-    """Writes pictures spread over the split, the colours of their labels over them."""
+def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> bool:
+    """Writes pictures spread over the split under the colours of their labels, if any is sound."""
     count = min(len(pairs), SHEET_ROWS * SHEET_COLUMNS)
     chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(int)]
     decoder, tiles = Decoder.of(config), []
@@ -135,14 +134,14 @@ def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> None:
         except ValueError:  # it is among the problems
             continue
     if not tiles:
-        return
+        return False
     sheet = np.zeros((SHEET_ROWS * tiles[0].shape[0], SHEET_COLUMNS * SHEET_WIDTH, 3), np.uint8)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, SHEET_COLUMNS)
         top, left = row * tile.shape[0], column * SHEET_WIDTH
         sheet[top : top + tile.shape[0], left : left + SHEET_WIDTH] = tile
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_png(path, Image.fromarray(sheet))
+    return True
 
 
 def _tile(image: UInt8Array, truth: UInt8Array, table: UInt8Array) -> UInt8Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import write_set
 from PIL import Image
 from synthetic_files import LAYOUTS
 
@@ -103,3 +104,19 @@ def test_the_command(tmp_path: Path, rooms: Path, capsys: pytest.CaptureFixture[
     assert main(["prepare", "sunrgbd", str(rooms), out, "--size", "24", "32"]) == 0
     shown = capsys.readouterr().out
     assert f"8 of 8 pairs written; use dataset=sunrgbd dataset.root={out}" in shown
+
+
+def test_names_with_folders_and_letters_of_any_script_come_back(
+    tmp_path: Path, configured: Configured
+) -> None:
+    names = ["berlin/0000", "bonn/0000"]
+    write_set(tmp_path / "own", {"train": names})
+    classes = "classes: {no: [1, 1, 1], 'straße 日本 😀': [2, 2, 2], off: [3, 3, 3]}"
+    (tmp_path / "own/classes.yaml").write_text(classes, encoding="utf-8")
+    config = configured("folder", tmp_path / "own")
+    pairs = {"train": pairs_of(config.dataset, "train")}
+    assert prepare(config, pairs, tmp_path / "out", threads=1) == 2
+    again = configured("folder", tmp_path / "out")
+    assert again.dataset.classes == config.dataset.classes == ["no", "straße 日本 😀", "off"]
+    assert load_splits(again, ["train"])["train"].names == names
+    assert prepare(config, pairs, tmp_path / "out", threads=1) == 0
