@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench import records
 from bench.config import Config, identity
 from bench.data.class_weights import class_weights, require_labelled
+from bench.data.files import some
 from bench.data.splits import Split
 from bench.run import checkpoints, distributed
 from bench.run.device import has_fast_bf16
@@ -98,6 +100,12 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         f"{training.split.residence}), protocol {protocol.name}, "
         f"{config.max_iterations} iterations ({epochs:.1f} epochs)"
     )
+    never = np.flatnonzero(training.split.pixels[:, :-1].sum(axis=0) == 0)
+    if len(never):
+        notice(
+            f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
+            f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
+        )
     # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
     # while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
