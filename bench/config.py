@@ -20,7 +20,7 @@ from omegaconf import MISSING
 
 from bench import records
 from bench.cost.schema import CostConfig
-from bench.data.schema import ADDED, NOT_IN_FINGERPRINT, DatasetConfig
+from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
 from bench.typed import hashed, plain, typed
 
 
@@ -170,8 +170,7 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 def fingerprint(config: Config) -> str:
     """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
-    reader = dataset["reader"]
-    dataset["reader"] = {k: v for k, v in reader.items() if v is not None or k not in ADDED}
+    dataset["reader"] = hashed_reader(config.dataset.reader)
     return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
 
 

@@ -29,6 +29,7 @@ def read(
     void_colours: list[list[int]] | None = None,
     palette: str | None = None,
     threshold: int | None = None,
+    names: list[str] | None = None,
 ) -> list[Pair]:
     """Returns the pairs of one split, in the order of its list file or sorted by name.
 
@@ -44,17 +45,27 @@ def read(
             palette contradicts them, which is refused.
         threshold: of two-valued masks that hold other levels too: grey levels from here up are
             the second class, all others the first.
+        names: of the classes, for messages.
 
     Raises:
         ValueError: a folder, file or half of a pair is missing, a list is malformed, or an argument
             cannot be.
     """
-    meaning = {"values": values, "void_values": void_values}
-    reader = (
-        label_coding(colours, void, **meaning, void_colours=void_colours, palette=palette).read
-        if threshold is None
-        else threshold_reader(threshold, len(colours), **meaning)
+    if threshold is not None:
+        return _pairs(root, split, threshold_reader(threshold, len(colours), values, void_values))
+    coding = label_coding(
+        colours,
+        void,
+        values=values,
+        void_values=void_values,
+        void_colours=void_colours,
+        palette=palette,
+        names=names,
     )
+    return _pairs(root, split, coding.read)
+
+
+def _pairs(root: str, split: str, reader: LabelReader) -> list[Pair]:
     folder = Path(root)
     if not folder.is_dir():
         raise ValueError(f"dataset.root is {root}, which is no folder; set dataset.root=PATH")

@@ -29,12 +29,14 @@ class LabelCoding:
             being the first colour of most.
         palette: what counts in a palette label, `indices` or `colours`; None: indices, unless the
             colours contradict them, which is refused.
+        names: of the classes, for messages.
     """
 
     values: Mapping[int, int]
     colours: Mapping[Colour, int] = field(default_factory=dict)
     void: int | None = None
     palette: str | None = None
+    names: Sequence[str] = ()
 
     def read(self, path: Path) -> UInt8Array:
         """Reads a label picture as class indices uint8 (H, W).
@@ -68,13 +70,18 @@ class LabelCoding:
         if not wrong or (foreign and len(wrong) == 1) or _is_grey_ramp(used):
             return
         index, colour = wrong[0]
-        meant = self.values.get(index)
-        says = "no class" if meant is None else "void" if meant == self.void else f"class {meant}"
         raise ValueError(
-            f"{source}: the palette contradicts the indices: index {index} means {says}, but is "
-            f"shown in {list(colour)}, the colour of class {self.colours[colour]}; with "
-            "dataset=folder say which counts, dataset.reader.palette=colours or =indices"
+            f"{source}: the palette contradicts the indices: index {index} means "
+            f"{self._called(self.values.get(index))}, but is shown in {list(colour)}, the colour "
+            f"of {self._called(self.colours[colour])}; with dataset=folder say which counts, "
+            "dataset.reader.palette=colours or =indices"
         )
+
+    def _called(self, index: int | None) -> str:
+        """Names a class, void or neither."""
+        if index is None or index == self.void:
+            return "no class" if index is None else "void"
+        return f"class {self.names[index]!r}" if index < len(self.names) else f"class {index}"
 
     def of_values(self, stored: UInt8Array, source: str) -> UInt8Array:
         """Turns stored values uint8 (H, W) into class indices.
@@ -123,6 +130,7 @@ def label_coding(
     void_values: Sequence[int] | None = None,
     void_colours: Sequence[Sequence[int]] | None = None,
     palette: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> LabelCoding:
     """Makes the coding of K classes.
 
@@ -133,6 +141,7 @@ def label_coding(
         void_values: values that mean void; None: `void` itself.
         void_colours: colours that mean void.
         palette: see `LabelCoding`.
+        names: of the classes, for messages.
 
     Raises:
         ValueError: two classes share a value or a colour, the number of values is not K, or a
@@ -161,7 +170,7 @@ def label_coding(
             )
     if by_colour:
         by_colour = {_rgb(colour): void for colour in void_colours or []} | by_colour
-    return LabelCoding(by_value, by_colour, void, palette)
+    return LabelCoding(by_value, by_colour, void, palette, names or ())
 
 
 def threshold_reader(

@@ -43,5 +43,17 @@ NOT_IN_FINGERPRINT = {
     "root", "note", "pictures", "download", "resident", "memory_budget_gb", "workers", "cache",
 }  # fmt: skip
 
-# Arguments of readers that came after records had been shipped: at null they are left out of it.
+# Arguments of readers that came after records had been shipped.
 ADDED = {"palette", "threshold"}
+
+
+def hashed_reader(reader: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a reader that fingerprints are made of.
+
+    Later ones that are null are left out, and so are names, which are those of `classes`.
+    """
+    return {
+        key: value
+        for key, value in reader.items()
+        if key != "names" and (value is not None or key not in ADDED)
+    }

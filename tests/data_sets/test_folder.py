@@ -10,6 +10,7 @@ import pytest
 from folders import COLOURS, image, label, save, write_set
 from PIL import Image
 
+from bench.config import fingerprint
 from bench.data.images import UInt8Array
 from bench.data.pairs import pairs_of
 from bench.data.splits import Split, load_splits
@@ -132,9 +133,9 @@ def test_a_palette_in_another_order_is_refused_until_it_is_said_what_counts(
     with pytest.raises(ValueError, match="the palette contradicts the indices") as error:
         loaded(configured("folder", tmp_path), "train")
     first = next(index for index in range(3) if order[index] != index)
-    shown = f"index {first} means class {first}, but is shown in {list(COLOURS[order[first]])}"
-    assert shown in str(error.value)
-    assert f"the colour of class {order[first]};" in str(error.value)
+    shown = f"index {first} means class 'class{first}', but is shown in "
+    assert f"{shown}{list(COLOURS[order[first]])}, the colour of" in str(error.value)
+    assert f"the colour of class 'class{order[first]}';" in str(error.value)
     by_colour = configured("folder", tmp_path, "dataset.reader.palette=colours")
     assert (loaded(by_colour, "train")["train"].truths[1] == label(1)).all()
     by_index = configured("folder", tmp_path, "dataset.reader.palette=indices")
@@ -219,6 +220,21 @@ def test_arguments_that_cannot_be_are_refused(
     write_set(tmp_path, {"train": ["a"]}, classes=2)
     with pytest.raises(ValueError, match=message):
         loaded(configured("folder", tmp_path, f"dataset.reader.{argument}"), "train")
+
+
+def test_new_arguments_at_null_leave_fingerprints_alone(
+    tmp_path: Path, configured: Configured
+) -> None:
+    """Records were shipped before there were any."""
+    write_set(tmp_path, {"train": ["a"]}, classes=2)
+    config = configured("folder", tmp_path)
+    now = fingerprint(config)
+    for name in ("palette", "threshold", "names"):
+        config.dataset.reader.pop(name)
+    assert fingerprint(config) == now
+    for argument in ("palette=colours", "threshold=128"):
+        changed = configured("folder", tmp_path, f"dataset.reader.{argument}")
+        assert fingerprint(changed) != now
 
 
 def test_a_threshold_makes_two_classes(tmp_path: Path, configured: Configured) -> None:
