@@ -93,10 +93,16 @@ class LabelCoding:
         table[list(self.values)] = list(self.values.values())
         indices = table[stored]
         if indices.min(initial=0) < 0:
-            unknown = int(stored[indices < 0][0])
+            unknown = int(stored[indices < 0].max())
+            mask = (
+                f" (a mask of two values is read with dataset.reader.values=[0,{unknown}], one "
+                "that compression blurred with dataset.reader.threshold=128)"
+            )
+            two = len({*self.values.values()} - {self.void}) == 2
             raise ValueError(
                 f"{source}: label value {unknown} belongs to no class (known: "
                 f"{_spans(self.values)}); correct the file or the table of label values"
+                f"{mask if two else ''}"
             )
         return indices.astype(np.uint8)
 

@@ -197,7 +197,7 @@ def test_noisy_masks_of_two_values_have_a_threshold(
         Image.fromarray(np.where(array, 255 - noise, noise)).save(path, quality=95)
 
     write_set(tmp_path, {"train": ["a", "b"]}, save_label=noisy, classes=2, suffix=suffix)
-    with pytest.raises(ValueError, match=r"belongs to no class|compression changes class values"):
+    with pytest.raises(ValueError, match=r"reader\.threshold=128|compression changes class values"):
         loaded(configured("folder", tmp_path), "train")
     config = configured("folder", tmp_path, "dataset.reader.threshold=128")
     for index, truth in enumerate(loaded(config, "train")["train"].truths):
@@ -260,3 +260,20 @@ def test_a_photo_turned_by_exif_lies_as_its_label_or_exif_is_named(
         ValueError, match=r"label is 32x24 and its image 24x32; .* EXIF orientation"
     ):
         loaded(configured("folder", tmp_path), "train")
+
+
+def test_masks_of_0_and_255_are_refused_with_what_reads_them(
+    tmp_path: Path, configured: Configured
+) -> None:
+    write_set(
+        tmp_path,
+        {"train": ["a"]},
+        classes=2,
+        save_label=lambda path, array: save(path, 255 * array),
+    )
+    with pytest.raises(ValueError, match=r"label value 255 .*dataset\.reader\.values=\[0,255\]"):
+        loaded(configured("folder", tmp_path, "dataset.void=2"), "train")
+    for void in (2, 255):
+        values = "dataset.reader.values=[0,255]"
+        config = configured("folder", tmp_path, f"dataset.void={void}", values)
+        assert (loaded(config, "train")["train"].truths[0] == label(0, 2)).all()
