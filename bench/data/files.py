@@ -75,6 +75,22 @@ def picture_files(
     return Pictures(folder, dict(sorted(paths.items())), skipped)
 
 
+def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:
+    """Pairs the files of two folders by their paths below these, without suffix.
+
+    Raises:
+        ValueError: a file has no partner.
+    """
+    for here, other in ((first, second), (second, first)):
+        alone = here.paths.keys() - other.paths.keys()
+        if alone:
+            files = [here.paths[name].relative_to(here.folder).as_posix() for name in alone]
+            raise ValueError(
+                f"{here.folder}: no file of the same name in {other.folder} for {some(files)}"
+            )
+    return {name: (path, second.paths[name]) for name, path in first.paths.items()}
+
+
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Returns what each path without suffix is called: its last part, or where these repeat itself.
 
@@ -101,11 +117,11 @@ def composed(name: str, place: Path) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def some(names: Collection[str], shown: int = SHOWN) -> str:
+def some(names: Collection[str]) -> str:
     """Names the first few, and how many more there are."""
     ordered = sorted(names)
-    rest = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
-    return ", ".join(ordered[:shown]) + rest
+    rest = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return ", ".join(ordered[:SHOWN]) + rest
 
 
 def _walk(folder: Path, suffixes: Collection[str], skipped: list[str]) -> Iterator[Path]:

@@ -20,8 +20,21 @@ UInt8Array = NDArray[np.uint8]
 MAX_PIXELS = 500_000_000  # 1.5 GB as RGB
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow and its decoders raise for broken files, found by breaking files of every format.
-BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error)
+# What Pillow raises for a damaged file: SyntaxError for a broken PNG chunk, OSError for a short
+# file, ValueError for impossible numbers and too much text, and others for what they lead to.
+DAMAGE = (
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 # How a picture is turned upright, by the EXIF tag of that name; 1 is upright.
 UPRIGHT = {
@@ -140,18 +153,22 @@ def indices(image: Image.Image, path: Path) -> UInt8Array:
 
 
 def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]]) -> None:
-    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all.
+    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all."""
+    write_png(path, label_picture(label, colours))
+
+
+def label_picture(label: UInt8Array, colours: Sequence[Sequence[int]]) -> Image.Image:
+    """Makes the palette picture of a label map.
 
     Args:
-        path: where to write.
-        label: class indices.
+        label: class indices (H, W).
         colours: RGB of each index; indices beyond its end show black.
     """
     image = Image.fromarray(label)
     palette = np.zeros((256, 3), np.uint8)  # a shorter one would make Pillow drop high indices
     palette[: len(colours)] = colours
     image.putpalette(palette.tobytes())
-    write_png(path, image)
+    return image
 
 
 def write_png(path: Path, image: Image.Image) -> None:
@@ -185,6 +202,8 @@ def _open(path: Path) -> tuple[Image.Image, int]:
     Raises:
         ValueError: there is no such file, or it is no whole picture, several, or too large a one.
     """
+    if path.exists() and not path.is_file():  # a FIFO would wait for a writer
+        raise ValueError(f"{path}: not a regular file; remove it")
     try:
         with path.open("rb") as file:
             image, orientation = _decoded(file)
@@ -196,7 +215,7 @@ def _open(path: Path) -> tuple[Image.Image, int]:
         raise ValueError(
             f"{path}: not a readable image (of no known format); fetch it again"
         ) from None
-    except BROKEN as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a readable image ({error}); fetch it again") from error
     return image, orientation
 
@@ -215,6 +234,9 @@ def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
             f"{width}x{height} are more than {MAX_PIXELS // 1_000_000} million pixels; cut the "
             "picture into parts"
         )
+    image.verify()  # decoding skips the checksums of a PNG's pixels: a label would read as another
+    file.seek(0)
+    image = Image.open(file)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview after it
         raise _UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")

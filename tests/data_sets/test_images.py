@@ -1,6 +1,7 @@
 """Reading pictures: right, or refused with the file's name, never misread."""
 
 import contextlib
+import os
 import warnings
 import zlib
 from pathlib import Path
@@ -263,3 +264,21 @@ def test_resizing_a_label_never_invents_a_class() -> None:
 def test_resizing_keeps_a_constant_image() -> None:
     image = np.full((30, 40, 3), 123, np.uint8)
     assert (resize_image(image, 9, 120) == 123).all()
+
+
+def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path: Path) -> None:
+    """Decoding alone would give other classes and say nothing."""
+    path = saved(tmp_path / "l.png", np.zeros((40, 40), np.uint8))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"IDAT")
+    length = int.from_bytes(content[start - 4 : start], "big")
+    content[start + 4 + length] ^= 1  # the checksum itself: the pixels decode as they were
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"l\.png: not a readable image"):
+        read_label(path)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "i.png")
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_image(tmp_path / "i.png")
