@@ -1,6 +1,6 @@
 """The small networks of Table 1: an encoder of four 7x7 convolutions, and the decoders tried on it.
 
-Paper, Sec. 3.1-3.2: neither biases nor a ReLU in any decoder. Each kind of decoder is one
+Paper, Sec. 3.1: neither biases nor a ReLU in any decoder. Each kind of decoder is one
 constructor whose arguments give the variants. Table 1 has no dropout; where a protocol has it, it
 stands in the two deepest stages, as in the authors' Bayesian SegNet-Basic.
 """
@@ -19,6 +19,7 @@ from architectures.layers import (
     initialise_bilinear,
 )
 from architectures.pooling import PoolingIndices, max_pool, max_pool_values, max_unpool
+from architectures.upsampling import BilinearDouble
 
 LEVELS = 4
 DEEP = 2  # the number of deepest stages, of encoder and decoder, that a dropout follows
@@ -150,9 +151,7 @@ class FCNBasic(nn.Module):
         channels = num_classes if dim_reduction else width
         learnt = upsampling == "learnt"
         self.decoder = nn.ModuleList(  # deepest first
-            _deconvolution(channels, conv_bias)
-            if learnt
-            else nn.Upsample(scale_factor=2.0, mode="bilinear")
+            _deconvolution(channels, conv_bias) if learnt else BilinearDouble()
             for _ in range(LEVELS)
         )
         norms = LEVELS - dim_reduction if learnt else 0  # reduced, the last one gives the logits

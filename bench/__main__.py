@@ -19,9 +19,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bench import records
 from bench.composition import resolve
 from bench.config import Config
+from bench.console import outlive_consoles
 from bench.launch import sweep
+from bench.launch.gpus import gpus_needed
 from bench.launch.launch import launch
-from bench.launch.replay import announce_changes, hydra_arguments
+from bench.launch.replay import announce_changes, hydra_arguments, needs_trust
 from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
@@ -40,7 +42,7 @@ to_measure: list[Config] = []
 def task(cfg: DictConfig) -> None:
     """Executes one job of a sweep, or the only one."""
     if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.cost.measure:
-        sweep.take_part(partial(execute, cfg))
+        sweep.take_part(partial(execute, cfg), gpus_needed(cfg.device, cfg.processes))
         return
     end = execute(cfg)
     if end["state"] == MEASURED_LATER:
@@ -77,6 +79,8 @@ def command(config: Config) -> str:
     assert isinstance(overrides, list)
     flags = [("--from", config.replay_of), ("--config-dir", config.config_dir)]
     given = [word for flag, value in flags if value is not None for word in (flag, value)]
+    if config.replay_of is not None and needs_trust(config):
+        given.append("--trust")
     return shlex.join(["python", "-m", "bench", *given, *map(str, overrides)])
 
 
@@ -123,12 +127,16 @@ def measure_costs() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Runs all jobs, prints their table, and exits with 1 if any of them did not finish."""
+    outlive_consoles(essential=False)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
+    parser.add_argument("--trust", action="store_true")
     ours, others = parser.parse_known_args()
     others = [quoted(argument) for argument in options_first(others)]
     try:
-        sys.argv[1:] = others if ours.run is None else hydra_arguments(ours.run, others)
+        if ours.run is not None:
+            others = hydra_arguments(ours.run, others, trusted=ours.trust)
+        sys.argv[1:] = others
     except ValueError as error:
         sys.exit(str(error))
     run_jobs()

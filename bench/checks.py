@@ -10,6 +10,7 @@ from bench.target import check_target
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
 OPTIONAL_COUNT = "1 or more, or null"
+POSTPROCESSES = ("none", "dense_crf")
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 
 
@@ -32,6 +33,7 @@ def check(config: Config) -> None:
 def _of_the_run(config: Config) -> list[Requirement]:
     batch_size, device = config.protocol.batch_size, config.device
     starts_elsewhere = config.init_from is not None
+    alone = config.processes == 1 and not config.protocol.compile
     return [
         ("seed", config.seed >= 0, "0 or more"),
         ("max_iterations", config.max_iterations >= 1, "1 or more"),
@@ -40,7 +42,18 @@ def _of_the_run(config: Config) -> list[Requirement]:
         ("silence_minutes", config.silence_minutes > 0, "above 0"),
         ("threads", _optional_count(config.threads), OPTIONAL_COUNT),
         ("processes", 1 <= config.processes <= batch_size, "from 1 to protocol.batch_size"),
+        (
+            "cuda_graph",
+            alone or not config.cuda_graph,
+            "false with processes above 1 or protocol.compile=true",
+        ),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
+        ("postprocess.name", config.postprocess.get("name") in POSTPROCESSES, "none or dense_crf"),
+        (
+            "device",
+            config.processes == 1 or not device.startswith("cuda:"),
+            f"auto, cpu or cuda where processes={config.processes}: each takes a GPU of its own",
+        ),
         ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
         (
             "arch.weights",
@@ -61,6 +74,11 @@ def _of_the_protocol(config: Config) -> list[Requirement]:
         ("protocol.lr", p.lr > 0, "above 0"),
         ("protocol.momentum", 0 <= p.momentum < 1, "in [0, 1)"),
         ("protocol.weight_decay", p.weight_decay >= 0, "0 or more"),
+        (
+            "protocol.batch_norm.shift_decay_factor",
+            (p.batch_norm.shift_decay_factor or 0) >= 0,
+            "0 or more, or null",
+        ),
         ("protocol.dropout", 0 <= p.dropout < 1, "in [0, 1)"),
         ("protocol.class_weights", isinstance(weights, list) or weights in known, remedy),
         ("protocol.batch_norm.images", _optional_count(p.batch_norm.images), OPTIONAL_COUNT),

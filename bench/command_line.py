@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.composition import resolve
 from bench.config import Config
+from bench.console import outlive_consoles
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -20,8 +22,10 @@ CONF = Path(__file__).parent.parent / "conf"
 @contextlib.contextmanager
 def user_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
     """Ends the program with exit code 2 and one sentence when a ValueError passes."""
+    outlive_consoles(essential=True)
     try:
         yield
+        sys.stdout.flush()
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:

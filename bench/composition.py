@@ -34,8 +34,14 @@ def resolve(cfg: DictConfig) -> Config:
     config = typed(Config, OmegaConf.to_container(cfg, enum_to_str=True))
     check(config)
     if config.init_from is not None:
-        config.init_from = str(Path(config.init_from).expanduser().absolute())
-        config.init_iteration = config.init_iteration or selected_iteration(Path(config.init_from))
+        folder = Path(config.init_from).expanduser().absolute()
+        if not folder.is_dir():
+            raise ValueError(
+                f"init_from={config.init_from} is no folder; give that of a run, and have your "
+                "network load a file of weights itself"
+            )
+        config.init_from = str(folder)
+        config.init_iteration = config.init_iteration or selected_iteration(folder)
     return config
 
 

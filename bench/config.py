@@ -21,7 +21,7 @@ from omegaconf import MISSING
 from bench import records
 from bench.cost.schema import CostConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
-from bench.typed import hashed, plain, typed
+from bench.typed import added, hashed, plain, typed
 
 
 class Normalisation(StrEnum):
@@ -78,6 +78,7 @@ class BatchNormConfig:
     eps: float = MISSING
     statistics: BatchNormStatistics = MISSING
     images: int | None = MISSING  # how many training images; null: all of them
+    shift_decay_factor: float | None = added(None)  # of weight_decay; null: bias_decay_factor
 
 
 @dataclass
@@ -104,7 +105,7 @@ class ProtocolConfig:
     momentum: float = MISSING
     weight_decay: float = MISSING
     bias_lr_factor: float = MISSING  # biases of convolutions, not of batch norm
-    bias_decay_factor: float = MISSING  # all biases and batch-norm shifts
+    bias_decay_factor: float = MISSING  # all biases, and batch-norm shifts without their own
     class_weights: Any = MISSING  # see bench/data/class_weights.py
     loss_normaliser: LossNormaliser = MISSING
     dropout: float = MISSING
@@ -144,6 +145,7 @@ class Config:
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # CPU threads of each process; null: torch's choice
     processes: int = 1  # that share the run on this machine, one a GPU
+    cuda_graph: bool = False  # have a GPU replay training iterations as one launch; same numbers
     start: bool = True  # false: prepare the folder and say how torchrun starts it on several nodes
     checkpoint_minutes: float = 10.0
     silence_minutes: float = 60.0  # a run that gives no sign of life for so long is killed
@@ -196,7 +198,6 @@ def run_folder(config: Config) -> Path:
 def write_config(folder: Path, config: Config) -> None:
     """Writes what a run is to do, before it begins."""
     content = {
-        "version": records.VERSION,
         "fingerprint": fingerprint(config),
         "config": plain(config),
     }

@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from bench.console import outlive_consoles
 from bench.crf.lattice import Normalisation
 from bench.crf.mean_field import dense_crf
 from bench.data.files import SUFFIXES as IMAGE_SUFFIXES
@@ -112,6 +113,7 @@ def _refine_all(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m bench.dense_crf`; a mistake in its use ends it with status 2."""
+    outlive_consoles(essential=True)
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     probs, images, processes = (options.pop(name) for name in ("probs", "images", "processes"))

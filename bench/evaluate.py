@@ -77,7 +77,8 @@ def dataset_config(
 
 def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) -> Path:
     """Evaluates, writes evidence and predictions, prints the scores; returns the folder."""
-    name = f"{config.dataset.name}-{split}-{fingerprint(config)}".lower()
+    readable = "".join(c if c.isalnum() else "_" for c in f"{config.dataset.name}-{split}")
+    name = f"{readable}-{fingerprint(config)}".lower()
     out = run / "elsewhere" / name
     pictures = out / "predictions" / records.evaluation_name(split, trained.iteration)
     pictures.mkdir(parents=True, exist_ok=True)

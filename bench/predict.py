@@ -21,8 +21,8 @@ from bench.command_line import user_errors
 from bench.data.files import SUFFIXES as IMAGE_SUFFIXES
 from bench.data.images import UInt8Array, read_image, resize_image, write_label, write_png
 from bench.run.evaluation import resized_logits
+from bench.run.network import autocast, network_input
 from bench.run.trained import Trained, add_arguments, load_trained
-from bench.run.training import autocast, network_input
 
 OVERLAY_OPACITY = 0.5
 

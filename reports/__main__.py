@@ -7,15 +7,16 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports verify RUNS                   is every record sound? 1 if one is not
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import records
+from bench.console import outlive_consoles
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions
@@ -42,6 +43,7 @@ EXIT_WORSE = 1
 
 def main() -> None:
     """Runs a subcommand; `tables` where none is named."""
+    outlive_consoles(essential=True)
     words = sys.argv[1:]
     try:
         if words and words[0] not in {*COMMANDS, "-h", "--help"}:
@@ -51,9 +53,6 @@ def main() -> None:
         code = COMMANDS[options.subcommand](options)
         sys.stdout.flush()
         sys.exit(code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -84,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     for name, part in parts.items():
         if name != "compare":
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name != "status":
+        if name not in {"status", "verify"}:
             _add_conventions(part)
     tables = parts["tables"]
     tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
@@ -191,8 +190,11 @@ def page(options: argparse.Namespace) -> int:
     out = options.out or _root(options.runs) / "report"
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
-    context = _context(options)
-    print(f"written to {write_report(_read(options.runs), context, out)}")
+    context, runs = _context(options), _read(options.runs)
+    try:
+        print(f"written to {write_report(runs, context, out)}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; --out FOLDER writes the page elsewhere") from error
     context.estimates.save()
     return 0
 
@@ -231,6 +233,15 @@ def claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace) -> int:
+    """Checks that nothing in the records is damaged, lost or exchanged."""
+    from reports.verify import verify as verified  # noqa: PLC0415 - only this command needs it
+
+    lines, sound = verified(options.runs)
+    print("\n".join(lines))
+    return 0 if sound else EXIT_WORSE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -238,6 +249,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "verify": verify,
 }
 
 

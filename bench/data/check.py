@@ -5,6 +5,7 @@ frequencies and weights, and a contact sheet to look at.
 """
 
 import hashlib
+import importlib
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,7 @@ def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
     if dataset.root is not None and is_complete(Path(dataset.root)):
         wrong = [f"{name}: its checksum is wrong" for name in wrong_files(Path(dataset.root))]
         problems += _some(wrong, "files have a wrong checksum")
+    problems += _some(_unlike_the_release(dataset), "files differ from the released ones")
     _print_classes(known, dataset)
     for note in findings.equal_names(known):
         print(f"NOTE {note}")
@@ -83,6 +85,18 @@ def _inspect_pair(decoder: Decoder, pair: Pair) -> Inspected | str:
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
     size = f"{truth.shape[1]}x{truth.shape[0]}"
     return Inspected(pair, size, pixel_counts(truth, decoder.num_classes), digest)
+
+
+def _unlike_the_release(dataset: DatasetConfig) -> list[str]:
+    """Lists the files whose content is not what was released, where the reader's module knows."""
+    module = importlib.import_module(dataset.reader["_target_"].rpartition(".")[0])
+    if dataset.root is None or not hasattr(module, "changed_files"):
+        return []
+    root = Path(dataset.root)
+    return [
+        f"{root / name}: not the released file (its SHA-256 differs); fetch it again"
+        for name in module.changed_files(str(root))
+    ]
 
 
 def _some(texts: list[str], summary: str) -> list[str]:

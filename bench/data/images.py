@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from bench.records import replacing
+
 UInt8Array = NDArray[np.uint8]
 
 # Pillow's own limit, a third of this, is half a warning and half an exception of its own kind.
@@ -172,14 +174,10 @@ def label_picture(label: UInt8Array, colours: Sequence[Sequence[int]]) -> Image.
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Writes a picture as PNG under a temporary name, then renames it; makes its folder."""
+    """Writes a picture as PNG, whole or not at all; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)  # a picture's name may have folders in it
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(temporary, format="PNG", optimize=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # it is still there when the disk was full
+    with replacing(path, durable=False) as file:
+        image.save(file, format="PNG", optimize=False)
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:

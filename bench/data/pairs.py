@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bench.data.files import composed, picture_files, short_names, some
 from bench.data.images import UInt8Array, read_image, read_label
@@ -33,6 +33,14 @@ class Pair:
     label: Callable[[], UInt8Array]
     label_source: str
     files: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.name)
+        if path.is_absolute() or ".." in path.parts or "\0" in self.name or not self.name:
+            raise ValueError(
+                f"{self.label_source}: {self.name!r} cannot name an image: predictions are stored "
+                "under it, below the run; give it a plain name"
+            )
 
 
 def file_pair(

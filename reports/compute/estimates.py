@@ -14,7 +14,6 @@ are compared seed by seed on the seeds they share.
 import hashlib
 import json
 import sys
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -26,14 +25,16 @@ import numpy as np
 from scipy.special import stdtrit
 
 from bench import records
+from bench.evidence import read_evidence
 from bench.metrics import regions
 from bench.metrics.ratios import FloatArray
 from bench.metrics.scores import HEADLINE, PAPER, Conventions, Evidence, weighted_scores
 from bench.metrics.uncertainty import Interval, Resampling, percentiles, resample, sequences
+from bench.sound_files import digest_of, require
 from reports.read.runs import Evaluation, Run, matrix, warn
 
 CACHE = ".estimates.json"
-FORMAT = 4  # of the cache; a change in what the figures mean needs a new number
+FORMAT = 5  # of the cache; a change in what the figures mean needs a new number
 ENOUGH_SEEDS = 3  # below, a comparison is of these weights and not of the architectures
 
 SAMPLES_KEPT = 256  # evaluations whose resamples stay in memory, some 0.1 MB each
@@ -83,18 +84,18 @@ class Estimates:
         """Writes the cache, together with what another report has found meanwhile."""
         if self._path is None or not self._changed:
             return
-        content = {"version": FORMAT, "estimates": {**_read_cache(self._path), **self._known}}
+        content = {"format": FORMAT, "estimates": {**_read_cache(self._path), **self._known}}
         try:
-            records.write_bytes(self._path, json.dumps(content).encode())
-        except OSError as error:  # a reader of somebody else's runs may not write there
-            print(f"{self._path}: not kept for the next report ({error})", file=sys.stderr)
+            records.write_json(self._path, content, durable=False)
+        except ValueError as error:  # a reader of somebody else's runs may not write there
+            print(f"not kept for the next report: {error}", file=sys.stderr)
 
     def _remember(
         self, first: Sequence[Evaluated], second: Sequence[Evaluated]
     ) -> dict[str, Interval]:
         text = json.dumps([_stamps(first), _stamps(second), asdict(self.conventions)])
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        if key not in self._known:
+        if self._known.get(key, {}).keys() != set(_names(first)):
             self._known[key] = self._compute(first, second)
             self._changed = True
         return {
@@ -155,13 +156,14 @@ class Estimates:
         """Opens the evidence of an evaluation and scores it, see `_of_one`; None: unreadable."""
         summary = {"split": split, "iteration": iteration, "variant": variant}
         try:
-            arrays = records.read_evidence(folder, summary)
+            arrays = read_evidence(folder, summary)
+            if "boundaries" not in arrays:
+                raise ValueError(f"{folder}: the evidence of {split} has no boundary counts")
             evidence = Evidence(
                 tuple(map(str, arrays["names"])), arrays["confusion"], arrays["boundaries"]
             )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            name = records.evaluation_name(split, iteration, variant)
-            warn(f"{folder / 'evaluations' / name}.npz: {error}")
+        except ValueError as error:
+            warn(str(error))
             return None
         weights = _weights(evidence.names, sequence)
         scores, accuracy = weighted_scores(evidence, self.conventions, weights)
@@ -208,18 +210,20 @@ def resampling(pattern: str | None) -> Resampling:
 
 
 def _stamps(side: Sequence[Evaluated]) -> list[list[Any]]:
-    """Identifies the evidence of evaluations without opening it."""
+    """Identifies the evidence of evaluations without opening it.
+
+    Older records do not name the digest of their evidence: there its age and size stand for it.
+    """
     stamps = []
     for run, evaluation in side:
-        name = records.evaluation_name(
-            evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
-        )
-        stamp: list[Any] = [run.folder.name, name]
-        for suffix in (".npz", ".json"):
-            path = run.folder / "evaluations" / f"{name}{suffix}"
-            state = path.stat() if path.exists() else None
-            stamp += [state.st_mtime_ns, state.st_size] if state else [0, 0]
-        stamps.append(stamp)
+        variant = evaluation.get("variant", "")
+        name = records.evaluation_name(evaluation["split"], evaluation["iteration"], variant)
+        path = run.folder / "evaluations" / f"{name}.npz"
+        state = path.stat() if path.exists() else None
+        stamp: list[Any] = [run.folder.name, name, digest_of(evaluation)]
+        stamp += [state.st_mtime_ns, state.st_size] if state else [0, 0]
+        dataset = run.config["dataset"]
+        stamps.append([*stamp, dataset["classes"], dataset.get("sequence")])
     return stamps
 
 
@@ -261,10 +265,12 @@ def _read_cache(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
     try:
-        content = records.read_json(path)
+        content, digest = records.read_with_digest(path)
+        if digest is None or content.get("format") != FORMAT:
+            return {}
+        require(path, content, {"estimates": {"*": {"*": [(None, float)]}}})
     except ValueError as error:
         warn(str(error))
         return {}
-    estimates = content.get("estimates") if content.get("version") == FORMAT else None
-    sound = isinstance(estimates, dict) and all(isinstance(e, dict) for e in estimates.values())
-    return estimates if isinstance(estimates, dict) and sound else {}
+    estimates: dict[str, Any] = content["estimates"]
+    return estimates

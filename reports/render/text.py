@@ -1,5 +1,6 @@
 """Tables as text for a terminal, as Markdown and as CSV; LaTeX and HTML have files of their own."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -18,6 +19,7 @@ from reports.tables.model import (
     signed,
 )
 
+NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
 WIDTH = 100
 LABEL = 24  # columns of the terminal for a network's name
 CELL = (WIDTH - LABEL) // 4  # G, C, mIoU and BF stand in one line
@@ -193,8 +195,15 @@ def csv(table: Table) -> str:
             }
             for column, cell in zip(table.columns, row.cells, strict=True):
                 line |= _csv_cell(column, cell)
-            lines.append(line)
+            lines.append({_inert(key): _inert(value) for key, value in line.items()})
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+
+
+def _inert(text: str) -> str:
+    """Keeps a spreadsheet from computing what a name or a reason says; numbers stay numbers."""
+    if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
 
 
 def _csv_cell(column: Column, cell: Cell) -> dict[str, str]:

@@ -4,18 +4,28 @@ What was trained under one fingerprint stands together in a section. Table 1 alo
 weightings side by side, by column, as the paper does; all else must then agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
+from bench.words import ranges
 from reports.compute.estimates import Estimates, Evaluated
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.read.costs import Cost, cost_of
-from reports.read.published import TITLES, Printed, has_published, is_indoor, printed, rows_of
-from reports.read.runs import Run, differences, warn
+from reports.read.published import (
+    TITLES,
+    Printed,
+    has_published,
+    is_indoor,
+    printed,
+    row_of,
+    rows_of,
+    weighting_of,
+)
+from reports.read.runs import Run, differences, warn, weighting
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import Cell, Column, Row, Section, Table
-from reports.tables.notes import row_marks, section_notes, state_marks, table_notes
+from reports.tables.notes import published_marks, row_marks, section_notes, state_marks, table_notes
 
 STATES = {"out_of_memory": "out of memory"}
 NO_RUN = "no run"
@@ -47,11 +57,14 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
         context: scores, costs and literature.
     """
     fitting = [r for r in runs if is_indoor(r.config["dataset"]["name"]) == (number in {"4", "5"})]
+    weightings = {weighting(run) for run in fitting}
     tables: dict[tuple[Column, ...], Table] = {}
     before: Run | None = None
     for group in groups(fitting, (CONDITION_OF_COLUMNS,) if number == "1" else ()):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
+        if context.rows_without_runs:
+            section.rows += _rows_without_runs(number, group, columns, context, weightings)
         if before is not None:
             section.difference = "; ".join(differences(before, group[0]))
         before = group[0]
@@ -71,7 +84,6 @@ def _section(
     number: str, group: Sequence[Run], columns: Sequence[Column], context: Context
 ) -> Section:
     config = group[0].config
-    compared = has_published(number, config["dataset"]["name"])
     height, width = config["protocol"]["image_size"]
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
@@ -83,13 +95,6 @@ def _section(
     for column_number, column in enumerate(columns):
         if column.source[0] == "score":
             _embolden(column_number, column, list(zip(ours, rows, strict=True)), context)
-    if compared and number != "2" and context.rows_without_runs:
-        there = {one.first.name for one in ours}
-        rows += [
-            _published_row(number, name, columns, context, NO_RUN)
-            for name in rows_of(number)
-            if name not in there
-        ]
     return Section(
         title,
         rows,
@@ -97,6 +102,29 @@ def _section(
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
+
+
+def _rows_without_runs(
+    number: str,
+    group: Sequence[Run],
+    columns: Sequence[Column],
+    context: Context,
+    weightings: Collection[str],
+) -> list[Row]:
+    """Makes the paper's rows that no run of a section fills; Table 2's stand apart.
+
+    Those of another class weighting are left to the section that has it, if there is one.
+    """
+    own = weighting(group[0])
+    if number == "2" or not has_published(number, group[0].config["dataset"]["name"]):
+        return []
+    there = {row_of(number, run.name, own) for run in group}
+    left = {*weightings} - {own} if number != "1" else set()
+    return [
+        _published_row(number, name, columns, context, NO_RUN)
+        for name in rows_of(number)
+        if name not in there and weighting_of(name) not in left
+    ]
 
 
 def _cost_notes(
@@ -113,12 +141,13 @@ def _cost_notes(
 
 def _row(number: str, one: Contestant, columns: Sequence[Column], context: Context) -> Row:
     compared = has_published(number, one.first.config["dataset"]["name"])
+    paper_row = row_of(number, one.first.name, weighting(one.first)) if compared else None
     cells = []
     for column in columns:
         cell = _score_cell(one, column, context) if column.source[0] == "score" else (
             _cost_cell(one, column, context.costs)
         )  # fmt: skip
-        paper = printed(number, one.first.name, column.published) if compared else None
+        paper = printed(number, paper_row, column.published)
         cell.published = paper.number if paper else None
         cells.append(cell)
     marks = row_marks(number, one) if compared else []
@@ -126,10 +155,9 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
 
 
 def _details(one: Contestant) -> dict[str, str]:
-    seeds = sorted({run.seed for run in one.runs})
     iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in one.runs)
     best = dict.fromkeys(str(run.best_iteration) for run in one.runs if run.best_iteration)
-    details = {"seeds": ", ".join(map(str, seeds)), "iterations": ", ".join(iterations)}
+    details = {"seeds": ranges(run.seed for run in one.runs), "iterations": ", ".join(iterations)}
     return {**details, "best": ", ".join(best)} if best else details
 
 
@@ -139,10 +167,10 @@ def _state(run: Run) -> str:
 
 def evaluated(one: Contestant, column: Column) -> list[Evaluated]:
     """Returns the evaluations behind a cell: one for each seed that has it."""
-    _, weighting, split, iteration, _ = column.source
+    _, wanted, split, iteration, _ = column.source
     found = []
     for run in one.runs:
-        if weighting in {"", str(run.config["protocol"]["class_weights"])}:
+        if wanted in {"", weighting(run)}:
             evaluation = run.evaluation(split, int(iteration) if iteration else None)
             if evaluation is not None:
                 found.append((run, evaluation))
@@ -158,10 +186,7 @@ def _score_cell(one: Contestant, column: Column, context: Context) -> Cell:
         percent = (100 * found.estimate, 100 * found.low, 100 * found.high)
         first, *others = (run.folder for run, _ in seeds)
         return Cell(*percent, run=first, others=others)
-    weighting = column.source[1]
-    concerned = [
-        r for r in one.runs if weighting in {"", str(r.config["protocol"]["class_weights"])}
-    ]
+    concerned = [run for run in one.runs if column.source[1] in {"", weighting(run)}]
     states = dict.fromkeys(_state(run) for run in concerned)
     unfinished = [state for state in states if state != "finished"]
     return Cell(text=", ".join(unfinished) if concerned else NO_RUN)
@@ -176,7 +201,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":
-        multiplier = cost.storage_multiplier
+        multiplier = cost.storage_in_maps("retained_bytes_first_level")
         return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
     quartiles = cost.quartiles("forward_ms")
     return Cell(*quartiles, run=run.folder) if quartiles else Cell(text=cost.state)
@@ -236,4 +261,4 @@ def _published_row(
             cells.append(Cell(published=paper.number if paper else None, text=text))
         else:
             cells.append(Cell(text=paper.text if paper else ""))
-    return Row(name, cells, ours=False)
+    return Row(name, cells, marks=published_marks(name), ours=False)

@@ -1,5 +1,7 @@
 """The dense-CRF row of a run: searched on training images, beside the network's own row."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from bench.crf.mean_field import dense_crf
 from bench.crf.search import Appearance, Example, Fixed, Search, grid, refine
 from bench.data.schema import DatasetConfig
 from bench.data.synthetic import scene
+from bench.evidence import read_evidence
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.run import run
 
@@ -116,20 +119,24 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
     assert row["search"][0]["mIoU"] > 0
     assert row["seconds_per_image"] > 0
     assert row["confusion"] != theirs[-1]["confusion"]
-    assert records.read_evidence(folder, row)["confusion"].shape == (5, 12, 12)
+    assert read_evidence(folder, row)["confusion"].shape == (5, 12, 12)
     assert len(list((folder / "predictions" / "test.denseCRF-0000006").iterdir())) == 5
     before = (folder / "evaluations" / "test.denseCRF-0000006.json").stat().st_mtime_ns
     run(folder, Monitor(folder))
     assert (folder / "evaluations" / "test.denseCRF-0000006.json").stat().st_mtime_ns == before
 
 
-def test_an_unknown_postprocessing_is_refused(
+def test_an_unknown_postprocessing_is_refused_before_anything_runs(
     tiny_config: Callable[..., Config],
-    prepared: Callable[..., tuple[Path, Monitor]],
 ) -> None:
-    folder, monitor = prepared(tiny_config("postprocess.name=sharpen"))
-    with pytest.raises(ValueError, match="postprocess is sharpen; it must be none or dense_crf"):
-        run(folder, monitor)
+    message = r"postprocess\.name is sharpen; it must be none or dense_crf"
+    with pytest.raises(ValueError, match=message):
+        tiny_config("postprocess.name=sharpen")
+
+
+def test_a_run_without_it_never_imports_the_crf() -> None:
+    code = "import sys, bench.run.__main__; sys.exit('bench.crf.lattice' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_tables_show_it_as_a_row_of_its_own_with_its_cost(

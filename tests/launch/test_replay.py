@@ -121,11 +121,15 @@ def test_a_users_own_network_is_found_again(tmp_path: Path) -> None:
     record = records.read_json(run / "config.json")["config"]
     assert record["config_dir"] == str(own)
     assert record["command"].startswith(f"python -m bench --config-dir {own} arch=thin ")
-    again = bench("--from", str(run), "rerun=true")
+    refused = bench("--from", str(run), "rerun=true")
+    assert refused.returncode == 1
+    assert "arch._target_ is 'thin.Thin'" in refused.stderr
+    assert f"--config-dir PATH (it was {own}), or run it with --trust" in refused.stderr
+    again = bench("--from", str(run), "rerun=true", "--trust")
     assert again.returncode == 0, again.stderr
     assert len(records.run_folders(tmp_path / "runs")) == 2
     own.rename(tmp_path / "their_conf")
-    lost = bench("--from", str(run))
+    lost = bench("--from", str(run), "--trust")
     assert lost.returncode == 1
     assert f"ran with --config-dir {own}, which is no folder here" in lost.stderr
     found = bench("--from", str(run), "--config-dir", str(tmp_path / "their_conf"))

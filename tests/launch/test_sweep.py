@@ -18,6 +18,7 @@ from bench.command_line import compose_config
 from bench.config import Config, write_config
 from bench.launch.sweep_plan import Job, announce, check_disk, labelled, model_bytes
 from bench.launch.sweep_progress import Progress, Standing, seconds_left
+from bench.losses import append_losses
 
 Compose = Callable[..., Config]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -39,7 +40,7 @@ def begin(job: Job, iterations: int = 0) -> Path:
     job.folder.mkdir(parents=True)
     write_config(job.folder, job.config)
     if iterations:
-        records.append_losses(job.folder, 1, [1.0] * iterations, 2.0)
+        append_losses(job.folder, 1, [1.0] * iterations, 2.0)
     return job.folder
 
 

@@ -80,7 +80,7 @@ def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) ->
     assert code == 2
     assert errors == (
         "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
-        "claims; give the folder that holds the runs\n"
+        "claims, verify; give the folder that holds the runs\n"
     )
 
 
@@ -178,35 +178,6 @@ def test_choose_lists_what_fits_and_says_why_the_rest_does_not(
     assert lines["Unmeasured"].endswith("ms not measured; MB not measured")
     assert shown.index("Fast") < shown.index("Slow")
     assert "Test GPU" in shown
-
-
-def test_claims_are_supported_refuted_or_undecided(
-    call: Call, make_run: Make, tmp_path: Path
-) -> None:
-    make_run("SegNet-Basic", 0.8)
-    make_run("FCN-Basic", 0.8)
-    make_run("Bilinear-Interpolation", 0.6)
-    make_run("SegNet-Basic-SingleChannelDecoder", 0.9)
-    make_run("FCN-Basic-NoAddition", 0.8, spread=10)
-    code, shown, _ = call("claims", tmp_path / "runs")
-    assert code == 0
-    joined = " ".join(shown.split())
-    assert "Fixed bilinear upsampling performs worst supported" in joined
-    assert re.search(r"SegNet-Basic and FCN-Basic perform equally +supported", shown)
-    assert re.search(r"A decoder of single-channel filters costs +refuted", shown)
-    assert re.search(r"Without the addition of encoder maps, FCN- +undecided", shown)
-    assert re.search(r"Natural weights raise G of SegNet-Basic +no runs", shown)
-
-
-def test_claims_show_every_comparison_when_asked(
-    call: Call, make_run: Make, tmp_path: Path
-) -> None:
-    make_run("SegNet-Basic", 0.8)
-    make_run("FCN-Basic", 0.7)
-    _, shown, _ = call("claims", "--all", tmp_path / "runs")
-    joined = " ".join(shown.split())
-    for metric in ("G", "C", "BF"):
-        assert f"refuted {metric} +10.0 [+10.0, +10.0]" in joined
 
 
 def test_the_order_of_two_sides_changes_signs_only(
@@ -374,3 +345,21 @@ def test_tables_of_many_runs_are_there_in_time(
     write_many(tmp_path / "many", count)
     assert processor_seconds(tmp_path / "many") < first
     assert processor_seconds(tmp_path / "many") < again
+
+
+def test_a_report_on_runs_that_cannot_be_written_prints_its_table(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8)
+    (tmp_path / "runs" / ".estimates.json").mkdir()  # as little to be written as a read-only disk
+    code, shown, said = call("tables", tmp_path / "runs")
+    assert code == 0
+    assert "80.0" in shown
+    assert "not kept for the next report" in said
+    assert call("page", tmp_path / "runs", "--out", tmp_path / "page")[0] == 0
+    assert (tmp_path / "page" / "index.html").is_file()
+    (tmp_path / "runs" / "report" / "index.html").mkdir(parents=True)
+    code, _, said = call("page", tmp_path / "runs")
+    assert code == 2
+    assert "cannot be written" in said
+    assert "--out" in said

@@ -1,6 +1,5 @@
 """What reports make of records that are old, new, foreign, malformed or half-written."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def test_a_matrix_of_other_classes_is_passed_over(
 ) -> None:
     folder = make_run("SegNet", 0.8)
     path = folder / "evaluations" / "test-0000100.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "confusion": [[1, 2], [3, 4]]}))
+    records.write_json(path, {**records.read_json(path), "confusion": [[1, 2], [3, 4]]})
     (run,) = read_runs([folder])
     assert not run.evaluations
     assert "does not fit 3 classes" in capsys.readouterr().err
