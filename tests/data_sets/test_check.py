@@ -107,8 +107,7 @@ def test_masks_whose_white_is_taken_for_void(
         r"class 'class1', set dataset\.reader\.values=\[0,255\]; train: no pixel of class 'class1'"
     )
     assert re.search(found, shown)
-    assert main(["check", "dataset=folder", f"dataset.root={tmp_path}", "--splits", "train",
-                 "dataset.reader.values=[0,255]"]) == 0  # fmt: skip
+    assert check(tmp_path, "train", "dataset.reader.values=[0,255]") == 0
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if "class1" in line)
     share = np.mean([label(0, 2), label(1, 2)])
     assert float(row[1]) == pytest.approx(100 * share, abs=0.001)
