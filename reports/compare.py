@@ -8,7 +8,8 @@ import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
-from reports.compute.estimates import ENOUGH_SEEDS, Evaluated, with_common_seeds
+from reports.compute.estimates import Difference, Evaluated, with_common_seeds
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.compute.groups import contestants, groups
 from reports.read.costs import TIMES, Cost, cost_of
 from reports.read.runs import Run, flatten

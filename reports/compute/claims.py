@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.scores import HEADLINE
-from bench.metrics.uncertainty import Interval
-from reports.compute.estimates import ENOUGH_SEEDS, Evaluated
+from reports.compute.estimates import Difference, Evaluated
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.runs import Run, matrix, warn
 from reports.tables.notes import FEW_SEEDS
 from reports.tables.of_scores import Context
@@ -200,7 +200,7 @@ def _split(run: Run) -> str:
     return str(run.config["protocol"]["evaluation_splits"][0])
 
 
-def _verdict(change: Interval, relation: str) -> str:
+def _verdict(change: Difference, relation: str) -> str:
     if relation == "better":
         return SUPPORTED if change.low > 0 else REFUTED if change.high < 0 else UNDECIDED
     margin = EQUAL_POINTS / 100
@@ -209,7 +209,7 @@ def _verdict(change: Interval, relation: str) -> str:
     return REFUTED if change.low > margin or change.high < -margin else UNDECIDED
 
 
-def _reason(one: str, other: str, metric: str, change: Interval) -> str:
+def _reason(one: str, other: str, metric: str, change: Difference) -> str:
     if np.isnan(change.low):
         return f"{metric}: no evidence by image ({one}, {other})"
     numbers = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
-from reports.compute.estimates import Estimates, Evaluated
+from reports.compute.estimates import Estimates, Evaluated, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.read.costs import Cost, cost_of
 from reports.read.published import TITLES, Printed, has_published, is_indoor, printed, rows_of
-from reports.read.runs import Run, differences, warn
+from reports.read.runs import Run, differences
+from reports.tables.bold import embolden
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import Cell, Column, Row, Section, Table
 from reports.tables.notes import row_marks, section_notes, state_marks, table_notes
@@ -80,9 +81,16 @@ def _section(
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
+    pools: dict[tuple[str, ...], Pool] = {}
     for column_number, column in enumerate(columns):
         if column.source[0] == "score":
-            _embolden(column_number, column, list(zip(ours, rows, strict=True)), context)
+            sides = [evaluated(one, column) for one in ours]
+            key = column.source[:-1]  # all but the score
+            if key not in pools:
+                pools[key] = context.estimates.pool(sides)
+            cells = [row.cells[column_number] for row in rows]
+            of_column = list(zip(sides, cells, strict=True))
+            embolden(of_column, column.source[-1], pools[key], context.estimates)
     if compared and number != "2" and context.rows_without_runs:
         there = {one.first.name for one in ours}
         rows += [
@@ -180,34 +188,6 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
         return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
     quartiles = cost.quartiles("forward_ms")
     return Cell(*quartiles, run=run.folder) if quartiles else Cell(text=cost.state)
-
-
-def _embolden(
-    number: int, column: Column, lines: Sequence[tuple[Contestant, Row]], context: Context
-) -> None:
-    """Sets the best of a column in bold, with all that the images do not separate from it."""
-    ranked = sorted(
-        (
-            (row.cells[number].value, one, row)
-            for one, row in lines
-            if row.cells[number].value is not None
-        ),
-        key=lambda line: -(line[0] or 0.0),
-    )
-    if len(ranked) < 2:
-        return
-    _, best, best_row = ranked[0]
-    best_row.cells[number].bold = True
-    for _, one, row in ranked[1:]:
-        first, second = evaluated(best, column), evaluated(one, column)
-        try:
-            low = context.estimates.difference(first, second)[column.source[-1]].low
-        except ValueError as error:  # records are incomplete
-            warn(str(error))
-            continue
-        if low > 0:
-            return
-        row.cells[number].bold = not isnan(low)
 
 
 def _published_sections(number: str, columns: Sequence[Column], context: Context) -> list[Section]:
