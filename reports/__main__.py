@@ -23,6 +23,7 @@ from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs
 from reports.render import latex
 from reports.render import text as formats
+from reports.render.cells import csv
 from reports.render.html import html
 from reports.status import status
 from reports.tables.choice import context_of, fitting_tables, numbered_table
@@ -33,10 +34,9 @@ FORMATS: dict[str, Callable[[Table], str]] = {
     "text": formats.text,
     "markdown": formats.markdown,
     "latex": latex.latex,
-    "csv": formats.csv,
     "html": html,
 }
-COLLECTIONS = ("macros", "bibtex")
+COLLECTIONS = ("macros", "bibtex", "csv")
 EXIT_WORSE = 1
 
 
@@ -106,7 +106,8 @@ def parser() -> argparse.ArgumentParser:
         "--fail-if-worse",
         type=float,
         metavar="POINTS",
-        help="exit with 1 if the second loses more than so many points of mIoU",
+        help="exit with 1 if the whole interval says that the second loses more points of mIoU, "
+        "with 2 if there can be no verdict",
     )
     return whole
 
@@ -163,6 +164,8 @@ def tables(options: argparse.Namespace) -> int:
         content = latex.macros(found)
     elif options.format == "bibtex":
         content = latex.bibtex(found, {run.config["dataset"]["name"] for run in runs})
+    elif options.format == "csv":
+        content = csv(found)
     else:
         content = "\n\n".join(FORMATS[options.format](table).rstrip() for table in found) + "\n"
         if options.format == "text" and not options.table and runs:
@@ -203,11 +206,11 @@ def compare(options: argparse.Namespace) -> int:
 
     first, second = _read(options.first), _read(options.second)
     context = context_of(_root(options.first), _conventions(options))
-    lines, loss = compare_runs(first, second, context, options.split)
-    print("\n".join(lines))
+    compared = compare_runs(first, second, context, options.split)
+    print("\n".join(compared.lines))
     context.estimates.save()
-    worse = options.fail_if_worse is not None and loss > options.fail_if_worse
-    return EXIT_WORSE if worse else 0
+    points = options.fail_if_worse
+    return EXIT_WORSE if points is not None and compared.is_worse_by(points) else 0
 
 
 def choose(options: argparse.Namespace) -> int:

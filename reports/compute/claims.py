@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.scores import HEADLINE
-from reports.compute.estimates import Difference, Evaluated
+from reports.compute.estimates import Difference
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.runs import Run, matrix, warn
 from reports.tables.notes import FEW_SEEDS

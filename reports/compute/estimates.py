@@ -145,7 +145,7 @@ class Estimates:
             ]  # fmt: skip
             found[name] = Difference(
                 float(values.mean() - theirs[name].mean()),
-                (Source(*numbers[name], freedom), *sources),
+                (Source(numbers[name][0], freedom), *sources),
                 min(len(one), len(other)),
             )
         return found

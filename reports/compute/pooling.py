@@ -100,5 +100,5 @@ def _null_statistics(networks: int, seeds: int) -> FloatArray:
 
 
 def _unlikeness(squares: FloatArray) -> float:
-    with np.errstate(divide="ignore"):  # a network that is the same with every seed is unlike others
+    with np.errstate(divide="ignore"):  # of a network that is the same with every seed
         return float(np.log(squares.mean()) - np.log(squares).mean())

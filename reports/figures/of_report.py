@@ -53,8 +53,8 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
     dataset = _dataset(group)
     ranked = _best(contestants(group), context, split)
     entries = [entry for _, entry in ranked]
-    kept = [kept_predictions(one.label, one.runs, split) for one, _ in ranked]
-    grid = qualitative([predictions for predictions in kept if predictions], dataset, split)
+    kept = kept_predictions([(one.label, one.runs) for one, _ in ranked], split)
+    grid = qualitative(kept, dataset, split)
     more = len(contestants(group)) - len(ranked)
     only = f" The {len(ranked)} networks with the highest mIoU." if more > 0 else ""
     return [
@@ -67,8 +67,8 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
         ("qualitative", *(grid or ("", None))),
         (
             "learning",
-            "Training loss, and mIoU where there were several evaluations, over iterations and "
-            f"over the time of training (evaluations do not count); of the lowest seed.{only}",
+            "Training loss, and mIoU where there were several evaluations, over iterations; of the "
+            f"lowest seed.{only}",
             learning_curves([(entry.name, entry.curve) for entry in entries]),
         ),
         ("classes", f"Accuracy of each class, {split}.{only}", figures.class_bars(entries)),

@@ -26,6 +26,7 @@ NVML_SOURCES = {
     "only new process": "the only process that came since",
     "device delta": "growth of the whole card",
 }
+PUBLISHED_SIZE, PUBLISHED_DEVICE = (360, 480), "titan"
 TRAINING, INFERENCE = "training", "inference"
 TIMES = ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")
 WALL = "wall_"  # before the name of a time: by the wall clock, where another is the first
@@ -145,6 +146,11 @@ class Cost:
         images = self.timing.get("batch", 1)
         reached = factor * work * images / (median(forward) / 1e3)
         return float(100 * reached / median(self.rates[rate]))
+
+    @property
+    def is_like_published(self) -> bool:
+        """Whether times and memory were taken as the paper's, on a Titan at 360x480 (Table 6)."""
+        return self.image_size == PUBLISHED_SIZE and PUBLISHED_DEVICE in self.setting[0].lower()
 
     @property
     def computing(self) -> float | None:

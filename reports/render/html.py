@@ -12,7 +12,7 @@ from reports.tables.model import Cell, Column, Row, Section, Table, comparison, 
 
 def html(table: Table) -> str:
     """Formats a table as an HTML fragment, a `<table>` for each section."""
-    parts = [f'<section class="table" id="table-{table.number}">']
+    parts = [f'<section class="table" id="{table.slug}">']
     parts.append(f"<h2>{escape(heading(table))}</h2>")
     parts += [_section(table, section) for section in table.sections]
     parts.append(f"<details><summary>How to read it</summary>{_notes(table.notes)}</details>")

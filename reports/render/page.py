@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from reports.read.published import SOURCE, rank_of
 from reports.read.runs import Run, without_postprocessings
 from reports.render import latex
 from reports.render import text as formats
+from reports.render.cells import csv
 from reports.render.html import anchor, group_start, html
 from reports.tables.choice import fitting_tables
 from reports.tables.model import Table
@@ -74,19 +75,16 @@ def write_report(runs: Sequence[Run], context: Context, out: Path) -> Path:
 
 
 def _write_tables(tables: Sequence[Table], runs: Sequence[Run], out: Path) -> None:
-    writers = {
+    writers: dict[str, Callable[[Table], str]] = {
         "md": formats.markdown,
         "tex": latex.latex,
-        "csv": formats.csv,
+        "csv": lambda table: csv([table]),
         "html": html,
     }
-    by_number: dict[str, list[Table]] = {}
     for table in tables:
-        by_number.setdefault(table.number, []).append(table)
-    for number, same in by_number.items():
         for suffix, write in writers.items():
-            content = "\n".join(write(table) for table in same)
-            records.write_bytes(out / "tables" / f"table{number}.{suffix}", content.encode())
+            path = out / "tables" / f"{table.slug}.{suffix}"
+            records.write_bytes(path, write(table).encode())
     datasets = {run.config["dataset"]["name"] for run in runs}
     records.write_bytes(out / "tables" / "macros.tex", latex.macros(tables).encode())
     records.write_bytes(out / "tables" / "references.bib", latex.bibtex(tables, datasets).encode())

@@ -1,4 +1,4 @@
-"""Tables as text for a terminal, as Markdown and as CSV; LaTeX and HTML have files of their own."""
+"""Tables as text for a terminal and as Markdown; the other formats have files of their own."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,6 @@ from reports.tables.model import (
     comparison,
     figure,
     interval,
-    signed,
 )
 
 WIDTH = 100
@@ -176,35 +175,3 @@ def _escaped(words: str) -> str:
     for character in "\\`*_|<>":
         words = words.replace(character, f"\\{character}")
     return words
-
-
-def csv(table: Table) -> str:
-    """Formats a table as CSV: a line for each row, every part of a cell a column of its own."""
-    lines = []
-    for section in table.sections:
-        for row in section.rows:
-            line = {
-                "table": table.number,
-                "section": section.title,
-                "network": row.label,
-                "kind": "run" if row.ours else "published",
-                **row.details,
-                "footnotes": "; ".join(row.marks),
-            }
-            for column, cell in zip(table.columns, row.cells, strict=True):
-                line |= _csv_cell(column, cell)
-            lines.append(line)
-    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
-
-
-def _csv_cell(column: Column, cell: Cell) -> dict[str, str]:
-    digits = column.digits + 2  # for those who compute with it
-    parts = {
-        "": figure(cell.value, digits) or cell.text,
-        " low": figure(cell.low, digits),
-        " high": figure(cell.high, digits),
-        " published": figure(cell.published, digits),
-        " difference": signed(cell.difference, digits),
-        " bold": "yes" if cell.bold else "",
-    }
-    return {f"{column.title}{part}": content for part, content in parts.items()}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import isnan
 
-from reports.compute.estimates import BETTER, Estimates, Evaluated, Pool
+from reports.compute.estimates import BETTER, Estimates, Pool
+from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.runs import warn
 from reports.tables.model import Cell

@@ -15,8 +15,8 @@ from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH, RESAMPLES
 from bench.records import FINISHED
-from reports.compute.pooling import ENOUGH_SEEDS
 from reports.compute.groups import Contestant
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import SOURCE, has_published, printed, rows_of
 from reports.read.runs import Run, flatten
 from reports.tables.model import Column

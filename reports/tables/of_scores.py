@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
-from reports.compute.estimates import Estimates, Evaluated, Pool
+from reports.compute.estimates import Estimates, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
 from reports.read.published import TITLES, Printed, has_published, is_indoor, printed, rows_of
 from reports.read.runs import Run, differences
@@ -62,6 +63,9 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
         columns = published_columns(number)
         tables[tuple(columns)] = Table(number, TITLES[number], columns, [])
     for table in tables.values():
+        if len(tables) > 1:
+            table.part = " and ".join(dict.fromkeys(s.dataset for s in table.sections))
+            table.title += f", {table.part}"
         if number == "2" or not table.sections or context.literature:
             table.sections += _published_sections(number, table.columns, context)
         table.notes = table_notes(number, table.columns, context.estimates.conventions)
@@ -130,15 +134,26 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
         cell.published = paper.number if paper else None
         cells.append(cell)
     marks = row_marks(number, one) if compared else []
-    return Row(one.label, cells, _details(one), marks + state_marks(one))
+    return Row(one.label, cells, _details(one, columns), marks + state_marks(one))
 
 
-def _details(one: Contestant) -> dict[str, str]:
-    seeds = sorted({run.seed for run in one.runs})
-    iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in one.runs)
-    best = dict.fromkeys(str(run.best_iteration) for run in one.runs if run.best_iteration)
-    details = {"seeds": ", ".join(map(str, seeds)), "iterations": ", ".join(iterations)}
-    return {**details, "best": ", ".join(best)} if best else details
+def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
+    """Says which seeds are behind the figures of a row, and how long they trained."""
+    by_group: dict[str, str] = {}
+    behind: dict[str, Run] = {}
+    for column in columns:
+        found = evaluated(one, column) if column.source[0] == "score" else []
+        seeds = ", ".join(str(run.seed) for run, _ in found)
+        if seeds:
+            by_group.setdefault(column.group, seeds)
+        behind |= {str(run.folder): run for run, _ in found}
+    differ = len(set(by_group.values())) > 1
+    shown = [f"{group}: {seeds}" if differ else seeds for group, seeds in by_group.items()]
+    iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in behind.values())
+    best = dict.fromkeys(str(run.best_iteration) for run in behind.values() if run.best_iteration)
+    words = {"seeds": dict.fromkeys(shown), "iterations": iterations, "best": best}
+    separators = {"seeds": "; "}
+    return {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
 
 
 def _state(run: Run) -> str:
@@ -187,7 +202,9 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
         multiplier = cost.storage_multiplier
         return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
     quartiles = cost.quartiles("forward_ms")
-    return Cell(*quartiles, run=run.folder) if quartiles else Cell(text=cost.state)
+    if not quartiles:
+        return Cell(text=cost.state)
+    return Cell(*quartiles, run=run.folder, comparable=cost.is_like_published)
 
 
 def _published_sections(number: str, columns: Sequence[Column], context: Context) -> list[Section]:
