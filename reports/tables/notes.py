@@ -28,8 +28,7 @@ NOT_A_DEVIATION = {
     "protocol.name", "protocol.channels_last", "protocol.compile", "protocol.deterministic",
 }  # fmt: skip
 FEW_SEEDS = (
-    f"Fewer than {ENOUGH_SEEDS} seeds: the comparison is of these weights, not of the "
-    "architectures."
+    f"Fewer than {ENOUGH_SEEDS} seeds: these weights, no verdict on the networks; needs seeds."
 )
 
 
