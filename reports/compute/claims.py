@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.scores import HEADLINE
-from reports.compute.estimates import Difference
+from bench.metrics.uncertainty import Interval
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
@@ -201,7 +201,7 @@ def _split(run: Run) -> str:
     return str(run.config["protocol"]["evaluation_splits"][0])
 
 
-def _verdict(change: Difference, relation: str) -> str:
+def _verdict(change: Interval, relation: str) -> str:
     if relation == "better":
         return SUPPORTED if change.low > 0 else REFUTED if change.high < 0 else UNDECIDED
     margin = EQUAL_POINTS / 100
@@ -210,7 +210,7 @@ def _verdict(change: Difference, relation: str) -> str:
     return REFUTED if change.low > margin or change.high < -margin else UNDECIDED
 
 
-def _reason(one: str, other: str, metric: str, change: Difference) -> str:
+def _reason(one: str, other: str, metric: str, change: Interval) -> str:
     if np.isnan(change.low):
         return f"{metric}: no evidence by image ({one}, {other})"
     numbers = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"

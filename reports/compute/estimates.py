@@ -30,32 +30,24 @@ Pool = Mapping[str, Residual]  # by score
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A score of one network less that of another, as fractions of 1.
+class Difference(Interval):
+    """A score of one network less that of another, with the interval of these two alone.
 
     Attributes:
-        estimate: the difference of the means over seeds.
         sources: what it varies by.
         seeds: of the side that has fewer.
     """
 
-    estimate: float
     sources: tuple[Source, ...]
     seeds: int
 
-    def interval(self, networks: int = 2, level: float = LEVEL) -> Interval:
-        """The interval; of more than two networks it holds for all their pairs at once."""
-        return interval(self.estimate, self.sources, level=level, networks=networks)
+    def among(self, networks: int) -> Interval:
+        """The interval that holds for all pairs of so many networks at once."""
+        return interval(self.estimate, self.sources, networks=networks)
 
-    @property
-    def low(self) -> float:
-        """The lower end of the interval of two networks named beforehand."""
-        return self.interval().low
-
-    @property
-    def high(self) -> float:
-        """The upper end, likewise."""
-        return self.interval().high
+    def corrected(self, comparisons: int) -> Interval:
+        """The interval that holds for so many comparisons at once (Bonferroni)."""
+        return interval(self.estimate, self.sources, level=1 - (1 - LEVEL) / comparisons)
 
     @property
     def is_of_networks(self) -> bool:
@@ -66,8 +58,13 @@ class Difference:
         """Says whether the first is better or worse, or why that cannot be said."""
         if not self.is_of_networks:
             return NEEDS_SEEDS
-        found = self.interval(networks)
+        found = self.among(networks)
         return BETTER if found.low > 0 else WORSE if found.high < 0 else NOT_SEPARATED
+
+
+def _difference(estimate: float, sources: tuple[Source, ...], seeds: int) -> Difference:
+    found = interval(estimate, sources)
+    return Difference(found.estimate, found.low, found.high, sources, seeds)
 
 
 class Estimates:
@@ -143,7 +140,7 @@ class Estimates:
             sources = _paired_source(values, theirs[name], shared) if same else [
                 *_seed_source(values), *_seed_source(theirs[name])
             ]  # fmt: skip
-            found[name] = Difference(
+            found[name] = _difference(
                 float(values.mean() - theirs[name].mean()),
                 (Source(numbers[name][0], freedom), *sources),
                 min(len(one), len(other)),
