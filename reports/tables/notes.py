@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
-from bench.metrics.uncertainty import BLOCK_LENGTH, RESAMPLES
+from bench.metrics.uncertainty import BLOCK_LENGTH
 from bench.records import FINISHED
 from reports.compute.groups import Contestant
 from reports.compute.pooling import ENOUGH_SEEDS
@@ -169,11 +169,13 @@ def table_notes(number: str, columns: Sequence[Column], conventions: Conventions
         "mean over classes of intersection over union on the whole set; void pixels do not count. "
         f"BF: F1 of boundaries within {100 * TOLERANCE:g} % of the diagonal, mean over classes, "
         f"then over images; edges of void regions count. Conventions: {conventions}.",
-        f"Figures are means over seeds. [ ]: 95 % interval over the images, from {RESAMPLES} "
-        f"resamples in blocks of {BLOCK_LENGTH} frames where the data set has sequences; with "
-        f"{ENOUGH_SEEDS} seeds or more, over the seeds too (Student's t).",
-        "Bold (* in plain text): the best of a column, with all that the paired comparison (the "
-        "same images, seed by seed on the seeds they share) does not separate from it.",
+        f"Figures are means over seeds. [ ]: 95 % interval, by Student's t, for other images of "
+        f"the same sequences (resamples in blocks of {BLOCK_LENGTH} frames; not for other drives) "
+        f"and, with {ENOUGH_SEEDS} seeds or more, for other seeds; below, it is of these weights. "
+        "Not corrected for the number of figures.",
+        "Bold (* in plain text): the best of a column and every network that is not separated from "
+        "it, on the same images and seed by seed, at 5 % over all pairs of the column (Tukey). "
+        f"Networks with fewer than {ENOUGH_SEEDS} seeds are not ranked.",
     ]
     if number == "1" and any(column.source[:1] == ("storage",) for column in columns):
         notes.append(

@@ -18,6 +18,7 @@ from reports.tables.bold import embolden
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import Cell, Column, Row, Section, Table
 from reports.tables.notes import row_marks, section_notes, state_marks, table_notes
+from reports.tables.power import seeds_notes
 
 STATES = {"out_of_memory": "out of memory"}
 NO_RUN = "no run"
@@ -85,16 +86,7 @@ def _section(
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
-    pools: dict[tuple[str, ...], Pool] = {}
-    for column_number, column in enumerate(columns):
-        if column.source[0] == "score":
-            sides = [evaluated(one, column) for one in ours]
-            key = column.source[:-1]  # all but the score
-            if key not in pools:
-                pools[key] = context.estimates.pool(sides)
-            cells = [row.cells[column_number] for row in rows]
-            of_column = list(zip(sides, cells, strict=True))
-            embolden(of_column, column.source[-1], pools[key], context.estimates)
+    power = _embolden(columns, ours, rows, context)
     if compared and number != "2" and context.rows_without_runs:
         there = {one.first.name for one in ours}
         rows += [
@@ -105,10 +97,34 @@ def _section(
     return Section(
         title,
         rows,
-        notes=[*section_notes(number, group, ours), *_cost_notes(columns, ours, context.costs)],
+        notes=[
+            *power,
+            *section_notes(number, group, ours),
+            *_cost_notes(columns, ours, context.costs),
+        ],
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
+
+
+def _embolden(
+    columns: Sequence[Column], ours: Sequence[Contestant], rows: Sequence[Row], context: Context
+) -> list[str]:
+    """Sets figures in bold, and says what the seeds of the first scores can show."""
+    pools: dict[tuple[str, ...], Pool] = {}
+    notes: list[str] = []
+    for number, column in enumerate(columns):
+        if column.source[0] != "score":
+            continue
+        sides = [evaluated(one, column) for one in ours]
+        of_group = column.source[:-1]  # all but the score
+        if of_group not in pools:
+            pools[of_group] = context.estimates.pool(sides)
+            notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
+        cells = [row.cells[number] for row in rows]
+        of_column = list(zip(sides, cells, strict=True))
+        embolden(of_column, column.source[-1], pools[of_group], context.estimates)
+    return notes
 
 
 def _cost_notes(

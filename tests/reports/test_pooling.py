@@ -43,7 +43,7 @@ def test_two_networks_alone_are_the_paired_t_test() -> None:
 
 def test_all_pairs_at_once_are_tukeys() -> None:
     """Without effects of seeds the layout is one-way, as the two libraries know it."""
-    values = np.random.default_rng(1).standard_normal((3, 40)) + [[0], [0.3], [0.9]]
+    values = np.add(np.random.default_rng(1).standard_normal((3, 40)), [[0], [0.3], [0.9]])
     variance, freedom = values.var(axis=1, ddof=1).mean(), 3 * 39
     half = half_width([Source(np.sqrt(2 * variance / 40), freedom)], networks=3)
     groups = np.repeat(["a", "b", "c"], 40)
