@@ -26,6 +26,7 @@ from reports.render import text as formats
 from reports.render.cells import csv
 from reports.render.html import html
 from reports.status import status
+from reports.tables.brief import brief, more_words
 from reports.tables.choice import context_of, fitting_tables, numbered_table
 from reports.tables.model import Table
 from reports.tables.of_scores import Context
@@ -166,12 +167,11 @@ def tables(options: argparse.Namespace) -> int:
         content = latex.bibtex(found, {run.config["dataset"]["name"] for run in runs})
     elif options.format == "csv":
         content = csv(found)
+    elif options.format == "text" and not options.table:
+        content = "\n\n".join(formats.text(brief(table)) for table in found)
+        content += f"\n{more_words(options.runs, found)}\n"
     else:
         content = "\n\n".join(FORMATS[options.format](table).rstrip() for table in found) + "\n"
-        if options.format == "text" and not options.table and runs:
-            content += (
-                f"\nBy class: --table 2. All as one page: python -m reports page {options.runs}\n"
-            )
     if options.out:
         records.write_bytes(options.out, content.encode())
         print(f"written to {options.out}")

@@ -88,12 +88,23 @@ class Row:
 
 @dataclass
 class Section:
-    """Rows that may be compared with each other, and what one must know to do so."""
+    """Rows that may be compared with each other, and what one must know to do so.
+
+    Attributes:
+        title: data set, protocol and the like.
+        rows: the networks.
+        difference: in what its conditions differ from those of the section before.
+        notes: without which the figures would be misread.
+        background: machines, initialisation, what the data set is.
+        dataset: its name.
+        protocol: its name.
+    """
 
     title: str
     rows: list[Row]
     difference: str = ""
     notes: list[str] = field(default_factory=list)
+    background: list[str] = field(default_factory=list)
     dataset: str = ""
     protocol: str = ""
 

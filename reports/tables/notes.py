@@ -93,7 +93,7 @@ def _weighting(run: Run) -> str:
 
 
 def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
-    """Returns the notes that hold for all rows of a section."""
+    """Returns what must be known to read the figures of a section."""
     notes = []
     dataset = group[0].config["dataset"]
     if has_published(number, dataset["name"]):
@@ -102,6 +102,13 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
             notes.append("Deviations from the paper: " + "; ".join(found) + ".")
     if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
         notes.append(FEW_SEEDS)
+    return notes
+
+
+def background_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
+    """Returns what stands behind the figures: data set, initialisation, machines."""
+    notes = []
+    dataset = group[0].config["dataset"]
     if dataset.get("note"):
         notes.append(" ".join(dataset["note"].split()))
     if dataset.get("sequence") is None:

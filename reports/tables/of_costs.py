@@ -93,7 +93,8 @@ def cost_table(number: str, costs: Sequence[Cost], rows_without_runs: bool = Tru
         columns = [c for c in columns if c.published or c.source != ("memory", INFERENCE)]
     sections = _sections(number, costs, columns)
     for section, some in sections:
-        section.notes += [*_measuring_notes(some), *machines([c.environment for c in some])]
+        section.notes += _measuring_notes(some)
+        section.background += machines([c.environment for c in some])
         for row, cost in zip(section.rows, _ranked(number, some), strict=True):
             row.details, row.marks = _details(cost), _marks(cost)
     found = [section for section, _ in sections] or [Section("no measurement yet", [])]

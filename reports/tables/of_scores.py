@@ -17,7 +17,13 @@ from reports.read.runs import Run, differences
 from reports.tables.bold import embolden
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import Cell, Column, Row, Section, Table
-from reports.tables.notes import row_marks, section_notes, state_marks, table_notes
+from reports.tables.notes import (
+    background_notes,
+    row_marks,
+    section_notes,
+    state_marks,
+    table_notes,
+)
 from reports.tables.power import seeds_notes
 
 STATES = {"out_of_memory": "out of memory"}
@@ -97,9 +103,9 @@ def _section(
     return Section(
         title,
         rows,
-        notes=[
-            *power,
-            *section_notes(number, group, ours),
+        notes=[*power, *section_notes(number, group, ours)],
+        background=[
+            *background_notes(group, ours),
             *_cost_notes(columns, ours, context.costs),
         ],
         dataset=config["dataset"]["name"],
@@ -136,7 +142,12 @@ def _cost_notes(
     archs = [(one.first.config["arch"], one.first.config["protocol"]["image_size"]) for one in ours]
     found = [cost_of(costs, *arch) for arch in archs]
     settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
-    return [f"Storage and infer time: {setting}." for setting in settings]
+    notes = [f"Storage and infer time: {setting}." for setting in settings]
+    if None in found:
+        protocol = ours[0].first.config["protocol"]["name"]
+        command = f"python -m bench +experiment=table1_cost protocol={protocol}"
+        notes.append(f"Storage and infer time n/a: not measured; {command} measures them.")
+    return notes
 
 
 def _row(number: str, one: Contestant, columns: Sequence[Column], context: Context) -> Row:
