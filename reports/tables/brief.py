@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reports.tables.model import Section, Table
+from reports.tables.model import NO_RUN, Section, Table
+
+NOTHING = {"", "n/a", NO_RUN}
 
 
 def brief(table: Table) -> Table:
-    """Keeps the rows of runs, the columns in which one of them has a figure, and the first notes.
-
-    Where no row has a figure yet, the first four columns stay, to show the states.
-    """
+    """Keeps the rows of runs, the columns in which one has a figure or a state, and some notes."""
     sections = [section for section in table.sections if any(row.ours for row in section.rows)]
     rows = [row for section in sections for row in section.rows if row.ours]
     kept = [
         number
         for number in range(len(table.columns))
-        if any(row.cells[number].value is not None for row in rows)
-    ] or list(range(min(4, len(table.columns))))
+        if any(
+            row.cells[number].value is not None or row.cells[number].text not in NOTHING
+            for row in rows
+        )
+    ]
     return replace(
         table,
         columns=[table.columns[number] for number in kept],
@@ -42,6 +44,7 @@ def more_words(runs: Path, tables: Sequence[Table]) -> str:
     numbers = sorted({table.number for table in tables})
     whole = " or ".join(f"--table {number}" for number in numbers)
     return (
-        f"\nWhole tables, and how to read them: python -m reports {runs} {whole}; by class: "
-        f"--table 2.\nAll as one page: python -m reports page {runs}"
+        f"\nWhole tables, and how to read them ({whole}; --table 2 by class):\n"
+        f"  python -m reports {runs} --table ...\n"
+        f"All as one page:\n  python -m reports page {runs}"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
 
+NO_RUN = "no run"
 MOST_DIGITS = 4  # after the decimal point of a percentage
 
 

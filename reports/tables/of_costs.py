@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from reports.read.costs import INFERENCE, TRAINING, WALL, Cost
 from reports.read.published import SOURCE, TITLES, printed, rows_of
-from reports.tables.model import Cell, Column, Row, Section, Table
+from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import machines
 
 PAPERS = {
@@ -274,7 +274,7 @@ def _published_rows(number: str, columns: Sequence[Column], there: set[str]) -> 
         if name not in there:
             papers = [printed(number, name, column.published) for column in columns]
             cells = [
-                Cell(published=paper.number if paper else None, text="no run") for paper in papers
+                Cell(published=paper.number if paper else None, text=NO_RUN) for paper in papers
             ]
             rows.append(Row(name, cells, ours=False))
     return rows

@@ -16,7 +16,7 @@ from reports.read.published import TITLES, Printed, has_published, is_indoor, pr
 from reports.read.runs import Run, differences
 from reports.tables.bold import embolden
 from reports.tables.layout import columns_for, published_columns
-from reports.tables.model import Cell, Column, Row, Section, Table
+from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
     background_notes,
     row_marks,
@@ -27,7 +27,6 @@ from reports.tables.notes import (
 from reports.tables.power import seeds_notes
 
 STATES = {"out_of_memory": "out of memory"}
-NO_RUN = "no run"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,25 @@ def test_the_default_is_a_table_for_the_terminal(
     assert "80.0" in shown
 
 
+def test_the_terminal_shows_what_was_run_and_says_where_the_rest_is(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    """No row and no column without a run; the command that measures what is not measured."""
+    make_run("SegNet-Basic", 0.8)
+    folder = tmp_path / "runs"
+    _, shown, _ = call(folder)
+    assert len(shown.splitlines()) < 30
+    assert "no run" not in shown
+    assert "FCN-Basic" not in shown
+    assert "  paper                 84.0 (-4.0)" in shown
+    measuring = "python -m bench +experiment=table1_cost protocol=table1 measures them"
+    assert measuring in " ".join(shown.split())
+    assert f"python -m reports {folder} --table ..." in shown
+    _, whole, _ = call(folder, "--table", 1)
+    assert "FCN-Basic" in whole
+    assert "no run" in whole
+
+
 @pytest.mark.parametrize("form", ["markdown", "latex", "csv", "html", "macros", "bibtex"])
 def test_a_table_is_written_to_a_file(
     call: Call, make_run: Make, tmp_path: Path, form: str
