@@ -20,7 +20,7 @@ from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions
 from reports.read.published import read_literature
-from reports.read.runs import Run, read_runs
+from reports.read.runs import Run, read_runs, reading_from
 from reports.render import latex
 from reports.render import text as formats
 from reports.render.cells import csv
@@ -94,6 +94,9 @@ def parser() -> argparse.ArgumentParser:
     for part in (tables, parts["page"]):
         part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
     parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
+    parts["page"].add_argument(
+        "--data", type=Path, help="where the images lie, if not where the runs read them"
+    )
     choose = parts["choose"]
     choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
     choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
@@ -194,8 +197,13 @@ def page(options: argparse.Namespace) -> int:
     out = options.out or _root(options.runs) / "report"
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
+    if options.data and not options.data.is_dir():
+        raise ValueError(f"--data {options.data}: no such folder; give the data set's")
     context = _context(options)
-    print(f"written to {write_report(_read(options.runs), context, out)}")
+    runs = _read(options.runs)
+    if options.data:
+        runs = [reading_from(options.data, run) for run in runs]
+    print(f"written to {write_report(runs, context, out)}")
     context.estimates.save()
     return 0
 

@@ -26,7 +26,8 @@ from reports.read.runs import Run, warn
 SHOWN = 4  # images: those that dataset.pictures names, or some that are spread evenly
 LEGEND_COLUMNS = 7
 LABEL_WIDTH = 20  # letters of a network's name in a line
-RIGHT, WRONG, VOID = (225, 225, 225), (213, 94, 0), (0, 0, 0)
+WRONG, VOID = (213, 94, 0), (0, 0, 0)
+FADED = 0.45  # of a grey image, so that errors stand out on it
 
 Colours = NDArray[np.uint8]
 
@@ -119,8 +120,11 @@ def _with_truth(
     if not pairs:
         raise ValueError(f"none of the kept predictions is of an image under {dataset['root']}")
     chosen = [pairs[name] for name in _chosen(list(pairs), dataset)]
-    caption = "Images, truth, predictions (not masked) and their errors; unlabelled truth is black."
-    legend = {"unlabelled": VOID, "errors: wrong": WRONG, "errors: right": RIGHT}
+    caption = (
+        "Images, truth, predictions (not masked), and what is wrong in them, over the image; "
+        "unlabelled truth is black."
+    )
+    legend = {"unlabelled": VOID, "errors": WRONG}
     figure = _grid(_rows(predictions, chosen, dataset), [p.name for p in chosen], dataset, legend)
     return f"{caption} {_origin(predictions)}", figure
 
@@ -161,15 +165,16 @@ def _rows(
 ) -> list[tuple[str, list[Colours]]]:
     """Reads and paints the grid's rows of pictures, each with its title."""
     truths = [pair.label() for pair in chosen]
+    images = [pair.image() for pair in chosen]
     rows = [
-        ("image", [pair.image() for pair in chosen]),
+        ("image", images),
         ("truth", [_paint(truth, dataset) for truth in truths]),
     ]
     for one in predictions:
         maps = [one.map_of(pair.name) for pair in chosen]
         rows.append((one.name, [_paint(label, dataset) for label in maps]))
         classes = len(dataset["classes"])
-        errors = [_errors(*pair, classes) for pair in zip(maps, truths, strict=True)]
+        errors = [_errors(*all_of, classes) for all_of in zip(images, maps, truths, strict=True)]
         rows.append(("errors", errors))
     return rows
 
@@ -180,13 +185,19 @@ def _paint(label: NDArray[np.uint8], dataset: dict[str, Any]) -> Colours:
     return colours[label]
 
 
-def _errors(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> Colours:
+def _errors(
+    image: Colours, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int
+) -> Colours:
+    """Paints what is wrong over the image, which is grey and faded."""
     if prediction.shape != truth.shape:
         raise ValueError(
             f"a kept prediction has {prediction.shape} pixels, the truth {truth.shape}; "
             "dataset.root holds another form of the data set"
         )
-    painted = np.where((prediction == truth)[..., None], RIGHT, WRONG).astype(np.uint8)
+    grey = 255 - FADED * (255 - image.mean(axis=-1, keepdims=True))
+    painted: Colours = np.repeat(grey, 3, axis=-1).round().astype(np.uint8)
+    wrong = (prediction != truth) & (truth < classes)
+    painted[wrong] = WRONG
     painted[truth >= classes] = VOID
     return painted
 

@@ -170,19 +170,19 @@ def _commit(commit: str | None) -> str:
 
 
 def table_notes(number: str, columns: Sequence[Column], conventions: Conventions) -> list[str]:
-    """Returns the notes that hold for a whole table: metrics, intervals, bold, source."""
+    """Returns the notes that hold for a whole table: bold, intervals, metrics, source."""
     notes = [
-        "In percent. G: labelled pixels that are right; C: mean accuracy of the classes; mIoU: "
-        "mean over classes of intersection over union on the whole set; void pixels do not count. "
-        f"BF: F1 of boundaries within {100 * TOLERANCE:g} % of the diagonal, mean over classes, "
-        f"then over images; edges of void regions count. Conventions: {conventions}.",
+        "Bold (* in plain text): the best of a column and every network that is not separated from "
+        "it, on the same images and seed by seed, at 5 % over all pairs of the column (Tukey). "
+        f"Networks with fewer than {ENOUGH_SEEDS} seeds are not ranked.",
         f"Figures are means over seeds. [ ]: 95 % interval, by Student's t, for other images of "
         f"the same sequences (resamples in blocks of {BLOCK_LENGTH} frames; not for other drives) "
         f"and, with {ENOUGH_SEEDS} seeds or more, for other seeds; below, it is of these weights. "
         "Not corrected for the number of figures.",
-        "Bold (* in plain text): the best of a column and every network that is not separated from "
-        "it, on the same images and seed by seed, at 5 % over all pairs of the column (Tukey). "
-        f"Networks with fewer than {ENOUGH_SEEDS} seeds are not ranked.",
+        "In percent. G: labelled pixels that are right; C: mean accuracy of the classes; mIoU: "
+        "mean over classes of intersection over union on the whole set; void pixels do not count. "
+        f"BF: F1 of boundaries within {100 * TOLERANCE:g} % of the diagonal, mean over classes, "
+        f"then over images; edges of void regions count. Conventions: {conventions}.",
     ]
     if number == "1" and any(column.source[:1] == ("storage",) for column in columns):
         notes.append(

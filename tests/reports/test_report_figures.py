@@ -13,7 +13,7 @@ from handmade import CLASSES, COLOURS, IMAGES, evidence, write_picture
 from bench import records
 from bench.data.pairs import Pair
 from reports.figures import grid as pictures
-from reports.figures.charts import Entry, accuracy_against_cost, pareto
+from reports.figures.charts import Entry, accuracy_against_cost
 from reports.figures.grid import Predictions, kept_predictions, qualitative
 from reports.figures.learning import Curve, curve_of, learning_curves
 from reports.figures.of_report import drawings
@@ -27,9 +27,21 @@ Make = Callable[..., Path]
 IMAGE = np.full((24, 32, 3), 90, np.uint8)
 
 
-def test_the_pareto_front_has_what_nothing_beats_in_both() -> None:
-    points = [(1.0, 50.0), (2.0, 40.0), (2.0, 60.0), (3.0, 60.0), (4.0, 70.0)]
-    assert pareto(points) == [(1.0, 50.0), (2.0, 60.0), (4.0, 70.0)]
+def test_the_figure_of_costs_has_intervals_and_ranks_nothing() -> None:
+    """One vertical line a network, its interval, and no line from network to network."""
+    entries = [
+        Entry("A", miou=50.0, interval=(45.0, 55.0), costs={"ms": 1.0}),
+        Entry("B", miou=52.0, interval=(48.0, 56.0), costs={"ms": 2.0}),
+    ]
+    figure = accuracy_against_cost(entries)
+    assert figure is not None
+    (axes,) = figure.axes
+    segments: list[Any] = [lines.get_segments() for lines in axes.collections]  # type: ignore[attr-defined]
+    assert np.array(segments).tolist() == [
+        [[[1.0, 45.0], [1.0, 55.0]]],
+        [[[2.0, 48.0], [2.0, 56.0]]],
+    ]
+    assert all(len(line.get_xdata()) == 1 for line in axes.lines)  # type: ignore[arg-type]
 
 
 def test_figures_are_the_same_byte_for_byte(
@@ -101,10 +113,11 @@ def test_the_grid_shows_image_truth_predictions_and_errors(
     assert tuple(painted[0, 0]) == (0, 0, 0)
     assert tuple(painted[10, 10]) == tuple(COLOURS[1])
     assert tuple(predicted[0, 0]) == tuple(COLOURS[0])  # not masked where the truth is void
+    seen_through = round(255 - pictures.FADED * (255 - 90))  # the image is 90 everywhere
     assert [tuple(errors[y, x]) for y, x in ((0, 0), (10, 0), (10, 15))] == [
         pictures.VOID,
         pictures.WRONG,
-        pictures.RIGHT,
+        (seen_through,) * 3,
     ]
 
 
