@@ -7,6 +7,7 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
 """
 
 import argparse
@@ -101,6 +102,9 @@ def parser() -> argparse.ArgumentParser:
     choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
     choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
     choose.add_argument("--min-miou", type=float, help="in percent")
+    export = parts["export"].add_mutually_exclusive_group(required=True)
+    export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
+    export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
     parts["claims"].add_argument("--all", action="store_true", help="every comparison, too")
     compare = parts["compare"]
     compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
@@ -242,6 +246,19 @@ def claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def export(options: argparse.Namespace) -> int:
+    """Writes every figure of the runs into one long table."""
+    from reports.export import frame, write  # noqa: PLC0415 - only this command needs it
+
+    out = options.csv or options.parquet
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give the name of a file in it")
+    found = frame(options.runs, _conventions(options))
+    write(found, out, parquet=options.parquet is not None)
+    print(f"{len(found)} rows written to {out}")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -249,6 +266,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "export": export,
 }
 
 

@@ -108,7 +108,7 @@ class Resamples:
 
         Falls back on the set's matrix where the evidence is unreadable: no interval, no BF.
         """
-        evidence = _evidence(run.folder, evaluation)
+        evidence = evidence_of(run.folder, evaluation)
         if evidence is not None:
             weights = _weights(evidence.names, pattern)
             scores, accuracy = weighted_scores(evidence, self._conventions, weights)
@@ -126,7 +126,7 @@ class Resamples:
         return np.column_stack([point, missing]), None
 
 
-def _evidence(folder: Path, evaluation: Evaluation) -> Evidence | None:
+def evidence_of(folder: Path, evaluation: Evaluation) -> Evidence | None:
     """Opens the evidence of an evaluation; None, with a word, where it cannot be read."""
     try:
         arrays = records.read_evidence(folder, evaluation)

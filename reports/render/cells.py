@@ -40,6 +40,11 @@ def csv(tables: Sequence[Table]) -> str:
     return pd.DataFrame(lines, columns=COLUMNS).to_csv(index=False, lineterminator="\n")
 
 
+def inert(text: str) -> str:
+    """Keeps a spreadsheet from computing what a name or a reason says."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _line(table: Table, section: Section, row: Row, column: Column, cell: Cell) -> dict[str, Any]:
     digits = column.digits + 2  # for those who compute with it
     numbers = {
@@ -52,7 +57,7 @@ def _line(table: Table, section: Section, row: Row, column: Column, cell: Cell) 
             ("difference", cell.difference),
         )
     }
-    return {
+    words = {
         "table": table.slug,
         "section": section.title,
         "dataset": section.dataset,
@@ -61,9 +66,8 @@ def _line(table: Table, section: Section, row: Row, column: Column, cell: Cell) 
         "kind": "run" if row.ours else "published",
         "group": column.group,
         "column": column.name,
-        **numbers,
-        "bold": cell.bold,
         "text": cell.text,
-        "details": "; ".join(f"{title} {words}" for title, words in row.details.items()),
+        "details": "; ".join(f"{title} {shown}" for title, shown in row.details.items()),
         "footnotes": "; ".join(row.marks),
     }
+    return {**{key: inert(text) for key, text in words.items()}, **numbers, "bold": cell.bold}
