@@ -1,4 +1,4 @@
-"""Everything that records say, as one long frame: `reports.frame(runs)`, `python -m reports export`.
+"""Every figure of runs in one long frame: `reports.frame(runs)`, `python -m reports export RUNS`.
 
 One row a figure. The columns, of schema version 1:
 
@@ -13,7 +13,7 @@ One row a figure. The columns, of schema version 1:
 | metric | str | G, C, mIoU, BF, accuracy, IoU; forward_ms, parameters, ... of costs |
 | convention | str | the reading of the metric, as key=value; empty where there is but one |
 | class | str | of metrics by class |
-| value, low, high | float | with the 95 % interval of the tables, or quartiles of a time; else NaN |
+| value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
 | unit | str | percent, ms, MB, million |
 | published | float | the paper's figure, where it has one of this network, split and iteration |
 
@@ -31,7 +31,7 @@ from bench import records
 from bench.metrics import regions
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
-from bench.metrics.scores import Conventions, all_scores
+from bench.metrics.scores import PAPER, Conventions, all_scores
 from bench.metrics.uncertainty import Interval
 from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups
 from reports.compute.kept import Evaluated
@@ -47,6 +47,11 @@ COLUMNS = (
     "split", "iteration", "variant", "metric", "convention", "class",
     "value", "low", "high", "unit", "published",
 )  # fmt: skip
+PUBLISHED_CONVENTIONS = {
+    "",
+    f"absent_classes={PAPER.absent_classes}",
+    f"matching={PAPER.matching}, boundary_classes={PAPER.boundary_classes}",
+}
 Figure = dict[str, Any]  # metric, convention, class, value
 
 
@@ -124,6 +129,7 @@ def _row(
     metric = f"accuracy/{one['class']}" if one["class"] and one["metric"] == "accuracy" else (
         "" if one["class"] else one["metric"]
     )  # fmt: skip
+    read_so = one["convention"] in PUBLISHED_CONVENTIONS
     paper = [papers.get((run.name, weighting, evaluation["split"], key, metric)) for key in keys]
     return {
         "schema": SCHEMA,
@@ -141,7 +147,7 @@ def _row(
         "low": ends[0],
         "high": ends[1],
         "unit": "percent",
-        "published": next((number for number in paper if number is not None), None),
+        "published": next((n for n in paper if read_so and n is not None), None),
     }
 
 
@@ -149,10 +155,7 @@ def _figures(run: Run, evaluation: Evaluation) -> Iterator[Figure]:
     """Yields all scores of an evaluation under every convention; without evidence, no BF."""
     classes = run.config["dataset"]["classes"]
     evidence = evidence_of(run.folder, evaluation)
-    if evidence is None:
-        found = _of_matrix(matrix(evaluation))
-    else:
-        found = all_scores(evidence)
+    found = _of_matrix(matrix(evaluation)) if evidence is None else all_scores(evidence)
     yield _figure("G", found["G"])
     for metric in ("C", "mIoU"):
         for rule in ABSENT_CLASSES:
@@ -250,10 +253,5 @@ def _cost_rows(cost: Cost) -> Iterator[dict[str, Any]]:
     figures.append(("parameters", "million", parameters and parameters / 1e6, None, None))
     for metric, unit, value, low, high in figures:
         if value is not None:
-            yield shared | {
-                "metric": metric,
-                "unit": unit,
-                "value": value,
-                "low": low,
-                "high": high,
-            }
+            measured = {"metric": metric, "unit": unit, "value": value, "low": low, "high": high}
+            yield shared | measured

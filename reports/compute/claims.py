@@ -1,8 +1,9 @@
 """What the paper says about its decoder variants (section 3.3), tested on our runs.
 
 A claim holds where the interval of the paired difference bears out every comparison it makes, is
-refuted where one comes out the other way round, and is undecided otherwise. Comparisons are not
-corrected for their number. A correlation it asserts is judged by its rank correlation alone.
+refuted where one comes out the other way round, and is undecided otherwise. One of many refutes it
+by chance more easily than one alone, so that refutations are corrected for the number of
+comparisons (Bonferroni); that all of them agree needs no correction. A correlation it asserts is judged by its rank correlation alone.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
+from reports.compute.estimates import Difference, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
@@ -149,21 +151,34 @@ def claim_rows(
 
 def _compared(claim: Claim, found: Sequence[Contestant], context: Context) -> list[tuple[str, str]]:
     """Makes the comparisons of a claim, as far as there are runs: (verdict, difference)."""
-    verdicts: list[tuple[str, str]] = []
+    changes: list[tuple[str, str, dict[str, Difference]]] = []
     for one, other in product(claim.first, claim.second):
         sides = _sides(found, one, other, claim.weightings)
         if sides is None:
             continue
         try:
-            change = context.estimates.difference(*sides)
+            change = context.estimates.difference(*sides, _pool(sides, found, context))
         except ValueError as error:  # records are incomplete
             warn(str(error))
             continue
-        verdicts += [
-            (_verdict(change[metric], claim.relation), _reason(one, other, metric, change[metric]))
-            for metric in claim.metrics
-        ]
-    return verdicts
+        changes.append((one, other, change))
+    made = len(changes) * len(claim.metrics)
+    return [
+        (_verdict(change[m], claim.relation, made), _reason(one, other, m, change[m]))
+        for one, other, change in changes
+        for m in claim.metrics
+    ]
+
+
+def _pool(
+    sides: tuple[list[Evaluated], list[Evaluated]], found: Sequence[Contestant], context: Context
+) -> Pool:
+    """Estimates the residual from all networks of the weighting that both sides share."""
+    weightings = {str(run.config["protocol"]["class_weights"]) for side in sides for run, _ in side}
+    if len(weightings) > 1:
+        return {}
+    (weighting,) = weightings
+    return context.estimates.pool([_evaluated([one], one.label, weighting) for one in found])
 
 
 def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, str]:
@@ -201,13 +216,14 @@ def _split(run: Run) -> str:
     return str(run.config["protocol"]["evaluation_splits"][0])
 
 
-def _verdict(change: Interval, relation: str) -> str:
+def _verdict(change: Difference, relation: str, comparisons: int) -> str:
+    corrected = change.corrected(comparisons)
     if relation == "better":
-        return SUPPORTED if change.low > 0 else REFUTED if change.high < 0 else UNDECIDED
+        return SUPPORTED if change.low > 0 else REFUTED if corrected.high < 0 else UNDECIDED
     margin = EQUAL_POINTS / 100
     if -margin <= change.low and change.high <= margin:
         return SUPPORTED
-    return REFUTED if change.low > margin or change.high < -margin else UNDECIDED
+    return REFUTED if corrected.low > margin or corrected.high < -margin else UNDECIDED
 
 
 def _reason(one: str, other: str, metric: str, change: Interval) -> str:
