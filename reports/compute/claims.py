@@ -3,7 +3,8 @@
 A claim holds where the interval of the paired difference bears out every comparison it makes, is
 refuted where one comes out the other way round, and is undecided otherwise. One of many refutes it
 by chance more easily than one alone, so that refutations are corrected for the number of
-comparisons (Bonferroni); that all of them agree needs no correction. A correlation it asserts is judged by its rank correlation alone.
+comparisons (Bonferroni); that all of them agree needs no correction. A correlation it asserts is
+judged by its rank correlation alone.
 """
 
 from collections.abc import Sequence

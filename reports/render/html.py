@@ -1,4 +1,4 @@
-"""Tables as HTML: every figure leads to its run, and carries the number that it is sorted by."""
+"""Tables as HTML: every number leads to its runs, and carries the number that it is sorted by."""
 
 import re
 from collections.abc import Sequence
