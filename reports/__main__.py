@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import records
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
-from bench.metrics.regions import ABSENT_CLASSES
+from bench.metrics.regions import ABSENT_CLASSES, PEERS
 from bench.metrics.scores import PAPER, Conventions
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
@@ -121,7 +121,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_conventions(part: argparse.ArgumentParser) -> None:
-    part.add_argument("--absent-classes", choices=ABSENT_CLASSES, default=PAPER.absent_classes)
+    part.add_argument(
+        "--absent-classes", choices=[*ABSENT_CLASSES, *PEERS], default=PAPER.absent_classes
+    )
     part.add_argument("--matching", choices=MATCHINGS, default=PAPER.matching)
     part.add_argument(
         "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes

@@ -10,7 +10,7 @@ One row a figure. The columns, of schema version 1:
 | weighting | str | class weighting of the loss |
 | seeds | str | the seed, or the seeds of a mean, in ascending order |
 | split, iteration, variant | str, int, str | of the evaluation; variant: its post-processing |
-| metric | str | G, C, mIoU, BF, accuracy, IoU; forward_ms, parameters, ... of costs |
+| metric | str | G, C, mIoU, BF, FWIoU, Dice, accuracy, ...; forward_ms, ... of costs |
 | convention | str | the reading of the metric, as key=value; empty where there is but one |
 | class | str | of metrics by class |
 | value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
@@ -160,7 +160,9 @@ def _figures(run: Run, evaluation: Evaluation) -> Iterator[Figure]:
     for metric in ("C", "mIoU"):
         for rule in ABSENT_CLASSES:
             yield _figure(metric, found[metric][rule], f"absent_classes={rule}")
-    for metric in ("accuracy", "IoU"):
+    for name, value in found["other"].items():
+        yield _figure(name, value)
+    for metric in ("accuracy", "IoU", "precision", "Dice"):
         for name, value in zip(classes, found["per_class"][metric], strict=True):
             yield _figure(metric, value, label=name)
     for matching in MATCHINGS if evidence is not None else ():
@@ -177,9 +179,15 @@ def _of_matrix(confusion: Any) -> dict[str, Any]:
         "G": float(regions.global_accuracy(confusion)),
         "C": {rule: float(regions.mean_class_accuracy(confusion, rule)) for rule in ABSENT_CLASSES},
         "mIoU": {rule: float(regions.mean_iou(confusion, rule)) for rule in ABSENT_CLASSES},
+        "other": {
+            "FWIoU": float(regions.frequency_weighted_iou(confusion)),
+            "micro IoU": float(regions.micro_iou(confusion)),
+        },
         "per_class": {
             "accuracy": regions.class_accuracy(confusion).tolist(),
             "IoU": regions.class_iou(confusion).tolist(),
+            "precision": regions.class_precision(confusion).tolist(),
+            "Dice": regions.class_dice(confusion).tolist(),
         },
     }
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from bench.metrics.ratios import FloatArray
+from bench.metrics.ratios import FloatArray, mean_defined
 from bench.metrics.scores import PAPER, Conventions, Evidence, headline
 
 # Frames of CamVid's test set are a second apart. Along its two sequences the autocorrelation of
@@ -173,13 +173,16 @@ def image_error(
         resampling: how.
 
     Returns:
-        (...); NaN where a score is undefined in some resample, or there is but one block.
+        (...); resamples in which a score is undefined are left out. NaN where it is undefined in
+        all, or there is but one block.
     """
     freedom = image_freedom(sequence_of, resampling)
     if freedom == 0:
         return np.full(samples.shape[:-1], np.nan)
     strata = len(_strata(sequence_of, resampling.block_length))
-    return np.asarray(samples.std(axis=-1) * sqrt((freedom + strata) / freedom))
+    mean = mean_defined(samples)
+    deviation = np.sqrt(mean_defined((samples - mean[..., None]) ** 2))
+    return np.asarray(deviation * sqrt((freedom + strata) / freedom))
 
 
 def bootstrap(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from bench.metrics.regions import AbsentClasses, mean_iou
+from bench.metrics.regions import MeanRule, mean_iou
 from reports.figures.style import INK, dot, plain, styled
 from reports.read.runs import Run, matrix, read_losses
 
@@ -41,7 +41,7 @@ class Curve:
 Curves = Sequence[tuple[str, Curve]]  # with the names of the networks
 
 
-def curve_of(run: Run, absent_classes: AbsentClasses) -> Curve:
+def curve_of(run: Run, absent_classes: MeanRule) -> Curve:
     """Reads the course of a run; one that only post-processes another has none of its own.
 
     Stretches are equally long whatever the lines of the record hold, so that neither a resumed run
@@ -63,7 +63,7 @@ def curve_of(run: Run, absent_classes: AbsentClasses) -> Curve:
     return Curve(means, _scores(run, absent_classes))
 
 
-def _scores(run: Run, absent_classes: AbsentClasses) -> dict[str, list[Point]]:
+def _scores(run: Run, absent_classes: MeanRule) -> dict[str, list[Point]]:
     protocol = run.config["protocol"]
     splits = {protocol["evaluation_splits"][0]: protocol["evaluation_splits"][0]}
     if protocol["validation"]["every"] is not None:

@@ -66,5 +66,6 @@ def test_without_evidence_there_are_the_scores_of_regions(runs: Path) -> None:
     for path in runs.glob("*seed0/evaluations/*.npz"):
         path.unlink()
     found = reports.frame(runs).query("seeds == '0'")
-    assert set(found["metric"]) == {"G", "C", "mIoU", "accuracy", "IoU"}
+    assert {"G", "C", "mIoU", "FWIoU", "accuracy", "IoU"} <= set(found["metric"])
+    assert not {"BF", "image mIoU"} & set(found["metric"])
     assert found["low"].isna().all()

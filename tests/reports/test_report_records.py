@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import records
@@ -201,3 +202,25 @@ def test_literature_that_cannot_be_placed_is_an_error_that_names_the_file(
         read_literature(path)
     assert complaint in str(caught.value)
     assert columns_of("3")[0] == "40K/G"
+
+
+def test_evidence_of_images_in_another_order_is_not_paired(
+    make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same files and digests; the rest of the report goes on, and says why this does not."""
+    for name, share in (("SegNet", 0.8), ("FCN", 0.7)):
+        for seed in range(3):
+            folder = make_run(name, share, seed=seed)
+            if name == "FCN":
+                path = folder / "evaluations" / "test-0000100.npz"
+                arrays = {key: array[::-1] for key, array in np.load(path).items()}
+                np.savez_compressed(path, **arrays)
+    runs = read_runs(records.run_folders(tmp_path / "runs"))
+    sides = [[(r, r.evaluations[0]) for r in runs if r.name == name] for name in ("SegNet", "FCN")]
+    with pytest.raises(ValueError, match="or in another order"):
+        context_of(tmp_path / "runs").estimates.difference(*sides)
+    (table,) = numbered_table("3", runs, context_of(tmp_path / "runs"))
+    assert [row.cells[-5].value for row in table.sections[0].rows if row.ours] == [
+        pytest.approx(70), pytest.approx(80)
+    ]  # fmt: skip
+    assert "in another order" in capsys.readouterr().err
