@@ -25,7 +25,7 @@ CELL = (WIDTH - LABEL) // 4  # G, C, mIoU and BF stand in one line
 
 def heading(table: Table) -> str:
     """Names a table as the paper does."""
-    return f"Table {table.number}: {table.title}"
+    return f"Table {table.number}: {table.title}" if table.number else table.title
 
 
 def label(row: Row, letters: dict[str, str]) -> str:

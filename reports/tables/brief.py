@@ -41,7 +41,7 @@ def _cut(section: Section, kept: Sequence[int]) -> Section:
 
 def more_words(runs: Path, tables: Sequence[Table]) -> str:
     """Says where the rest is: the paper's whole tables, the classes, the page."""
-    numbers = sorted({table.number for table in tables})
+    numbers = sorted({table.number for table in tables if table.number})
     whole = " or ".join(f"--table {number}" for number in numbers)
     return (
         f"\nWhole tables, and how to read them ({whole}; --table 2 by class):\n"

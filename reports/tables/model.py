@@ -139,7 +139,7 @@ class Table:
     def slug(self) -> str:
         """A name for files and places on a page, such as table1 or table1-cost."""
         words = re.sub(r"[^a-z0-9]+", "-", self.part.lower()).strip("-")
-        return f"table{self.number}-{words}" if words else f"table{self.number}"
+        return f"table{self.number}-{words}".removesuffix("-")
 
 
 def figure(value: float | None, digits: int) -> str:
