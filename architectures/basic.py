@@ -1,6 +1,6 @@
 """The small networks of Table 1: an encoder of four 7x7 convolutions, and the decoders tried on it.
 
-Paper, Sec. 3.1-3.2: neither biases nor a ReLU in any decoder. Each kind of decoder is one
+Paper, Sec. 3.1: neither biases nor a ReLU in any decoder. Each kind of decoder is one
 constructor whose arguments give the variants. Table 1 has no dropout; where a protocol has it, it
 stands in the two deepest stages, as in the authors' Bayesian SegNet-Basic.
 """

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from architectures.layers import (
     BATCH_NORM_EPS,
     check_arguments,
     conv_bn_relu,
+    crop,
     image_size,
     initialise,
 )
@@ -21,7 +23,11 @@ class DeepLabLargeFOV(nn.Module):
 
     The paper says both that the stride of pool3 is changed to 1 and that the maps end at 45x60
     (Sec. 4); strides 2 2 1 2 1 satisfy both sentences and Table 6's training memory. The released
-    network has 2 2 2 1 1.
+    network has 2 2 2 1 1. conv4 keeps dilation 1 and conv5 has 2, as there.
+
+    A window of 3x3 with padding 1 and stride 2 is centred on every second pixel from the first, so
+    the scores stand on the pixels 0, 8, 16, ... of the image: in training they are compared with
+    the labels of those pixels, and in evaluation enlarged from there.
 
     Args:
         num_classes: channels of the logits.
@@ -36,6 +42,7 @@ class DeepLabLargeFOV(nn.Module):
         weights: of the encoder, fc6 and fc7, see `architectures.vgg.load_vgg16`.
 
     Attributes:
+        logit_stride: training logits stand on every n-th pixel of the image, from the first.
         loaded_weights: parameter -> tensor it was filled from; empty after He initialisation.
     """
 
@@ -61,7 +68,7 @@ class DeepLabLargeFOV(nn.Module):
                 f"pool_strides, {prod(pool_strides)}"
             )
         self.pool_strides = tuple(pool_strides)
-        self.loss_resolution = loss_resolution
+        self.logit_stride = loss_resolution
         self.dropout = nn.Dropout(dropout)
         self.encoder = vgg16_encoder(width, batch_norm_eps, dilations=(1, 1, 1, 1, 2))
         pool5 = vgg16_widths(width)[-1]
@@ -82,7 +89,20 @@ class DeepLabLargeFOV(nn.Module):
         x = F.avg_pool2d(x, 3, 1, padding=1)
         x = self.dropout(self.fc6(x))
         x = self.classifier(self.dropout(self.fc7(x)))
-        if self.training and self.loss_resolution > 1:
+        if self.training and self.logit_stride > 1:
             return x
-        # The original aligns corners, exact for inputs of 8k + 1 pixels, which 360x480 is not.
-        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+        return _enlarged(x, prod(self.pool_strides), size)
+
+
+def _enlarged(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Enlarges scores (N, K, h, w) that stand on every `stride`-th pixel, from the first, to size.
+
+    Bilinear between them; right of and below the last ones, these are repeated. With one more row
+    and column the corners are aligned exactly, as in the released network, whose maps of Caffe's
+    sizes (46x61 for 360x480) have that row and column.
+    """
+    scores = torch.cat((scores, scores[:, :, -1:]), dim=2)
+    scores = torch.cat((scores, scores[:, :, :, -1:]), dim=3)
+    height, width = image_size(scores)
+    whole = stride * (height - 1) + 1, stride * (width - 1) + 1
+    return crop(F.interpolate(scores, whole, mode="bilinear", align_corners=True), size)

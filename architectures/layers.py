@@ -63,10 +63,10 @@ def conv_bn_relu(
 def initialise(network: nn.Module) -> None:
     """He initialisation of every convolution from torch's global generator, in module order.
 
-    Normal with variance 2 / fan-in (paper, Sec. 4; Caffe's ``msra`` filler); biases 0. A transposed
-    convolution of stride s and kernel k sums about (k/s)^2 taps of each input channel. Batch norm
-    keeps torch's scale 1 and shift 0, as in the networks from other libraries: Caffe-SegNet's shift
-    of 0.001 is a thousandth of a standard deviation.
+    Normal with variance 2 / fan-in (paper, Sec. 3.2; Caffe's ``msra`` filler); biases 0. A
+    transposed convolution of stride s and kernel k sums about (k/s)^2 taps of each input channel.
+    Batch norm keeps torch's scale 1 and shift 0, as in the networks from other libraries:
+    Caffe-SegNet's shift of 0.001 is a thousandth of a standard deviation.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,6 +1,6 @@
 """2x2 max-pooling that remembers two bits a window, and the unpooling that reads them.
 
-SegNet's memory argument (paper, Sec. 3.1) is that the decoder needs only the location of each
+SegNet's memory argument (paper, Sec. 3) is that the decoder needs only the location of each
 maximum, 2 bits for a 2x2 window. ``max_pool2d(return_indices=True)`` spends 64 on it. Here the
 native operator finds the maximum and its int64 index is turned into 2 bits at once, four windows to
 a byte; autograd keeps nothing else. Values and gradients equal those of the native operators.

@@ -1,4 +1,4 @@
-"""U-Net with batch norm, which the paper discusses (Sec. 2) but does not measure."""
+"""U-Net with batch norm, which the paper discusses (Sec. 3) but does not measure."""
 
 from itertools import pairwise
 
@@ -75,7 +75,7 @@ def _two_convolutions(inputs: int, outputs: int, eps: float) -> nn.Sequential:
 
 
 def _up_convolution(inputs: int, outputs: int, eps: float) -> nn.Sequential:
-    """Doubles the size; no ReLU, as in the original."""
+    """Doubles the size. No ReLU: U-Net's text has one after each 3x3 convolution, none here."""
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, 2, stride=2), nn.BatchNorm2d(outputs, eps)
     )

@@ -9,6 +9,7 @@ from bench.target import check_target
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
 OPTIONAL_COUNT = "1 or more, or null"
+POSTPROCESSES = ("none", "dense_crf")
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 
 
@@ -39,6 +40,7 @@ def _of_the_run(config: Config) -> list[Requirement]:
         ("threads", _optional_count(config.threads), OPTIONAL_COUNT),
         ("processes", 1 <= config.processes <= batch_size, "from 1 to protocol.batch_size"),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
+        ("postprocess.name", config.postprocess.get("name") in POSTPROCESSES, "none or dense_crf"),
         ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
         (
             "arch.weights",
@@ -59,6 +61,11 @@ def _of_the_protocol(config: Config) -> list[Requirement]:
         ("protocol.lr", p.lr > 0, "above 0"),
         ("protocol.momentum", 0 <= p.momentum < 1, "in [0, 1)"),
         ("protocol.weight_decay", p.weight_decay >= 0, "0 or more"),
+        (
+            "protocol.batch_norm.shift_decay_factor",
+            (p.batch_norm.shift_decay_factor or 0) >= 0,
+            "0 or more, or null",
+        ),
         ("protocol.dropout", 0 <= p.dropout < 1, "in [0, 1)"),
         ("protocol.class_weights", isinstance(weights, list) or weights in known, remedy),
         ("protocol.batch_norm.images", _optional_count(p.batch_norm.images), OPTIONAL_COUNT),

@@ -21,7 +21,7 @@ from omegaconf import MISSING
 from bench import records
 from bench.cost.schema import CostConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
-from bench.typed import hashed, plain, typed
+from bench.typed import added, hashed, plain, typed
 
 
 class Normalisation(StrEnum):
@@ -78,6 +78,7 @@ class BatchNormConfig:
     eps: float = MISSING
     statistics: BatchNormStatistics = MISSING
     images: int | None = MISSING  # how many training images; null: all of them
+    shift_decay_factor: float | None = added(None)  # of weight_decay; null: bias_decay_factor
 
 
 @dataclass
@@ -104,7 +105,7 @@ class ProtocolConfig:
     momentum: float = MISSING
     weight_decay: float = MISSING
     bias_lr_factor: float = MISSING  # biases of convolutions, not of batch norm
-    bias_decay_factor: float = MISSING  # all biases and batch-norm shifts
+    bias_decay_factor: float = MISSING  # all biases, and batch-norm shifts without their own
     class_weights: Any = MISSING  # see bench/data/class_weights.py
     loss_normaliser: LossNormaliser = MISSING
     dropout: float = MISSING

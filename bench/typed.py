@@ -82,6 +82,18 @@ def hashed(node: Any) -> dict[str, Any]:
     return content
 
 
+def neutral_values(kind: type[Any], where: str) -> dict[str, Any]:
+    """Returns the later keys of a dataclass, dotted, with the values that older records mean."""
+    found: dict[str, Any] = {}
+    for field in _fields(kind):
+        hint, name = _hints(kind)[field.name], _joined(where, field.name)  # type: ignore[arg-type]
+        if dataclasses.is_dataclass(hint):
+            found |= neutral_values(typing.cast("type[Any]", hint), name)
+        elif field.metadata.get("added"):
+            found[name] = field.default
+    return found
+
+
 def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
     """Turns nested dictionaries into one of dotted keys; an empty one is a leaf."""
     if not isinstance(node, Mapping) or not node:

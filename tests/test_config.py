@@ -14,8 +14,8 @@ import pytest
 from bench import records
 from bench.__main__ import options_first
 from bench.command_line import CONF, compose_config
-from bench.config import Config, fingerprint, identity, read_config, run_folder
-from bench.typed import added, hashed, leaves, plain, typed
+from bench.config import Config, ProtocolConfig, fingerprint, identity, read_config, run_folder
+from bench.typed import added, hashed, leaves, neutral_values, plain, typed
 
 
 def names(group: str) -> list[str]:
@@ -62,6 +62,7 @@ def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
         ("protocol.batch_size=0", r"protocol\.batch_size is 0"),
         ("protocol.lr=-0.1", r"protocol\.lr is -0\.1; it must be above 0"),
         ("protocol.dropout=1", r"protocol\.dropout is 1\.0; it must be in \[0, 1\)"),
+        ("protocol.batch_norm.shift_decay_factor=-1", "shift_decay_factor is -1.0; .* 0 or more"),
         ("protocol.image_size=[360]", r"protocol\.image_size is \[360\]"),
         ("dataset.limit=0", r"dataset\.limit is 0; it must be 1 or more, or null"),
         ("dataset.void=3", r"dataset\.void is 3; it must be from 11 to 255"),
@@ -159,6 +160,7 @@ def changed(config: Config, key: str, value: Any) -> Config:
     [
         ("protocol.lr", 0.5, False, False),
         ("protocol.batch_norm.images", 3, False, False),
+        ("protocol.batch_norm.shift_decay_factor", 0.0, False, False),
         ("dataset.limit", 7, False, False),
         ("dataset.void", 255, False, False),
         ("arch.name", "other", True, False),
@@ -216,6 +218,8 @@ def test_a_later_key_is_hashed_only_where_it_is_not_neutral() -> None:
     assert hashed(Grown(0.1)) == {"lr": 0.1}
     assert hashed(Grown(0.1, clip=1.0)) == {"lr": 0.1, "clip": 1.0}
     assert typed(Grown, {"lr": 1}) == Grown(1.0)
+    assert neutral_values(Grown, "part") == {"part.clip": None}
+    assert "protocol.batch_norm.shift_decay_factor" in neutral_values(ProtocolConfig, "protocol")
 
 
 @pytest.mark.parametrize(

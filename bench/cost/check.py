@@ -21,7 +21,7 @@ SLEEP_MS = 50.0
 SLEEP_TOLERANCE_MS = 5.0
 DOUBLE = (1.7, 2.3)  # what doubled work may take; launching and caches are not doubled
 ALLOCATION_BYTES = 512 * 2**20
-ALLOCATION_TOLERANCE = 0.05  # of it: pages and blocks are rounded, and libraries come to life
+ALLOCATION_TOLERANCE = 0.05  # of it: pages and blocks are rounded, and libraries initialise
 REPEATS = 20
 NOISY = 0.05  # interquartile range as a fraction of the median
 

@@ -1,4 +1,4 @@
-"""The process in which one contestant is measured: it does what its parent says, when it says so.
+"""The process in which one contestant is measured: it executes its parent's tasks on request.
 
     python -m bench.cost.worker
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
-from bench.run.training import autocast, batch_loss, make_optimiser
+from bench.run.loss import batch_loss, shrink_labels
+from bench.run.training import autocast, make_optimiser
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
@@ -95,7 +96,8 @@ class Workload:
         if self.optimiser is None:
             return
         void = self.config.dataset.void
-        loss = batch_loss(logits, self.labels, None, void, "labelled_pixels")
+        labels = shrink_labels(self.labels, logits, self.network)
+        loss = batch_loss(logits, labels, None, void, "labelled_pixels")
         loss.backward()  # type: ignore[no-untyped-call]
         mark()
         self.optimiser.step()

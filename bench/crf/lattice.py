@@ -47,7 +47,7 @@ class Lattice:
 
     @classmethod
     def build(cls, features: Tensor) -> Self:
-        """Build the lattice for a Gaussian of unit standard deviation.
+        """Builds the lattice for a Gaussian of unit standard deviation.
 
         Args:
             features: (N, d) float32 positions, already divided by the standard deviations wanted.
@@ -84,7 +84,7 @@ class Lattice:
         )
 
     def filter(self, values: Tensor) -> Tensor:
-        """Filter every column of `values`, (N, C) float32 -> (N, C)."""
+        """Filters every column of `values`, (N, C) float32 -> (N, C)."""
         vertices = embedding_bag(
             self.splat_points,
             values,
@@ -101,7 +101,7 @@ class Lattice:
         )
 
     def normalised(self, normalisation: Normalisation) -> Self:
-        """Divide the kernel divided by m = K 1, the weight each point receives.
+        """Returns the lattice with its kernel divided by m = K 1, the weight each point receives.
 
         Args:
             normalisation: `after`, K / m, under which every output is a weighted mean; or

@@ -38,7 +38,7 @@ def dense_crf(
     iterations: int = 10,
     normalisation: Normalisation = "after",
 ) -> Tensor:
-    """Refine the class probabilities of one image.
+    """Refines the class probabilities of one image.
 
     Pixels i and j attract each other to the same class (Potts) with the strength, for positions p
     in pixels and colours I in 0..255,
@@ -76,7 +76,7 @@ def dense_crf(
 def mean_field(
     probs: Tensor, filters: Sequence[tuple[float, Lattice]], iterations: int = 10
 ) -> Tensor:
-    """Infer the marginals of the CRF whose kernels are `filters`, pairs of weight and filter.
+    """Infers the marginals of the CRF whose kernels are `filters`, pairs of weight and filter.
 
     Args:
         probs: (C, H, W) class probabilities; the unary potentials are -log probs.
@@ -112,7 +112,7 @@ def _softmax(scores: Tensor) -> Tensor:
 
 
 def check_input(probs: Tensor, image: Tensor) -> None:
-    """Raise ValueError, saying which and why, unless `dense_crf` can use these two."""
+    """Raises ValueError, saying which and why, unless `dense_crf` can use these two."""
     if probs.ndim != 3 or not probs.is_floating_point():
         raise ValueError(
             f"probs must be float (C, H, W), not {probs.dtype} of shape {tuple(probs.shape)}"

@@ -37,19 +37,12 @@ VARIANT = "denseCRF"
 
 
 def postprocess(training: Training, splits: dict[str, Split]) -> list[str]:
-    """Does the post-processing that the configuration asks for, unless it has been done.
+    """Evaluates with the dense CRF the splits that `postprocess` names and that have no row yet.
 
     Returns:
         The names of the post-processings that the record now holds.
-
-    Raises:
-        ValueError: the configuration asks for an unknown one.
     """
     settings = training.config.postprocess
-    if settings["name"] == "none":
-        return []
-    if settings["name"] != "dense_crf":
-        raise ValueError(f"postprocess is {settings['name']}; it must be none or dense_crf")
     iteration = best_iteration(training.folder, training.config) or training.iteration
     done = records.read_evaluations(training.folder, variant=VARIANT)
     evaluated = {evaluation["split"] for evaluation in done if evaluation["iteration"] == iteration}

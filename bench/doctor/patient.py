@@ -14,8 +14,9 @@ from bench.config import Config
 from bench.data.images import UInt8Array
 from bench.metrics.regions import confusion_matrix
 from bench.run.device import prepare_device
+from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import build_network
-from bench.run.training import batch_loss, network_input, shrink_labels
+from bench.run.training import network_input
 from bench.seeds import derive_seed
 
 BATCH = 2  # a network that normalises a map of one pixel needs two images
@@ -53,7 +54,8 @@ class Patient:
     def loss(self, logits: Tensor, batch: int = 0) -> Tensor:
         """Returns the training loss of a batch."""
         void = self.config.dataset.void
-        return batch_loss(logits, self.labels[batch], None, void, "labelled_pixels")
+        labels = shrink_labels(self.labels[batch], logits, self.network)
+        return batch_loss(logits, labels, None, void, "labelled_pixels")
 
     def training_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the logits of a training pass, and the gradients that parameters received."""
@@ -70,7 +72,7 @@ class Patient:
 
     def confusion(self, logits: Tensor, batch: int) -> NDArray[np.int64]:
         """Counts the pixels of a batch, at the size of the logits."""
-        labels = shrink_labels(self.labels[batch], logits.shape[2], logits.shape[3])
+        labels = shrink_labels(self.labels[batch], logits, self.network)
         return confusion_matrix(
             logits.max(dim=1).indices.flatten(0, 1).cpu().numpy(),
             labels.flatten(0, 1).cpu().numpy(),

@@ -20,8 +20,8 @@ from pathlib import Path
 POLL_SECONDS = 0.2
 ORPHAN_SECONDS = 120.0  # how long to wait for a child whose parent was killed
 RENEWAL_SECONDS = 5.0
-WATCH_SECONDS = 30.0  # without a sign of life for so long, a holder elsewhere is no more
-SETTLE_SECONDS = 3.0  # of several that claim a run at once the last one has it; longer than a poll
+WATCH_SECONDS = 30.0  # a holder on another host is presumed dead after so long
+SETTLE_SECONDS = 3.0  # if several claim a run at once, the last writer wins; > a poll
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 

@@ -1,7 +1,7 @@
 """A sweep: what it needs before it starts, and how each of its jobs ended, whatever the launcher.
 
 Jobs run one after another in this process, or in other ones under joblib or submitit. Each leaves
-SWEEP/jobs/N.json, from which the process that was started tells all. This file imports no torch.
+SWEEP/jobs/N.json, which the launching process reads to report every job. It imports no torch.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ class Sweep:
         self._handlers = {number: signal.signal(number, stop) for number in FORWARDED}
 
     def finish(self) -> None:
-        """Tells the rest, and leaves signals to whoever had them before."""
+        """Reports the remaining runs and restores the signal handlers."""
         self.progress.finish()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

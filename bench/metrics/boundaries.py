@@ -30,7 +30,7 @@ MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 BOUNDARY_CLASSES: tuple[BoundaryClasses, ...] = get_args(BoundaryClasses)
 VOID_RULES: tuple[VoidRule, ...] = get_args(VoidRule)
 
-TOLERANCE = 0.0075  # of the image diagonal (paper, section 4.1): 4.5 pixels at 360x480
+TOLERANCE = 0.0075  # of the image diagonal (paper, section 3.3): 4.5 pixels at 360x480
 
 
 def boundary_counts(

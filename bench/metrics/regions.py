@@ -3,7 +3,7 @@
 A confusion matrix here is int64 (K+1, K+1): rows are truth, columns prediction; the last row holds
 pixels whose truth is void, the last column predictions that are void. Every score leaves the last
 row out. A void prediction on labelled truth stays in its class's row, so it counts as wrong.
-Definitions: paper, section 4.1; the authors' compute_test_results.m. A score takes the matrix, or
+Definitions: paper, section 3.3; the authors' compute_test_results.m. A score takes the matrix, or
 the `ClassPixels` of it, which are all that it needs.
 """
 

@@ -3,8 +3,7 @@
     python -m bench.run FOLDER
 
 is what `python -m bench` starts, or torchrun on several machines. However bench/run/run.py ends,
-FOLDER/end.json says so, and the exit code says it again; of a process that was killed, the parent
-says it.
+FOLDER/end.json and the exit code say how; if the process is killed, its parent records the end.
 """
 
 import ctypes
@@ -38,7 +37,7 @@ EXIT_CODES = {
 
 def execute(folder: Path) -> int:
     """Runs, records how it ended, and returns the exit code."""
-    monitor = Monitor(folder, heard=distributed.is_first())
+    monitor = Monitor(folder, reports=distributed.is_first())
     monitor.catch_signals()
     try:
         end = {"state": records.FINISHED, **run(folder, monitor)}

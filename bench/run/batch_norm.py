@@ -1,8 +1,8 @@
 """Batch-norm statistics for evaluation: one pass over the training set, in a copy.
 
-The paper evaluates with statistics over the training data, and the authors' script averages the
-mean and the (biased) variance of every batch, dropout off. That leaves out the variance between
-batches; `exact` adds it.
+The paper evaluates with statistics over the training data (section 4.1), and the authors' script
+averages the mean and the (biased) variance of every batch, dropout off. That leaves out the
+variance between batches; `exact` adds it.
 """
 
 import copy

@@ -96,7 +96,7 @@ def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
     """
     losses = folder / "losses.jsonl"
     with records.writing(folder):
-        if losses.exists():  # those before a checkpoint are not computed again: first to the disk
+        if losses.exists():  # before a checkpoint, never recomputed: synced first
             with losses.open("rb") as file:
                 os.fsync(file.fileno())
         save(folder / FRESH, content)

@@ -139,7 +139,7 @@ def collect_evidence(
             prediction, split.truths[index], num_classes=num_classes
         )
 
-    # Boundaries are matched beside the network, while it computes outside the interpreter.
+    # Boundaries are matched in threads, while the network computes with the GIL released.
     with ThreadPoolExecutor(1) as pool:
         matching: deque[Future[None]] = deque()
         for index, prediction in predictions:

@@ -1,7 +1,7 @@
 """Which evaluations a run makes, which of its networks is the best, and when it may stop early.
 
 Everything here is a function of the evaluations on disk, so that a run killed between any two
-steps goes on as if it had not been.
+steps resumes as if it had never been killed.
 """
 
 import copy

@@ -27,11 +27,11 @@ class InterruptedRunError(Exception):
 class Monitor:
     """Reports where a run is, and knows whether it was asked to stop.
 
-    Of several processes that share a run, the first reports; the others are not `heard`.
+    Of several processes that share a run, only the first `reports`.
     """
 
-    def __init__(self, folder: Path, interval: float = 0.5, *, heard: bool = True) -> None:
-        self.folder, self.interval, self.heard = folder, interval, heard
+    def __init__(self, folder: Path, interval: float = 0.5, *, reports: bool = True) -> None:
+        self.folder, self.interval, self.reports = folder, interval, reports
         self.stop_requested = False
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         self._state: dict[str, Any] = {"notices": []}
@@ -68,13 +68,13 @@ class Monitor:
 
     def notice(self, text: str) -> None:
         """Tells the user something once, in the console and in the log."""
-        if self.heard:
+        if self.reports:
             log.info(text)
         self._state["notices"].append(text)
         self._write()
 
     def _write(self) -> None:
-        if not self.heard:
+        if not self.reports:
             return
         state = {**self._state, "time": time.time()}
         records.write_json(self.folder / "progress.json", state, durable=False)

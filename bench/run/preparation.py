@@ -65,7 +65,7 @@ def prepare_training(
 
 
 def check_pictures(config: Config, splits: dict[str, Split]) -> None:
-    """Rejects a picture to be kept that no evaluation will show.
+    """Rejects dataset.pictures that no evaluated split contains.
 
     Raises:
         ValueError: naming it.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Config, identity, read_config
-from bench.crf.stage import postprocess
 from bench.data.splits import load_splits
 from bench.run import checkpoints, distributed
 from bench.run.device import prepare_device
@@ -63,7 +62,11 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     evaluate_best(training, splits)
     if not distributed.is_first():
         return {}
-    postprocessed = postprocess(training, splits)
+    postprocessed = []
+    if config.postprocess["name"] != "none":
+        from bench.crf.stage import postprocess  # noqa: PLC0415 - only this row needs the CRF
+
+        postprocessed = postprocess(training, splits)
     checkpoints.prune(folder)
     return {
         "iteration": training.iteration,

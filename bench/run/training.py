@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import records
@@ -25,6 +24,7 @@ from bench.data.normalisation import normalise
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
 from bench.run import checkpoints, distributed
+from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
 
 DRAIN_ITERATIONS = 20
@@ -75,9 +75,13 @@ class Training:
 def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.SGD:
     """Makes SGD with momentum, and the bias rules of the authors' network files.
 
-    Biases learn `bias_lr_factor` times as fast and batch-norm shifts do not; both decay
-    `bias_decay_factor` times as much as weights.
+    Biases learn `bias_lr_factor` times as fast, and decay `bias_decay_factor` times as much as
+    weights. Shifts of batch norm learn as fast as weights, and decay as biases do, or
+    `batch_norm.shift_decay_factor` times as much as weights.
     """
+    bias_decay = protocol.bias_decay_factor
+    shift_decay = protocol.batch_norm.shift_decay_factor
+    shift_decay = bias_decay if shift_decay is None else shift_decay
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for layer in network.modules():
         normalises = isinstance(layer, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
@@ -86,7 +90,7 @@ def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.
                 continue
             is_bias = name == "bias"
             lr = protocol.bias_lr_factor if is_bias and not normalises else 1.0
-            decay = protocol.bias_decay_factor if is_bias else 1.0
+            decay = (shift_decay if normalises else bias_decay) if is_bias else 1.0
             group = groups.setdefault((lr, decay), [])
             if not any(parameter is known for known in group):  # shared layers count once
                 group.append(parameter)
@@ -102,40 +106,6 @@ def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.
         lr=protocol.lr,
         momentum=protocol.momentum,
     )
-
-
-def batch_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor | None, void: int, normaliser: str
-) -> Tensor:
-    """Returns the cross-entropy of a batch: a sum over labelled pixels, divided once.
-
-    Where several processes share the batch, each has a part of the sum, over the same divisor.
-
-    Args:
-        logits: (N, K, h, w); may be smaller than the labels, which are then shrunk by nearest.
-        labels: uint8 (N, H, W).
-        weights: of the classes, (K,), or None.
-        void: the ignored label.
-        normaliser: `labelled_pixels` as Caffe divides, or `weight_sum` as torch's `mean` does.
-    """
-    if labels.shape[1:] != logits.shape[2:]:
-        labels = shrink_labels(labels, logits.shape[2], logits.shape[3])
-    targets = labels.flatten().long()
-    # One row a pixel: the two-dimensional form has no deterministic CUDA kernel.
-    rows = logits.float().permute(0, 2, 3, 1).flatten(0, 2)
-    total = F.cross_entropy(rows, targets, weights, ignore_index=void, reduction="sum")
-    labelled = targets != void
-    if normaliser == "weight_sum" and weights is not None:
-        weight = distributed.total(weights[targets[labelled]].sum())
-        return total / weight.clamp(min=torch.finfo(total.dtype).tiny)
-    return total / distributed.total(labelled.sum()).clamp(min=1)
-
-
-def shrink_labels(labels: Tensor, height: int, width: int) -> Tensor:
-    """Shrinks labels uint8 (N, H, W) to (N, height, width), nearest, as Pillow picks pixels."""
-    rows = ((torch.arange(height, device=labels.device) + 0.5) * labels.shape[1] / height).long()
-    columns = ((torch.arange(width, device=labels.device) + 0.5) * labels.shape[2] / width).long()
-    return labels[:, rows][:, :, columns]
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
@@ -177,7 +147,7 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
         logits = training.model(images)
     loss = batch_loss(
         logits,
-        labels,
+        shrink_labels(labels, logits, training.network),
         training.class_weights,
         config.dataset.void,
         protocol.loss_normaliser,

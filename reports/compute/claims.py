@@ -1,111 +1,56 @@
 """What the paper says about its decoder variants (section 3.3), tested on our runs.
 
 A claim holds where the interval of the paired difference bears out every comparison it makes, is
-refuted where one comes out the other way round, and is undecided otherwise. One of many refutes it
-by chance more easily than one alone, so that refutations are corrected for the number of
-comparisons (Bonferroni); that all of them agree needs no correction. A correlation it asserts is
-judged by its rank correlation alone.
+refuted where one comes out the other way round, and is undecided otherwise. Below three seeds there
+is no verdict: a third of the differences that one or two seeds separate are gone with the third.
+One comparison of many refutes a claim by chance more easily than one alone, so that refutations are
+corrected for their number (Bonferroni); that all agree needs no correction. A correlation that the
+paper asserts is judged by the interval of its rank correlation. Beside each verdict stands what the
+paper's own figures say.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
+from math import atanh, isnan, sqrt, tanh
 
 import numpy as np
 import pandas as pd
 
-from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
 from reports.compute.estimates import Difference, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
+from reports.compute.paper_claims import (
+    CLAIMS,
+    EQUAL_POINTS,
+    FAILS,
+    HOLDS,
+    Claim,
+    own_figures,
+    scores_of_table_1,
+)
 from reports.compute.pooling import ENOUGH_SEEDS
-from reports.read.runs import Run, matrix, warn
+from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
+from reports.read.runs import Run, matrix, warn, weighting
 from reports.tables.notes import FEW_SEEDS
 from reports.tables.of_scores import Context
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
-EQUAL_POINTS = 1.0  # "equally well": closer than one point; Table 1's own pair differs by up to 2.4
-STRONG_CORRELATION = 0.5
-
-VARIANTS = (
-    "SegNet-Basic",
-    "SegNet-Basic-EncoderAddition",
-    "SegNet-Basic-SingleChannelDecoder",
-    "FCN-Basic",
-    "FCN-Basic-NoAddition",
-    "FCN-Basic-NoDimReduction",
-    "FCN-Basic-NoAddition-NoDimReduction",
-)
+TOO_FEW = "too few seeds"
+NO_FIGURES = "no figures"
+COLUMNS = ("claim", "verdict", "why", "the paper's own")
+WIDTHS = (31, 13, 29, 21)  # of the columns in a terminal of 100
 
 
 @dataclass(frozen=True)
-class Claim:
-    """That some networks do better than others, or as well, in some scores.
+class ClaimRow:
+    """A claim, or one comparison of it: its verdict, what decided it, and the paper's own."""
 
-    Attributes:
-        text: the paper's sentence in our words.
-        first: the networks said to be better, or equal.
-        second: those they are compared with; each with each.
-        metrics: in which scores.
-        relation: better or equal.
-        weightings: class weighting of either side; empty: median frequency on both, or else none.
-    """
-
-    text: str
-    first: Sequence[str]
-    second: Sequence[str]
-    metrics: Sequence[str] = HEADLINE
-    relation: str = "better"
-    weightings: tuple[str, str] = ("", "")
-
-
-CLAIMS = (
-    Claim("Fixed bilinear upsampling performs worst", VARIANTS, ("Bilinear-Interpolation",)),
-    Claim(
-        "SegNet-Basic and FCN-Basic perform equally well",
-        ("SegNet-Basic",),
-        ("FCN-Basic",),
-        relation="equal",
-    ),
-    Claim(
-        "Without the addition of encoder maps, FCN-Basic falls behind SegNet-Basic",
-        ("SegNet-Basic",),
-        ("FCN-Basic-NoAddition",),
-    ),
-    Claim(
-        "Even with 64 channels all the way up it does, which is larger than SegNet-Basic",
-        ("SegNet-Basic",),
-        ("FCN-Basic-NoAddition-NoDimReduction",),
-    ),
-    Claim(
-        "Full encoder maps in the decoder do best: addition improves SegNet-Basic",
-        ("SegNet-Basic-EncoderAddition",),
-        ("SegNet-Basic",),
-    ),
-    Claim(
-        "Full encoder maps in the decoder do best: no reduction improves FCN-Basic",
-        ("FCN-Basic-NoDimReduction",),
-        ("FCN-Basic",),
-    ),
-    Claim(
-        "A decoder of single-channel filters costs accuracy",
-        ("SegNet-Basic",),
-        ("SegNet-Basic-SingleChannelDecoder",),
-    ),
-    *(
-        Claim(text, (name,), (name,), metrics, weightings=sides)
-        for name in ("SegNet-Basic", "FCN-Basic")
-        for text, metrics, sides in (
-            (
-                f"Median-frequency weights raise C and mIoU of {name}",
-                ("C", "mIoU"),
-                ("median_frequency", "none"),
-            ),
-            (f"Natural weights raise G of {name}", ("G",), ("none", "median_frequency")),
-        )
-    ),
-)
+    claim: str
+    verdict: str
+    why: str
+    paper: str = ""
 
 
 def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -> list[str]:
@@ -118,12 +63,10 @@ def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -
         config = group[0].config
         lines += [f"{config['dataset']['name']}, protocol {config['protocol']['name']}", ""]
         rows = claim_rows(group, context, every=every)
+        frame = pd.DataFrame(map(astuple, rows), columns=list(COLUMNS))
         lines += [
-            pd.DataFrame(rows, columns=["claim", "verdict", "why"]).to_markdown(
-                index=False,
-                disable_numparse=True,
-                tablefmt="simple",
-                maxcolwidths=[46, None, 36],
+            frame.to_markdown(
+                index=False, disable_numparse=True, tablefmt="simple", maxcolwidths=list(WIDTHS)
             ),
             "",
         ]
@@ -137,56 +80,66 @@ def few_seeds(group: Sequence[Run]) -> bool:
     return any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in contestants(group))
 
 
-def claim_rows(
-    group: Sequence[Run], context: Context, *, every: bool = False
-) -> list[tuple[str, str, str]]:
-    """Tests every claim on the runs of one protocol: (claim, verdict, why)."""
+def claim_rows(group: Sequence[Run], context: Context, *, every: bool = False) -> list[ClaimRow]:
+    """Tests every claim on the runs of one protocol."""
     found = contestants(group)
     rows = []
     for claim in CLAIMS:
-        compared = _compared(claim, found, context)
-        rows += [(claim.text, *_decided(claim, compared))]
-        rows += [("", *one) for one in compared] if every else []
+        weightings, compared = _compared(claim, found, context)
+        rows.append(
+            ClaimRow(claim.text, *_decided(claim, compared), own_figures(claim, weightings))
+        )
+        rows += [ClaimRow("", *one) for one in compared] if every else []
     return [*rows, _scores_correlate(found, context), _size_correlates(found, context)]
 
 
-def _compared(claim: Claim, found: Sequence[Contestant], context: Context) -> list[tuple[str, str]]:
-    """Makes the comparisons of a claim, as far as there are runs: (verdict, difference)."""
+def _compared(
+    claim: Claim, found: Sequence[Contestant], context: Context
+) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Makes the comparisons of a claim, as far as there are runs.
+
+    Returns:
+        The class weightings of both sides in the first comparison, and (verdict, difference) of
+        each.
+    """
     changes: list[tuple[str, str, dict[str, Difference]]] = []
+    used: tuple[str, str] | None = None
     for one, other in product(claim.first, claim.second):
-        sides = _sides(found, one, other, claim.weightings)
-        if sides is None:
+        for weightings in claim.pairs():
+            sides = (
+                _evaluated(found, one, weightings[0]), _evaluated(found, other, weightings[1])
+            )  # fmt: skip
+            if all(sides):
+                break
+        else:
             continue
+        used = used or weightings
         try:
-            change = context.estimates.difference(*sides, _pool(sides, found, context))
+            change = context.estimates.difference(*sides, _pool(weightings, found, context))
         except ValueError as error:  # records are incomplete
             warn(str(error))
             continue
         changes.append((one, other, change))
     made = len(changes) * len(claim.metrics)
-    return [
+    return used or claim.pairs()[0], [
         (_verdict(change[m], claim.relation, made), _reason(one, other, m, change[m]))
         for one, other, change in changes
         for m in claim.metrics
     ]
 
 
-def _pool(
-    sides: tuple[list[Evaluated], list[Evaluated]], found: Sequence[Contestant], context: Context
-) -> Pool:
+def _pool(weightings: tuple[str, str], found: Sequence[Contestant], context: Context) -> Pool:
     """Estimates the residual from all networks of the weighting that both sides share."""
-    weightings = {str(run.config["protocol"]["class_weights"]) for side in sides for run, _ in side}
-    if len(weightings) > 1:
+    if weightings[0] != weightings[1]:
         return {}
-    (weighting,) = weightings
-    return context.estimates.pool([_evaluated([one], one.label, weighting) for one in found])
+    return context.estimates.pool([_evaluated([one], one.label, weightings[0]) for one in found])
 
 
 def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """Returns the verdict of a claim, and what decided it."""
     if not compared:
         return NO_RUNS, ""
-    for outcome in (REFUTED, UNDECIDED):
+    for outcome in (REFUTED, TOO_FEW, UNDECIDED):
         reasons = [reason for verdict, reason in compared if verdict == outcome]
         if reasons:
             more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
@@ -195,21 +148,9 @@ def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, st
     return SUPPORTED, f"{len(compared)} of {possible} comparisons could be made"
 
 
-def _sides(
-    found: Sequence[Contestant], one: str, other: str, weightings: tuple[str, str]
-) -> tuple[list[Evaluated], list[Evaluated]] | None:
-    """Finds the evaluations of both sides: of one weighting, or of the two that are named."""
-    pairs = [weightings] if all(weightings) else [("median_frequency",) * 2, ("none",) * 2]
-    for first, second in pairs:
-        sides = _evaluated(found, one, first), _evaluated(found, other, second)
-        if all(sides):
-            return sides
-    return None
-
-
-def _evaluated(found: Sequence[Contestant], label: str, weighting: str) -> list[Evaluated]:
+def _evaluated(found: Sequence[Contestant], label: str, weights: str) -> list[Evaluated]:
     runs = [run for one in found if one.label == label for run in one.runs]
-    chosen = [run for run in runs if run.config["protocol"]["class_weights"] == weighting]
+    chosen = [run for run in runs if weighting(run) == weights]
     return [(run, e) for run in chosen if (e := run.evaluation(_split(run), None)) is not None]
 
 
@@ -218,6 +159,8 @@ def _split(run: Run) -> str:
 
 
 def _verdict(change: Difference, relation: str, comparisons: int) -> str:
+    if not change.is_of_networks:
+        return TOO_FEW
     corrected = change.corrected(comparisons)
     if relation == "better":
         return SUPPORTED if change.low > 0 else REFUTED if corrected.high < 0 else UNDECIDED
@@ -228,48 +171,106 @@ def _verdict(change: Difference, relation: str, comparisons: int) -> str:
 
 
 def _reason(one: str, other: str, metric: str, change: Interval) -> str:
-    if np.isnan(change.low):
+    if isnan(change.low):
         return f"{metric}: no evidence by image ({one}, {other})"
     numbers = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
     names = f"{one} - {other}" if one != other else one
     return f"{metric} {numbers} ({names})"
 
 
-def _scores_correlate(found: Sequence[Contestant], context: Context) -> tuple[str, str, str]:
-    """Tests section 4's remark that C and mIoU rank networks alike."""
-    text = "C and mIoU are correlated over networks"
-    estimates = [context.estimates.of(seeds) for one in found if (seeds := _all(one))]
-    return text, *_correlated([(e["C"].estimate, e["mIoU"].estimate) for e in estimates])
+def _scores_correlate(found: Sequence[Contestant], context: Context) -> ClaimRow:
+    """Tests section 4.2's remark that C and mIoU rank networks alike."""
+    sides = [seeds for one in found if (seeds := _all(one))]
+    points = [(e["C"].estimate, e["mIoU"].estimate) for e in map(context.estimates.of, sides)]
+    return ClaimRow(
+        "C and mIoU are correlated over networks",
+        *_correlated(points, sides),
+        _own_correlation(scores_of_table_1(), "Table 1's networks"),
+    )
 
 
-def _size_correlates(found: Sequence[Contestant], context: Context) -> tuple[str, str, str]:
-    """Tests section 4.2's remark that large classes are segmented well, small ones poorly."""
+def _size_correlates(found: Sequence[Contestant], context: Context) -> ClaimRow:
+    """Tests section 4.2's remark that large classes are segmented well, small ones poorly.
+
+    The accuracy of a class is the mean over networks: classes are few, whatever their number.
+    """
     text = "Accuracy of a class grows with its share of the pixels"
-    points = []
-    for one in found:
-        seeds = _all(one)
-        if not seeds:
-            continue
-        run, evaluation = seeds[0]
-        pixels = matrix(evaluation)[:-1].sum(axis=1)
-        estimates = context.estimates.of(seeds)
-        for name, count in zip(run.config["dataset"]["classes"], pixels, strict=False):
-            points.append((float(count), estimates[f"accuracy/{name}"].estimate))
-    return text, *_correlated([point for point in points if not np.isnan(point[1])])
+    sides = [seeds for one in found if (seeds := _all(one))]
+    if not sides:
+        return ClaimRow(text, NO_RUNS, "", NO_FIGURES)
+    run, evaluation = sides[0][0]
+    classes = run.config["dataset"]["classes"]
+    pixels = dict(zip(classes, matrix(evaluation)[:-1].sum(axis=1).tolist(), strict=True))
+    estimates = [context.estimates.of(seeds) for seeds in sides]
+    points = [
+        (count, float(np.mean([e[f"accuracy/{name}"].estimate for e in estimates])))
+        for name, count in pixels.items()
+    ]
+    return ClaimRow(text, *_correlated(points, sides), _own_size_correlation(run, pixels))
+
+
+def _own_size_correlation(run: Run, pixels: dict[str, int]) -> str:
+    """Correlates the accuracies that Tables 2 and 5 print for SegNet with the pixels of classes."""
+    dataset = run.config["dataset"]["name"]
+    table = "5" if is_indoor(dataset) else "2"
+    row = row_of(table, "SegNet", "none") if has_published(table, dataset) else None
+    accuracy = {
+        name: printed(table, row, column.capitalize() if table == "5" else column)
+        for name in pixels
+        for column in [PAPER_CLASSES.get(name, name)]
+    }
+    points = [
+        (float(pixels[name]), cell.number)
+        for name, cell in accuracy.items()
+        if cell is not None and cell.number is not None
+    ]
+    return _own_correlation(points, f"Table {table}'s classes")
 
 
 def _all(one: Contestant) -> list[Evaluated]:
-    first = one.first.config["protocol"]["class_weights"]
-    return _evaluated([one], one.label, first)
+    return _evaluated([one], one.label, weighting(one.first))
 
 
-def _correlated(points: Sequence[tuple[float, float]]) -> tuple[str, str]:
-    """Judges the rank correlation (Spearman) of points; three or fewer say nothing."""
-    if len(points) <= 3:
-        return UNDECIDED, f"{len(points)} points"
-    ranks = pd.DataFrame(points).rank().to_numpy()
-    if (ranks.std(axis=0) == 0).any():
-        return UNDECIDED, f"no spread over {len(points)} points"
+def _correlated(
+    points: Sequence[tuple[float, float]], sides: Sequence[Sequence[Evaluated]]
+) -> tuple[str, str]:
+    """Judges the rank correlation (Spearman) of points by its interval: (verdict, why)."""
+    correlation = rank_correlation(points)
+    if correlation is None:
+        return UNDECIDED, f"no rank correlation over {len(points)} points"
+    why = (
+        f"rank correlation {correlation.estimate:.2f} [{correlation.low:.2f}, "
+        f"{correlation.high:.2f}] over {len(points)} points"
+    )
+    if min(len({run.seed for run, _ in seeds}) for seeds in sides) < ENOUGH_SEEDS:
+        return TOO_FEW, why
+    verdict = SUPPORTED if correlation.low > 0 else REFUTED if correlation.high < 0 else UNDECIDED
+    return verdict, why
+
+
+def _own_correlation(points: Sequence[tuple[float, float]], what: str) -> str:
+    correlation = rank_correlation(points)
+    if correlation is None:
+        return NO_FIGURES
+    outcome = HOLDS if correlation.low > 0 else FAILS
+    return f"{outcome}: {correlation.estimate:.2f} over {len(points)} of {what}"
+
+
+def rank_correlation(points: Sequence[tuple[float, float]]) -> Interval | None:
+    """Estimates Spearman's rank correlation with its 95 % interval; NaN are left out.
+
+    By Fisher's z, whose variance for ranks is 1.06 / (n - 3) (Fieller, Hartley and Pearson 1957). A
+    perfect order counts as the next to perfect one, since z would be infinite.
+
+    Returns:
+        None where three or fewer points, or points without a spread, say nothing.
+    """
+    known = [point for point in points if not np.isnan(point).any()]
+    ranks = pd.DataFrame(known).rank().to_numpy()
+    count = len(known)
+    if count <= 3 or (ranks.std(axis=0) == 0).any():
+        return None
     rho = float(np.corrcoef(ranks.T)[0, 1])
-    verdict = SUPPORTED if rho >= STRONG_CORRELATION else REFUTED if rho <= 0 else UNDECIDED
-    return verdict, f"rank correlation {rho:.2f} over {len(points)} points"
+    most = 1 - 12 / (count * (count**2 - 1))  # two neighbours exchanged
+    z, half = atanh(max(-most, min(most, rho))), 1.96 * sqrt(1.06 / (count - 3))
+    return Interval(rho, tanh(z - half), tanh(z + half))

@@ -24,6 +24,14 @@ TITLES = {
 }
 LITERATURE_COLUMNS = {"table", "row", "column", "value"}
 SEGNET_IN_TABLE2 = "SegNet (3.5K dataset training - 140K)"
+# Table 4's caption gives one more row, of another class weighting and without milestones.
+IN_CAPTION = "SegNet (median frequency balancing, caption)"
+CAPTION_COLUMNS = {
+    **{f">140K/{metric}": f"caption/{metric}" for metric in ("G", "C", "mIoU", "BF")},
+    "Max iter": "caption/iter",
+}
+UNWEIGHTED, MEDIAN = "none", "median_frequency"
+BALANCINGS = {MEDIAN: "median", UNWEIGHTED: "natural"}  # Table 1's words
 
 # Classes of the tables by the names the data sets give them.
 PAPER_CLASSES = {"SignSymbol": "Sign-Symbol", "Pole": "Column-Pole", "Pavement": "Side-walk"}
@@ -108,11 +116,38 @@ def rank_of(network: str) -> tuple[int, str]:
     return _ranks().get(network, len(_ranks())), network
 
 
-def printed(table: str, row: str, column: str | None) -> Printed | None:
-    """Returns what the paper prints for a network, by its display name, or None."""
-    if table == "2" and row == "SegNet":
-        row = SEGNET_IN_TABLE2
-    return published().get((table, row, column)) if column else None
+def row_of(table: str, network: str, weighting: str) -> str | None:
+    """Names the row that the paper prints for a network trained under a class weighting, if any.
+
+    Table 1 has both weightings in every row, by column. All else was trained without class weights,
+    but for Table 4's caption. Table 2's SegNet goes with both: section 4.1 says that it was trained
+    with median frequency balancing, and its figures are those of Table 3, trained without.
+
+    Args:
+        table: 1 to 5.
+        network: its display name.
+        weighting: `protocol.class_weights`.
+    """
+    if (table, network) == ("2", "SegNet"):
+        return SEGNET_IN_TABLE2 if weighting in {UNWEIGHTED, MEDIAN} else None
+    if (table, network, weighting) == ("4", "SegNet", MEDIAN):
+        return IN_CAPTION
+    fits = table == "1" or weighting == UNWEIGHTED
+    return network if fits and network in rows_of(table) else None
+
+
+def weighting_of(row: str) -> str:
+    """Returns the class weighting under which a row of Tables 3 to 5 was trained."""
+    return MEDIAN if row == IN_CAPTION else UNWEIGHTED
+
+
+def printed(table: str, row: str | None, column: str | None) -> Printed | None:
+    """Returns what the paper prints in a row and a column of a table, or None."""
+    if row is None or column is None:
+        return None
+    if row == IN_CAPTION:
+        column = CAPTION_COLUMNS.get(column, column)
+    return published().get((table, row, column))
 
 
 def is_indoor(dataset: str) -> bool:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import records
-from bench.data.schema import NOT_IN_FINGERPRINT
+from bench.config import ProtocolConfig
+from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
+from bench.typed import neutral_values
 
 # Keys in which two runs may differ and share a fingerprint all the same.
 PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
@@ -260,10 +262,28 @@ def differences(one: Run, other: Run) -> list[str]:
     return found
 
 
+def weighting(run: Run) -> str:
+    """Returns the class weighting that a run was trained with, as text."""
+    return str(run.config["protocol"]["class_weights"])
+
+
+@cache
+def _of_older_records() -> dict[str, Any]:
+    parts = {"dataset": DatasetConfig, "protocol": ProtocolConfig}
+    return {k: v for name, kind in parts.items() for k, v in neutral_values(kind, name).items()}
+
+
 def conditions(run: Run) -> dict[str, Any]:
-    """Returns the leaves of `dataset` and `protocol` by their dotted keys."""
+    """Returns the leaves of `dataset` and `protocol` by their dotted keys.
+
+    A key that came after the record has the value that says the same as its absence.
+    """
     config = run.config
-    return {**flatten("dataset", config["dataset"]), **flatten("protocol", config["protocol"])}
+    return {
+        **_of_older_records(),
+        **flatten("dataset", config["dataset"]),
+        **flatten("protocol", config["protocol"]),
+    }
 
 
 def flatten(prefix: str, node: Any) -> dict[str, Any]:

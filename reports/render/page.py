@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from bench import records
-from reports.compute.claims import claim_rows, few_seeds
+from reports.compute.claims import COLUMNS, claim_rows, few_seeds
 from reports.compute.gaps import gaps
 from reports.compute.groups import CONDITION_OF_COLUMNS, groups
 from reports.figures import style
@@ -177,20 +177,22 @@ def inline(picture: bytes, name: str, label: str) -> str:
 
 def _claims(runs: Sequence[Run], context: Context) -> str:
     parts = ['<section id="claims"><h2>What the paper says, tested on these runs</h2>']
+    heads = "".join(f'<th class="words">{escape(head)}</th>' for head in COLUMNS)
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
         rows = "".join(
-            f'<tr><td class="words">{escape(text)}</td>'
-            f'<td class="verdict {verdict.replace(" ", "-")}">{verdict}</td>'
-            f'<td class="words">{escape(why)}</td></tr>'
-            for text, verdict, why in claim_rows(group, context)
+            f'<tr><td class="words">{escape(row.claim)}</td>'
+            f'<td class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</td>'
+            f'<td class="words">{escape(row.why)}</td>'
+            f'<td class="words">{escape(row.paper)}</td></tr>'
+            for row in claim_rows(group, context)
         )
         parts += [
             group_start(dataset, protocol),
             f"<h3>{escape(f'{dataset}, protocol {protocol}')}</h3>",
-            '<div class="scroll" tabindex="0"><table><thead><tr><th>claim</th><th>verdict</th>'
-            f'<th class="words">why</th></tr></thead><tbody>{rows}</tbody></table></div>',
+            f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>",
             f'<ul class="notes"><li>{FEW_SEEDS}</li></ul></div>' if few_seeds(group) else "</div>",
         ]
     return "\n".join([*parts, "</section>"])

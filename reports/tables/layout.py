@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.metrics.scores import HEADLINE
-from reports.read.published import PAPER_CLASSES, columns_of, has_published, is_indoor, rows_of
+from reports.read.published import (
+    BALANCINGS,
+    PAPER_CLASSES,
+    columns_of,
+    has_published,
+    is_indoor,
+    rows_of,
+)
 from reports.read.runs import Run
 from reports.tables.model import Column
 
-BALANCINGS = {"median_frequency": "median", "none": "natural"}  # Table 1's words
 MILESTONES = {"3": (40_000, 80_000), "4": (80_000, 140_000)}  # of Tables 3 and 4
 
 

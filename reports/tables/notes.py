@@ -17,8 +17,16 @@ from bench.metrics.uncertainty import BLOCK_LENGTH
 from bench.records import FINISHED
 from reports.compute.groups import Contestant
 from reports.compute.pooling import ENOUGH_SEEDS
-from reports.read.published import SOURCE, has_published, printed, rows_of
-from reports.read.runs import Run, flatten
+from reports.read.published import (
+    IN_CAPTION,
+    MEDIAN,
+    SOURCE,
+    UNWEIGHTED,
+    has_published,
+    printed,
+    row_of,
+)
+from reports.read.runs import Run, conditions, flatten, weighting
 from reports.tables.model import Column
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -27,6 +35,13 @@ ROAD_IMAGES = 3433  # section 4.1: the images that Tables 2 and 3 were trained o
 NOT_A_DEVIATION = {
     "protocol.name", "protocol.channels_last", "protocol.compile", "protocol.deterministic",
 }  # fmt: skip
+# Class weightings of the paper's own rows; Table 1's columns say theirs.
+WEIGHTINGS = {"2": {UNWEIGHTED, MEDIAN}, "4": {UNWEIGHTED, MEDIAN}}
+TABLE_2 = (
+    "Class weights: section 4.1 says that SegNet was trained with median frequency balancing for "
+    "Table 2; the figures printed there are those of Table 3's last column, trained without. "
+    "These runs: class_weights {}."
+)
 FEW_SEEDS = (
     f"Fewer than {ENOUGH_SEEDS} seeds: these weights, no verdict on the networks; needs seeds."
 )
@@ -41,14 +56,15 @@ def paper_protocol(number: str) -> dict[str, Any]:
     assert isinstance(plain, dict)
     found = flatten("protocol", plain["protocol"])
     if number in {"4", "5"}:
-        found["protocol.batch_size"] = 4  # section 4.2
+        found["protocol.batch_size"] = 4  # section 4
     return found
 
 
 def deviations(number: str, run: Run) -> list[str]:
     """Says in which settings a run departs from the protocol of a table."""
-    left_out = {*NOT_A_DEVIATION, *({"protocol.class_weights"} if number == "1" else ())}
-    ours = flatten("protocol", run.config["protocol"])
+    known_weighting = number == "1" or weighting(run) in WEIGHTINGS.get(number, ())
+    left_out = {*NOT_A_DEVIATION, *({"protocol.class_weights"} if known_weighting else ())}
+    ours = conditions(run)
     found = [
         f"{key.removeprefix('protocol.')} {_plain(ours[key])} (paper {_plain(value)})"
         for key, value in paper_protocol(number).items()
@@ -63,33 +79,39 @@ def deviations(number: str, run: Run) -> list[str]:
 
 def row_marks(number: str, one: Contestant) -> list[str]:
     """Returns the deviations of one network: what it started from, where it stopped."""
-    if one.first.name not in rows_of(number):
+    paper_row = row_of(number, one.first.name, weighting(one.first))
+    if paper_row is None:
         return []
-    marks = []
+    marks = published_marks(paper_row)
     network = one.first.network
     if number != "1" and network and not network.get("loaded_weights"):
         marks.append(f"{network.get('initialisation')}; the paper starts from VGG-16 weights")
-    longest = printed(number, one.first.name, "Max iter")
+    longest = printed(number, paper_row, "Max iter")
     last = one.first.config["max_iterations"]
     if longest and longest.number and last < longest.number:
         marks.append(f"trained for {last} iterations; the paper, {longest.number:.0f}")
     return marks
 
 
+def published_marks(paper_row: str) -> list[str]:
+    """Says where a published row stands, if it is in no table."""
+    if paper_row != IN_CAPTION:
+        return []
+    iterations = printed("4", IN_CAPTION, "Max iter")
+    assert iterations is not None
+    return [f"published in Table 4's caption, after {iterations.text} iterations"]
+
+
 def state_marks(one: Contestant) -> list[str]:
     """Returns what befell the runs of a network that did not finish."""
-    several = len({_weighting(run) for run in one.runs}) > 1
+    several = len({weighting(run) for run in one.runs}) > 1
     lines = []
     for run in one.runs:
         if run.state != FINISHED:
-            weighting = f", class weights {_weighting(run)}" if several else ""
+            weights = f", class weights {weighting(run)}" if several else ""
             state = run.state.replace("_", " ") + (f": {run.detail}" if run.detail else "")
-            lines.append(f"seed {run.seed}{weighting}: {state}")
+            lines.append(f"seed {run.seed}{weights}: {state}")
     return lines
-
-
-def _weighting(run: Run) -> str:
-    return str(run.config["protocol"]["class_weights"])
 
 
 def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
@@ -100,6 +122,8 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
         found = deviations(number, group[0])
         if found:
             notes.append("Deviations from the paper: " + "; ".join(found) + ".")
+        if number == "2":
+            notes.append(TABLE_2.format(weighting(group[0])))
     if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
         notes.append(FEW_SEEDS)
     return notes

@@ -4,7 +4,7 @@ What was trained under one fingerprint stands together in a section. Table 1 alo
 weightings side by side, by column, as the paper does; all else must then agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
@@ -12,13 +12,23 @@ from reports.compute.estimates import Estimates, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
-from reports.read.published import TITLES, Printed, has_published, is_indoor, printed, rows_of
-from reports.read.runs import Run, differences
+from reports.read.published import (
+    TITLES,
+    Printed,
+    has_published,
+    is_indoor,
+    printed,
+    row_of,
+    rows_of,
+    weighting_of,
+)
+from reports.read.runs import Run, differences, weighting
 from reports.tables.bold import embolden
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
     background_notes,
+    published_marks,
     row_marks,
     section_notes,
     state_marks,
@@ -55,11 +65,14 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
         context: scores, costs and literature.
     """
     fitting = [r for r in runs if is_indoor(r.config["dataset"]["name"]) == (number in {"4", "5"})]
+    weightings = {weighting(run) for run in fitting}
     tables: dict[tuple[Column, ...], Table] = {}
     before: Run | None = None
     for group in groups(fitting, (CONDITION_OF_COLUMNS,) if number == "1" else ()):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
+        if context.rows_without_runs:
+            section.rows += _rows_without_runs(number, group, columns, context, weightings)
         if before is not None:
             section.difference = "; ".join(differences(before, group[0]))
         before = group[0]
@@ -82,7 +95,6 @@ def _section(
     number: str, group: Sequence[Run], columns: Sequence[Column], context: Context
 ) -> Section:
     config = group[0].config
-    compared = has_published(number, config["dataset"]["name"])
     height, width = config["protocol"]["image_size"]
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
@@ -92,13 +104,6 @@ def _section(
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
     power = _embolden(columns, ours, rows, context)
-    if compared and number != "2" and context.rows_without_runs:
-        there = {one.first.name for one in ours}
-        rows += [
-            _published_row(number, name, columns, context, NO_RUN)
-            for name in rows_of(number)
-            if name not in there
-        ]
     return Section(
         title,
         rows,
@@ -110,6 +115,29 @@ def _section(
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
+
+
+def _rows_without_runs(
+    number: str,
+    group: Sequence[Run],
+    columns: Sequence[Column],
+    context: Context,
+    weightings: Collection[str],
+) -> list[Row]:
+    """Makes the paper's rows that no run of a section fills; Table 2's stand apart.
+
+    Those of another class weighting are left to the section that has it, if there is one.
+    """
+    own = weighting(group[0])
+    if number == "2" or not has_published(number, group[0].config["dataset"]["name"]):
+        return []
+    there = {row_of(number, run.name, own) for run in group}
+    left = {*weightings} - {own} if number != "1" else set()
+    return [
+        _published_row(number, name, columns, context, NO_RUN)
+        for name in rows_of(number)
+        if name not in there and weighting_of(name) not in left
+    ]
 
 
 def _embolden(
@@ -151,12 +179,13 @@ def _cost_notes(
 
 def _row(number: str, one: Contestant, columns: Sequence[Column], context: Context) -> Row:
     compared = has_published(number, one.first.config["dataset"]["name"])
+    paper_row = row_of(number, one.first.name, weighting(one.first)) if compared else None
     cells = []
     for column in columns:
         cell = _score_cell(one, column, context) if column.source[0] == "score" else (
             _cost_cell(one, column, context.costs)
         )  # fmt: skip
-        paper = printed(number, one.first.name, column.published) if compared else None
+        paper = printed(number, paper_row, column.published)
         cell.published = paper.number if paper else None
         cells.append(cell)
     marks = row_marks(number, one) if compared else []
@@ -188,10 +217,10 @@ def _state(run: Run) -> str:
 
 def evaluated(one: Contestant, column: Column) -> list[Evaluated]:
     """Returns the evaluations behind a cell: one for each seed that has it."""
-    _, weighting, split, iteration, _ = column.source
+    _, wanted, split, iteration, _ = column.source
     found = []
     for run in one.runs:
-        if weighting in {"", str(run.config["protocol"]["class_weights"])}:
+        if wanted in {"", weighting(run)}:
             evaluation = run.evaluation(split, int(iteration) if iteration else None)
             if evaluation is not None:
                 found.append((run, evaluation))
@@ -207,10 +236,7 @@ def _score_cell(one: Contestant, column: Column, context: Context) -> Cell:
         percent = (100 * found.estimate, 100 * found.low, 100 * found.high)
         first, *others = (run.folder for run, _ in seeds)
         return Cell(*percent, run=first, others=others)
-    weighting = column.source[1]
-    concerned = [
-        r for r in one.runs if weighting in {"", str(r.config["protocol"]["class_weights"])}
-    ]
+    concerned = [run for run in one.runs if column.source[1] in {"", weighting(run)}]
     states = dict.fromkeys(_state(run) for run in concerned)
     unfinished = [state for state in states if state != "finished"]
     return Cell(text=", ".join(unfinished) if concerned else NO_RUN)
@@ -259,4 +285,4 @@ def _published_row(
             cells.append(Cell(published=paper.number if paper else None, text=text))
         else:
             cells.append(Cell(text=paper.text if paper else ""))
-    return Row(name, cells, ours=False)
+    return Row(name, cells, marks=published_marks(name), ours=False)

@@ -71,7 +71,7 @@ def test_sun_rgbd_classes(build: Callable[..., nn.Module], arch: str, megabytes:
 
 
 def test_encoder_parts(build: Callable[..., nn.Module]) -> None:
-    """Paper, Sec. 4: without the fully connected layers 134 M parameters become 14.7 M."""
+    """Paper, Sec. 3: without the fully connected layers 134 M parameters become 14.7 M."""
     with torch.device("meta"):
         network = build("fcn")
     convolutions = {

@@ -28,9 +28,10 @@ from bench.data.order import batch_indices
 from bench.data.splits import load_splits
 from bench.run import checkpoints
 from bench.run.device import prepare_device
+from bench.run.loss import batch_loss
 from bench.run.monitor import Monitor
 from bench.run.preparation import prepare_training
-from bench.run.training import Training, batch_loss, network_input, train
+from bench.run.training import Training, network_input, train
 
 
 def prepared(folder: Path, width: int, threads: int) -> Training:

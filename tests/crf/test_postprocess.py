@@ -1,5 +1,7 @@
 """The dense-CRF row of a run: searched on training images, beside the network's own row."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,13 +125,17 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
     assert (folder / "evaluations" / "test.denseCRF-0000006.json").stat().st_mtime_ns == before
 
 
-def test_an_unknown_postprocessing_is_refused(
+def test_an_unknown_postprocessing_is_refused_before_anything_runs(
     tiny_config: Callable[..., Config],
-    prepared: Callable[..., tuple[Path, Monitor]],
 ) -> None:
-    folder, monitor = prepared(tiny_config("postprocess.name=sharpen"))
-    with pytest.raises(ValueError, match="postprocess is sharpen; it must be none or dense_crf"):
-        run(folder, monitor)
+    message = r"postprocess\.name is sharpen; it must be none or dense_crf"
+    with pytest.raises(ValueError, match=message):
+        tiny_config("postprocess.name=sharpen")
+
+
+def test_a_run_without_it_never_imports_the_crf() -> None:
+    code = "import sys, bench.run.__main__; sys.exit('bench.crf.lattice' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_tables_show_it_as_a_row_of_its_own_with_its_cost(

@@ -264,36 +264,6 @@ def test_choose_lists_what_fits_and_says_why_the_rest_does_not(
     assert "Test GPU" in shown
 
 
-def test_claims_are_supported_refuted_or_undecided(
-    call: Call, make_run: Make, tmp_path: Path
-) -> None:
-    for seed in range(3):
-        make_run("SegNet-Basic", 0.8, seed=seed)
-        make_run("FCN-Basic", 0.8, seed=seed)
-        make_run("Bilinear-Interpolation", 0.6, seed=seed)
-        make_run("SegNet-Basic-SingleChannelDecoder", 0.9, seed=seed)
-        make_run("FCN-Basic-NoAddition", 0.8, seed=seed, spread=10)
-    code, shown, _ = call("claims", tmp_path / "runs")
-    assert code == 0
-    joined = " ".join(shown.split())
-    assert "Fixed bilinear upsampling performs worst supported" in joined
-    assert re.search(r"SegNet-Basic and FCN-Basic perform equally +supported", shown)
-    assert re.search(r"A decoder of single-channel filters costs +refuted", shown)
-    assert re.search(r"Without the addition of encoder maps, FCN- +undecided", shown)
-    assert re.search(r"Natural weights raise G of SegNet-Basic +no runs", shown)
-
-
-def test_claims_show_every_comparison_when_asked(
-    call: Call, make_run: Make, tmp_path: Path
-) -> None:
-    make_run("SegNet-Basic", 0.8)
-    make_run("FCN-Basic", 0.7)
-    _, shown, _ = call("claims", "--all", tmp_path / "runs")
-    joined = " ".join(shown.split())
-    for metric in ("G", "C", "BF"):
-        assert f"refuted {metric} +10.0 [+10.0, +10.0]" in joined
-
-
 def test_the_order_of_two_sides_changes_signs_only(
     call: Call, make_run: Make, tmp_path: Path
 ) -> None:

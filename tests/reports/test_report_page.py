@@ -84,6 +84,9 @@ def test_claims_on_few_seeds_are_said_to_be_of_weights(page: Path) -> None:
     content = page.read_text()
     claims = content[content.index('<section id="claims">') : content.index('<section id="runs">')]
     assert claims.count("these weights, no verdict on the networks") == claims.count("<h3>") > 0
+    assert "supported" not in claims
+    assert claims.count("the paper&#x27;s own</th>") == claims.count("<h3>")
+    assert "fails: BF -2.33 (SegNet-Basic - FCN-Basic)" in claims
 
 
 def test_a_page_of_records_that_hold_all_does_not_complain(

@@ -137,6 +137,95 @@ def test_table_2_has_class_accuracies_beside_the_classical_methods(
     assert cell(table, "Boosting", "mIoU", section=1).text == "n/a*"
 
 
+SUN = {
+    "dataset": "SUN RGB-D",
+    "classes": ["wall", "floor", "cabinet"],
+    "batch_size": 4,
+    "lr": 0.001,
+}
+
+
+def test_a_row_of_table_4_is_found_by_network_and_weighting(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    """SegNet with median frequency balancing stands beside the caption's 71.75 / 44.85 / ..."""
+    for name, weighting in [
+        ("SegNet", "none"),
+        ("SegNet", "median_frequency"),
+        ("DeconvNet", "none"),
+    ]:
+        make_run(name, max_iterations=180_000, class_weights=weighting, **SUN)
+    (table,) = filled(tmp_path / "runs", "4")
+    assert len(table.sections) == 2
+    metrics = ("G", "C", "mIoU", "BF")
+    found = {
+        section.title.rpartition(" ")[2]: {
+            row.label: [
+                cell.published
+                for column, cell in zip(table.columns, row.cells, strict=True)
+                if column.group.startswith(">140K") and column.name in metrics
+            ]
+            for row in section.rows
+        }
+        for section in table.sections
+    }
+    assert found["f-median_frequency"] == {"SegNet": [71.75, 44.85, 32.08, 14.06]}
+    assert found["f-none"]["SegNet"] == [72.63, 44.76, 31.84, 12.66]
+    assert found["f-none"].keys() == {
+        "SegNet", "DeepLab-LargeFOV", "DeepLab-LargeFOV-denseCRF", "FCN (learnt deconv)",
+        "DeconvNet",
+    }  # fmt: skip
+    shown = " ".join(text(table).split())
+    assert "published in Table 4's caption, after 180 K iterations" in shown
+    assert "(paper none)" not in shown
+    assert "trained for 180000 iterations; the paper, 240000" in shown
+    assert "the paper, 180000" not in shown
+
+
+@pytest.mark.parametrize("weighting", ["none", "median_frequency"])
+def test_the_captions_row_stands_with_no_run_where_there_is_none(
+    make_run: MakeRun, tmp_path: Path, weighting: str
+) -> None:
+    make_run("DeconvNet", class_weights=weighting, **SUN)
+    (table,) = filled(tmp_path / "runs", "4")
+    caption = "SegNet (median frequency balancing, caption)"
+    found = cell(table, caption, ">140K, test BF")
+    assert (found.published, found.text) == (14.06, "no run")
+    assert cell(table, caption, "80K, test BF").published is None
+    assert cell(table, "SegNet", ">140K, test BF").published == 12.66
+    ours = cell(table, "DeconvNet", ">140K, test BF")
+    assert ours.published == (10.47 if weighting == "none" else None)
+    assert "after 180 K iterations" in " ".join(text(table).split())
+
+
+@pytest.mark.parametrize(
+    ("weighting", "published"),
+    [("none", 52.7), ("median_frequency", 52.7), ("segnet_prototxt", None)],
+)
+def test_table_2_says_what_its_text_and_its_figures_say_of_class_weights(
+    make_run: MakeRun, tmp_path: Path, weighting: str, published: float | None
+) -> None:
+    make_run("SegNet", classes=["Sky", "Road", "SignSymbol"], class_weights=weighting)
+    (table,) = filled(tmp_path / "runs", "2")
+    assert cell(table, "SegNet", "Sign-Symbol").published == published
+    shown = " ".join(text(table).split())
+    assert "section 4.1 says that SegNet was trained with median frequency balancing" in shown
+    assert f"These runs: class_weights {weighting}." in shown
+    assert ("class_weights segnet_prototxt (paper none)" in shown) == (published is None)
+    assert "class_weights median_frequency (paper none)" not in shown
+
+
+def test_a_weighting_that_the_paper_has_not_is_beside_no_published_figure(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", class_weights="median_frequency")
+    (table,) = filled(tmp_path / "runs", "3")
+    assert cell(table, "SegNet", ">80K, test G").published is None
+    assert "class_weights median_frequency (paper none)" in " ".join(text(table).split())
+    rows = {row.label: row.ours for row in table.sections[0].rows}
+    assert rows["FCN"] is False
+
+
 def test_table_5_takes_the_runs_on_sun(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("SegNet", 0.8, dataset="SUN RGB-D", classes=["wall", "floor", "cabinet"])
     make_run("FCN", 0.8)
@@ -186,6 +275,21 @@ def test_deviations_from_the_paper_are_footnoted_without_being_declared(
     assert "He initialisation; the paper starts from VGG-16 weights" in shown
     assert "trained for 100 iterations; the paper, 140000" in shown
     assert "lr 0.001" not in shown
+
+
+def test_a_record_older_than_a_key_has_its_neutral_value(make_run: MakeRun, tmp_path: Path) -> None:
+    """It stands beside newer records of the same protocol, and the paper's value is a deviation."""
+    make_run("SegNet-Basic")
+    make_run("FCN-Basic", batch_norm={"shift_decay_factor": None})
+    (table,) = filled(tmp_path / "runs", "1")
+    assert len(table.sections) == 1
+    assert "batch_norm.shift_decay_factor none (paper 1.0)" in " ".join(text(table).split())
+    make_run("FCN-Basic-NoAddition", batch_norm={"shift_decay_factor": 1.0}, fingerprint="other")
+    (table,) = filled(tmp_path / "runs", "1")
+    differences = {section.difference for section in table.sections}
+    assert "protocol.batch_norm.shift_decay_factor 1.0 / None" in " ".join(differences)
+    (table,) = filled(tmp_path / "runs", "3")
+    assert "batch_norm.shift_decay_factor 1.0 (paper none)" in " ".join(text(table).split())
 
 
 def bold(table: Table, column: int = -4) -> set[str]:

@@ -1,5 +1,7 @@
 """Loss, optimiser and class weights, by hand-checkable values."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from bench.config import ProtocolConfig
+from bench.config import BatchNormConfig, Config, ProtocolConfig
 from bench.data.class_weights import class_weights
 from bench.data.schema import DatasetConfig
-from bench.run.training import batch_loss, make_optimiser, shrink_labels
+from bench.data.splits import load_splits
+from bench.run.loss import batch_loss, shrink_labels
+from bench.run.monitor import Monitor
+from bench.run.preparation import prepare_training
+from bench.run.training import make_optimiser, step
+
+Compose = Callable[..., Config]
+Prepare = Callable[..., tuple[Path, Monitor]]
 
 VOID = 11
 
@@ -52,13 +61,42 @@ def test_small_logits_are_compared_with_labels_shrunk_by_nearest() -> None:
     """As Pillow picks pixels, so that a label shrunk on disk or here is the same."""
     label = np.random.default_rng(0).integers(0, 12, (360, 480), np.uint8)
     expected = np.asarray(Image.fromarray(label).resize((60, 45), Image.Resampling.NEAREST))
-    shrunk = shrink_labels(torch.from_numpy(label)[None], 45, 60)
+    logits = torch.empty(1, 12, 45, 60)
+    shrunk = shrink_labels(torch.from_numpy(label)[None], logits, nn.Identity())
     assert (shrunk[0].numpy() == expected).all()
-    logits = torch.randn(1, 12, 45, 60)
-    torch.testing.assert_close(
-        batch_loss(logits, torch.from_numpy(label)[None], None, 255, "labelled_pixels"),
-        batch_loss(logits, shrunk, None, 255, "labelled_pixels"),
-    )
+
+
+def test_a_network_can_say_that_small_logits_stand_on_every_eighth_pixel() -> None:
+    labels = (torch.arange(20 * 30) % 251).to(torch.uint8).view(1, 20, 30)
+    network = nn.Identity()
+    network.logit_stride = 8
+    shrunk = shrink_labels(labels, torch.empty(1, 2, 3, 4), network)
+    assert shrunk[0].tolist() == [[(30 * y + x) % 251 for x in (0, 8, 16, 24)] for y in (0, 8, 16)]
+    assert shrink_labels(labels, torch.empty(1, 2, 20, 30), network) is labels
+    with pytest.raises(ValueError, match="logit_stride is 8, which makes 3x4 logits of 20x30"):
+        shrink_labels(labels, torch.empty(1, 2, 2, 4), network)
+
+
+def test_a_step_takes_the_labels_on_which_the_network_says_its_logits_stand(
+    tiny_config: Compose, prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DeepLab of a 32x48 image has 4x6 logits: of the pixels 0, 8, 16, ..."""
+    config = tiny_config("arch=deeplab_largefov", "arch.width=1", "arch.fc_width=4")
+    folder, monitor = prepared(config)
+    cpu = torch.device("cpu")
+    splits = load_splits(config, ["train"], cpu)
+    training = prepare_training(config, folder, splits, cpu, monitor)
+    training.model.train()
+    seen: list[torch.Tensor] = []
+
+    def recorded(logits: torch.Tensor, labels: torch.Tensor, *others: Any) -> torch.Tensor:
+        seen.append(labels)
+        return batch_loss(logits, labels, *others)
+
+    monkeypatch.setattr("bench.run.training.batch_loss", recorded)
+    labels = torch.randint(11, (4, 32, 48), dtype=torch.uint8)
+    step(training, torch.randn(4, 3, 32, 48), labels, 0)
+    assert torch.equal(seen[0], labels[:, ::8, ::8])
 
 
 def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
@@ -79,6 +117,30 @@ def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
     assert rules["0.weight"] == rules["2.weight"] == rules["1.weight"] == (0.1, 5e-4)
     assert rules["0.bias"] == rules["2.bias"] == (0.2, 0)
     assert rules["1.bias"] == (0.1, 0)
+
+
+@pytest.mark.parametrize(("factor", "decay"), [(1.0, 5e-4), (0.5, 2.5e-4), (0.0, 0), (None, 1e-4)])
+def test_shifts_of_batch_norm_can_decay_by_a_factor_of_their_own(
+    factor: float | None, decay: float
+) -> None:
+    """Without one they decay as biases do."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    protocol = ProtocolConfig(
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=5e-4,
+        bias_lr_factor=2.0,
+        bias_decay_factor=0.2,
+        batch_norm=BatchNormConfig(shift_decay_factor=factor),
+    )
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in make_optimiser(network, protocol).param_groups
+        for parameter in group["params"]
+    }
+    found = {name: decays[id(p)] for name, p in network.named_parameters()}
+    wanted = {"0.weight": 5e-4, "0.bias": 1e-4, "1.weight": 5e-4, "1.bias": decay}
+    assert found == pytest.approx(wanted)
 
 
 def test_a_layer_used_twice_is_updated_once() -> None:

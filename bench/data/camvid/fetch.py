@@ -134,7 +134,7 @@ def _content(source: str, file: RemoteFile, root: Path) -> bytes:
     """Reads a URL, again after a pause where that may help.
 
     Raises:
-        ValueError: the content is not to be had.
+        ValueError: the content cannot be fetched.
     """
     for attempt in range(ATTEMPTS):
         if attempt:
