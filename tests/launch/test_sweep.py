@@ -113,7 +113,7 @@ def test_data_that_no_run_would_find_is_said_once_beforehand(tiny_config: Compos
     nowhere = [f"seed={seed} dataset.root=/nowhere" for seed in (0, 1)]
     with pytest.raises(ValueError, match=r"dataset\.root is /nowhere, .* all 2 runs would fail"):
         announce(planned(tiny_config, *nowhere))
-    check_data(planned(tiny_config, *nowhere, "seed=2"))
+    check_data([*planned(tiny_config, *nowhere), *planned(tiny_config, "seed=2")])
     check_data(planned(tiny_config, "seed=0", "seed=1"))
 
 
