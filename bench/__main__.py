@@ -168,7 +168,10 @@ def run_jobs() -> None:
     try:
         task()
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(explanation(error, *overrides_and_folder(sys.argv[1:])))
+        text = explanation(error, *overrides_and_folder(sys.argv[1:]))
+        if not sweep.started:
+            sys.exit(text)
+        print(text, file=sys.stderr)
     except ValueError as error:  # about options that exclude each other, or of a launcher
         if not sweep.started:
             sys.exit(str(error))
