@@ -1,5 +1,7 @@
 """Numbers and lists in words, for whoever reads a terminal or a log."""
 
+from collections.abc import Iterable
+
 DAY = 86400.0  # seconds
 
 
@@ -9,3 +11,15 @@ def duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Lists whole numbers in order, four or more in a row as a range: 0, 1, 4-7."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = (f"{run[0]}-{run[-1]}" if len(run) > 3 else ", ".join(map(str, run)) for run in runs)
+    return ", ".join(parts)

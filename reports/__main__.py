@@ -8,15 +8,16 @@ python -m reports compare RUN_A RUN_B           paired differences, and a verdic
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
 python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
+python -m reports verify RUNS                   is every record sound? 1 if one is not
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import records
+from bench.console import outlive_consoles
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES, PEERS
 from bench.metrics.scores import PAPER, Conventions
@@ -44,6 +45,7 @@ EXIT_WORSE = 1
 
 def main() -> None:
     """Runs a subcommand; `tables` where none is named."""
+    outlive_consoles(essential=True)
     words = sys.argv[1:]
     try:
         if words and words[0] not in {*COMMANDS, "-h", "--help"}:
@@ -53,9 +55,6 @@ def main() -> None:
         code = COMMANDS[options.subcommand](options)
         sys.stdout.flush()
         sys.exit(code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -86,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     for name, part in parts.items():
         if name != "compare":
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name != "status":
+        if name not in {"status", "verify"}:
             _add_conventions(part)
     tables = parts["tables"]
     tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
@@ -205,11 +204,13 @@ def page(options: argparse.Namespace) -> int:
         raise ValueError(f"--out {out} is a file; give a folder")
     if options.data and not options.data.is_dir():
         raise ValueError(f"--data {options.data}: no such folder; give the data set's")
-    context = _context(options)
-    runs = _read(options.runs)
+    context, runs = _context(options), _read(options.runs)
     if options.data:
         runs = [reading_from(options.data, run) for run in runs]
-    print(f"written to {write_report(runs, context, out)}")
+    try:
+        print(f"written to {write_report(runs, context, out)}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; --out FOLDER writes the page elsewhere") from error
     context.estimates.save()
     return 0
 
@@ -261,6 +262,15 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace) -> int:
+    """Checks that nothing in the records is damaged, lost or exchanged."""
+    from reports.verify import verify as verified  # noqa: PLC0415 - only this command needs it
+
+    lines, sound = verified(options.runs)
+    print("\n".join(lines))
+    return 0 if sound else EXIT_WORSE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -269,6 +279,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "choose": choose,
     "claims": claims,
     "export": export,
+    "verify": verify,
 }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
+from bench.words import ranges
 from reports.compute.estimates import (
     BETTER,
     NOT_SEPARATED,
@@ -132,7 +133,7 @@ def _evaluated(runs: Sequence[Run], split: str) -> list[Evaluated]:
 def _described(side: Sequence[Evaluated]) -> str:
     run, _ = side[0]
     ordered = sorted(side, key=lambda one: one[0].seed)
-    seeds = ", ".join(str(run.seed) for run, _ in ordered)
+    seeds = ranges(run.seed for run, _ in ordered)
     iterations = [str(evaluation["iteration"]) for _, evaluation in ordered]
     shown = iterations[0] if len(set(iterations)) == 1 else ", ".join(iterations)
     protocol = run.config["protocol"]["name"]

@@ -1,4 +1,4 @@
-"""Asking the process in which a contestant is measured, and noticing when it is no more."""
+"""Asking the process in which a network is measured, and noticing when it has died."""
 
 import json
 import os
@@ -20,7 +20,7 @@ LAST_WORDS = 2000  # characters at the end of a log in which the reason is looke
 
 
 class MeasurementError(Exception):
-    """A contestant could not be measured."""
+    """A network could not be measured."""
 
     def __init__(self, state: str, reason: str) -> None:
         super().__init__(reason)
@@ -28,7 +28,7 @@ class MeasurementError(Exception):
 
 
 class MeasuringProcess:
-    """A fresh process for one contestant, ended when the `with` block is left."""
+    """A fresh process for one network, ended when the `with` block is left."""
 
     def __init__(self, config: Config, log: Path, *, timing: bool) -> None:
         """Starts it.

@@ -5,6 +5,7 @@ frequencies and weights, and a contact sheet to look at.
 """
 
 import hashlib
+import importlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
@@ -66,6 +67,7 @@ def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
     if dataset.root is not None and is_complete(Path(dataset.root)):
         wrong = [f"{name}: its checksum is wrong" for name in wrong_files(Path(dataset.root))]
         problems += _some(wrong, "files have a wrong checksum")
+    problems += _some(_unlike_the_release(dataset), "files differ from the released ones")
     _print_classes(known, dataset)
     for problem in problems:
         print(f"PROBLEM {problem}")
@@ -108,6 +110,18 @@ def _shared(known: dict[str, list[_Known]]) -> list[str]:
         if len(where) > 1
     ]
     return _some(leaks, "images stand in two splits")
+
+
+def _unlike_the_release(dataset: DatasetConfig) -> list[str]:
+    """Lists the files whose content is not what was released, where the reader's module knows."""
+    module = importlib.import_module(dataset.reader["_target_"].rpartition(".")[0])
+    if dataset.root is None or not hasattr(module, "changed_files"):
+        return []
+    root = Path(dataset.root)
+    return [
+        f"{root / name}: not the released file (its SHA-256 differs); fetch it again"
+        for name in module.changed_files(str(root))
+    ]
 
 
 def _some(texts: list[str], summary: str) -> list[str]:

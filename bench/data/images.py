@@ -3,7 +3,8 @@
 Everything is 8-bit and (H, W) or (H, W, 3). What cannot be read without guessing is refused.
 """
 
-import os
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bench.data.png import read_plain_png
+from bench.records import replacing
+
 UInt8Array = NDArray[np.uint8]
+# What Pillow raises for a damaged file: SyntaxError for a broken PNG chunk, OSError for a short
+# file, ValueError for impossible numbers and too much text, and others for what they lead to.
+DAMAGE = (
+    Image.DecompressionBombError,
+    UnidentifiedImageError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 def read_image(path: Path) -> UInt8Array:
@@ -22,6 +43,9 @@ def read_image(path: Path) -> UInt8Array:
     Raises:
         ValueError: the file is unreadable, has more than 8 bits a channel, or is transparent.
     """
+    plain = read_plain_png(path)
+    if plain is not None:
+        return plain
     image = open_picture(path)
     if image.mode in {"RGBA", "LA", "PA"}:
         alpha = np.asarray(image.getchannel("A"))
@@ -63,28 +87,28 @@ def read_label(path: Path) -> UInt8Array:
 
 
 def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]]) -> None:
-    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all.
+    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all."""
+    write_png(path, label_picture(label, colours))
+
+
+def label_picture(label: UInt8Array, colours: Sequence[Sequence[int]]) -> Image.Image:
+    """Makes the palette picture of a label map.
 
     Args:
-        path: where to write.
-        label: class indices.
+        label: class indices (H, W).
         colours: RGB of each index; indices beyond its end show black.
     """
     image = Image.fromarray(label)
     palette = np.zeros((256, 3), np.uint8)  # a shorter one would make Pillow drop high indices
     palette[: len(colours)] = colours
     image.putpalette(palette.tobytes())
-    write_png(path, image)
+    return image
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Writes a picture as PNG under a temporary name, then renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(temporary, format="PNG", optimize=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # it is still there when the disk was full
+    """Writes a picture as PNG, whole or not at all."""
+    with replacing(path, durable=False) as file:
+        image.save(file, format="PNG", optimize=False)
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
@@ -102,21 +126,25 @@ def resize_label(label: UInt8Array, height: int, width: int) -> UInt8Array:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Decodes a file completely, so that a truncated one shows here and not later.
+    """Decodes a file completely, so that a truncated or damaged one shows here and not later.
 
     Raises:
         ValueError: there is no such file, or it is no whole picture.
     """
+    if path.exists() and not path.is_file():  # a FIFO would wait for a writer
+        raise ValueError(f"{path}: not a regular file; remove it")
+    if path.exists() and path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty; fetch it again")
     try:
-        if path.stat().st_size == 0:
-            raise ValueError(f"{path}: the file is empty; fetch it again")
         with path.open("rb") as file:
+            # Decoding skips the checksums of a PNG's pixels; a damaged label would read as another.
+            Image.open(file).verify()
+            file.seek(0)
             image = Image.open(file)
             image.load()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        # Pillow reports a broken PNG chunk as SyntaxError and a short file as OSError.
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a readable image ({error}); fetch it again") from error
     return image
 

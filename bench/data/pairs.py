@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bench.data.images import UInt8Array, read_image, read_label
 
@@ -27,6 +27,14 @@ class Pair:
     label: Callable[[], UInt8Array]
     label_source: str
     files: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.name)
+        if path.is_absolute() or ".." in path.parts or "\0" in self.name or not self.name:
+            raise ValueError(
+                f"{self.label_source}: {self.name!r} cannot name an image: predictions are stored "
+                "under it, below the run; give it a plain name"
+            )
 
 
 # Turns a label file into class indices uint8 (H, W).

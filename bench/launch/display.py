@@ -1,6 +1,5 @@
 """Showing a run's progress: a bar on a terminal, a line now and then in a log file."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -8,28 +7,36 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench import records
 from bench.launch.processes import Children
 
 POLL_SECONDS = 0.2
+AWAKE_SECONDS = 5.0  # a longer time between two looks was not spent awake
 LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
 
 
 def watch(folder: Path, children: Children, silence_seconds: float) -> bool:
     """Shows notices, and progress as a bar on a terminal or as lines elsewhere, until a run ends.
 
-    A run that gives no sign of life for `silence_seconds` hangs, and is killed.
+    A run that gives no sign of life for `silence_seconds` hangs, and is killed. Only time counts in
+    which both it and this process could run: neither a laptop's sleep nor SIGSTOP is silence.
 
     Returns:
         Whether it was killed for its silence.
     """
     display = Bar() if sys.stderr.isatty() else Lines()
-    shown, sign_of_life, heard, silent = 0, None, time.monotonic(), False
+    shown, sign_of_life, silence, silent = 0, None, 0.0, False
+    looked = time.monotonic()
     while True:
         ended = children.poll() is not None
         state = _read_progress(folder)
+        now, before = time.monotonic(), looked
+        looked = now
+        if not children.stopped():
+            silence += min(now - before, AWAKE_SECONDS)
         if state.get("time", sign_of_life) != sign_of_life:
-            sign_of_life, heard = state["time"], time.monotonic()
-        elif time.monotonic() - heard > silence_seconds and not silent:
+            sign_of_life, silence = state["time"], 0.0
+        elif silence > silence_seconds and not silent:
             silent = True
             children.kill()
         for text in state.get("notices", [])[shown:]:
@@ -46,10 +53,9 @@ def watch(folder: Path, children: Children, silence_seconds: float) -> bool:
 
 def _read_progress(folder: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = json.loads((folder / "progress.json").read_text())
-    except OSError:  # the child is still starting, or a network disk is away for a moment
+        return records.read_json(folder / "progress.json")
+    except ValueError:  # the child is still starting, or a network disk is away for a moment
         return {}
-    return state
 
 
 class Bar:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bench import records
+from bench import records, sources
 from bench.config import Config, identity, read_config, run_folder, write_config
 from bench.launch.display import watch
 from bench.launch.lock import locked
@@ -51,10 +51,11 @@ def launch(config: Config) -> dict[str, Any]:
                 return end
             _check_record(folder, config)
             records.remove_leftovers(folder)
-            (folder / "end.json").unlink(missing_ok=True)
-            if not config.start:
-                return _leave_to_torchrun(folder, config)
-            return _supervise(folder, config, [descriptor])
+            with _kept_if_refused(folder):
+                (folder / "end.json").unlink(missing_ok=True)
+                if not config.start:
+                    return _leave_to_torchrun(folder, config)
+                return _supervise(folder, config, [descriptor])
 
 
 def _finished(folder: Path, config: Config) -> dict[str, Any] | None:
@@ -64,7 +65,32 @@ def _finished(folder: Path, config: Config) -> dict[str, Any] | None:
         return None
     _check_record(folder, config)
     print(f"{folder.name}: finished before, at iteration {end['iteration']}")
+    environment = folder / "environment.json"
+    then = records.read_json(environment) if environment.exists() else {}
+    if other := sources.changed(then, sources.code_of(config)):
+        print(f"  with other code than today's ({', '.join(other)}); rerun=true runs today's")
     return {**end, "folder": str(folder)}
+
+
+@contextlib.contextmanager
+def _kept_if_refused(folder: Path) -> Iterator[None]:
+    """Leaves a finished run as it was when its extension ends before a checkpoint of its own."""
+    end = records.read_end(folder)
+    names = ("config.json", "end.json", "environment.json", "data.json", "network.json")
+    before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    state = _checkpoint_state(folder)
+    yield
+    now = records.read_end(folder)
+    refused = now is not None and now["state"] != records.FINISHED
+    untouched = _checkpoint_state(folder) == state
+    if end is not None and end["state"] == records.FINISHED and refused and untouched:
+        for name, content in before.items():
+            records.write_bytes(folder / name, content)
+
+
+def _checkpoint_state(folder: Path) -> tuple[int, int] | None:
+    path = folder / "checkpoint.pt"
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
 
 
 def _check_record(folder: Path, config: Config) -> None:

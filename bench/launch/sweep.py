@@ -27,11 +27,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import records
 from bench.composition import resolve
+from bench.launch.gpus import gpus_of_own, jobs_at_a_time, lay_out_gpus
 from bench.launch.launch import FORWARDED
 from bench.launch.sweep_plan import Job, announce, labelled, size
 from bench.launch.sweep_progress import RUNNING, Progress, job_files
 from bench.target import users_folder
 
+GPUS = "gpus"  # the folder of GPUs that no job has
 STOP = "stop"  # the file that keeps jobs from starting after a sweep was asked to stop
 
 started: list["Sweep"] = []  # the sweep that this process started, if it did
@@ -113,7 +115,9 @@ class SweepCallback(Callback):
             with records.writing(folder):
                 shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier one of this name
                 (folder / STOP).unlink(missing_ok=True)
+                shutil.rmtree(folder / GPUS, ignore_errors=True)
                 (folder / "jobs").mkdir(parents=True)
+            lay_out_gpus(folder / GPUS, jobs, jobs_at_a_time(config.hydra.launcher, len(jobs)))
         except ValueError as error:
             sys.exit(str(error))
         started.append(Sweep(folder, jobs))
@@ -152,8 +156,13 @@ def plan(config: DictConfig) -> list[Job]:
     return labelled(jobs)
 
 
-def take_part(execute: Callable[[], dict[str, Any]]) -> None:
-    """Executes one job of a sweep, and leaves how it ended in the sweep's folder."""
+def take_part(execute: Callable[[], dict[str, Any]], gpus: int) -> None:
+    """Executes one job of a sweep, and leaves how it ended in the sweep's folder.
+
+    Args:
+        execute: does it.
+        gpus: how many GPUs it is to have for itself where several jobs run at a time.
+    """
     hydra = HydraConfig.get()
     folder = Path(hydra.sweep.dir).absolute()
     if (folder / STOP).exists():
@@ -167,7 +176,8 @@ def take_part(execute: Callable[[], dict[str, Any]]) -> None:
             stack.enter_context(_apart(path.with_suffix(".log"), launcher))
         received = stack.enter_context(_received_signals())
         try:
-            end = execute()
+            with gpus_of_own(folder / GPUS, gpus):
+                end = execute()
         except KeyboardInterrupt:  # before the run's own process took signals over
             reason = "stopped by a signal before it began"
             end = {"state": records.INTERRUPTED, "reason": reason, "folder": None}

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import records
 from bench.config import Config, run_folder
 from bench.launch.launch import covers
+from bench.losses import read_losses
 from bench.typed import plain
 
 # Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
@@ -62,7 +63,7 @@ class Job:
         """Returns how many iterations an earlier start has recorded."""
         if self.folder is None or self.config is None or self.config.rerun:
             return 0
-        lines = list(records.read_losses(self.folder))
+        lines = list(read_losses(self.folder))
         return lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
 
 

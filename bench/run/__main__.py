@@ -6,22 +6,19 @@ is what `python -m bench` starts, or torchrun on several machines. However bench
 FOLDER/end.json and the exit code say how; if the process is killed, its parent records the end.
 """
 
-import ctypes
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench import records
 from bench.launch.lock import locked
-from bench.launch.processes import PARENT
+from bench.launch.processes import PARENT, end_with_parent
 from bench.run import distributed
+from bench.run.failure import failure
 from bench.run.monitor import InterruptedRunError, Monitor, log
 from bench.run.run import run
 from bench.run.training import DivergedError
@@ -48,16 +45,12 @@ def execute(folder: Path) -> int:
         }
     except DivergedError as error:
         end = {"state": records.DIVERGED, "reason": str(error)}
-    except ValueError as error:
-        end = {"state": records.FAILED, "reason": str(error)}
-        log.exception("failed")
     except Exception as error:  # noqa: BLE001 - whatever a user's network raises is recorded
-        lines = traceback.format_exception(error)
-        end = {"state": records.FAILED, "reason": lines[-1].strip(), "traceback": lines[-8:]}
-        if ran_out_of_memory(error):
-            reason = str(error).rpartition("DefaultCPUAllocator: ")[2].split(". ")[0]
-            end = {"state": records.OUT_OF_MEMORY, "reason": reason}
-        log.exception(end["state"])  # unlike print, it does not raise when the disk is full
+        state, reason = failure(error)
+        end = {"state": state, "reason": reason}
+        if state == records.FAILED and not isinstance(error, ValueError):
+            end["traceback"] = traceback.format_exception(error)[-8:]
+        log.exception(state)  # unlike print, it does not raise when the disk is full
     # Whoever fails first knows the reason; the others only see it gone.
     told = distributed.size() > 1 and (folder / "end.json").exists()
     if not told and (distributed.is_first() or end["state"] != records.FINISHED):
@@ -71,13 +64,6 @@ def record_end(folder: Path, end: dict[str, Any]) -> None:
         records.write_json(folder / "end.json", end)
     except ValueError:
         log.exception("the end could not be recorded")
-
-
-def ran_out_of_memory(error: Exception) -> bool:
-    """Says whether an allocation failed; on the CPU, torch has no class of errors for that."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
-    )
 
 
 def main() -> None:
@@ -99,15 +85,6 @@ def main() -> None:
     with locked(folder):  # started by torchrun
         (folder / "end.json").unlink(missing_ok=True)
         sys.exit(execute(folder))
-
-
-def end_with_parent() -> None:
-    """Asks Linux for SIGTERM when the parent dies, however it dies."""
-    if sys.platform == "linux" and os.getppid() != 1:
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
-        sys.exit("the process that started this run is gone")  # killed while torch was imported
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ import numpy as np
 from bench.metrics.ratios import FloatArray
 from bench.metrics.scores import PAPER, Conventions
 from bench.metrics.uncertainty import LEVEL, Interval, Source, interval
-from reports.compute.kept import Evaluated, Kept
+from reports.compute.kept import FREEDOM, Evaluated, Kept
 from reports.compute.pooling import ENOUGH_SEEDS, Residual, common_layout, residual
-from reports.compute.resamples import FREEDOM, Resamples
+from reports.compute.resamples import Resamples
 from reports.read.runs import Run
 
 BETTER, WORSE, NOT_SEPARATED, NEEDS_SEEDS = "better", "worse", "not separated", "needs seeds"

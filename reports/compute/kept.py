@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.metrics.scores import Conventions
+from bench.metrics.scores import HEADLINE, Conventions
+from bench.sound_files import digest_of, require
 from reports.read.runs import Evaluation, Run, warn
 
 FILE = ".estimates.json"
-FORMAT = 4  # a change in what the numbers mean needs a new one
+FORMAT = 5  # a change in what the numbers mean needs a new one
+FREEDOM = "freedom"  # beside the scores
 
 Evaluated = tuple[Run, Evaluation]
 Numbers = dict[str, list[float]]
@@ -37,7 +39,7 @@ class Kept:
         stamps = [[self._stamp(*one) for one in side] for side in sides]
         text = json.dumps([stamps, self._conventions])
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        if key not in self._known:
+        if not _fits(self._known.get(key, {}), sides):
             found = compute()
             self._known[key] = {
                 name: [None if isnan(number) else number for number in numbers]
@@ -53,26 +55,41 @@ class Kept:
         """Writes the file, together with what another report has found meanwhile."""
         if self._path is None or not self._changed:
             return
-        content = {"version": FORMAT, "estimates": {**_read(self._path), **self._known}}
+        content = {"format": FORMAT, "estimates": {**_read(self._path), **self._known}}
         try:
-            records.write_bytes(self._path, json.dumps(content).encode())
-        except (OSError, ValueError) as error:  # a reader of somebody else's runs may not write
-            print(f"{self._path}: not kept for the next report ({error})", file=sys.stderr)
+            records.write_json(self._path, content, durable=False)
+        except ValueError as error:  # a reader of somebody else's runs may not write there
+            print(f"not kept for the next report: {error}", file=sys.stderr)
 
     def _stamp(self, run: Run, evaluation: Evaluation) -> list[Any]:
-        """Identifies the evidence of an evaluation without opening it."""
+        """Identifies the evidence of an evaluation without opening it.
+
+        Older records do not name the digest of their evidence: there its age and size stand for it.
+        """
         name = records.evaluation_name(
             evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
         )
         key = str(run.folder), name
         if key not in self._stamps:
-            stamp: list[Any] = [run.folder.name, name]
-            for suffix in (".npz", ".json"):
-                path = run.folder / "evaluations" / f"{name}{suffix}"
-                state = path.stat() if path.exists() else None
-                stamp += [state.st_mtime_ns, state.st_size] if state else [0, 0]
-            self._stamps[key] = stamp
+            path = run.folder / "evaluations" / f"{name}.npz"
+            state = path.stat() if path.exists() else None
+            stamp: list[Any] = [run.folder.name, name, digest_of(evaluation)]
+            stamp += [state.st_mtime_ns, state.st_size] if state else [0, 0]
+            dataset = run.config["dataset"]
+            self._stamps[key] = [*stamp, dataset["classes"], dataset.get("sequence")]
         return self._stamps[key]
+
+
+def score_names(run: Run) -> tuple[str, ...]:
+    """Returns the names of a run's scores, in the order in which they are computed."""
+    return (*(f"accuracy/{name}" for name in run.config["dataset"]["classes"]), *HEADLINE)
+
+
+def _fits(found: dict[str, Any], sides: Sequence[Sequence[Evaluated]]) -> bool:
+    """Whether kept numbers are those of these sides: an error, and of one side each seed's."""
+    count = 1 + len(sides[0]) if len(sides) == 1 else 1
+    wanted = {**dict.fromkeys(score_names(sides[0][0][0]), count), FREEDOM: 1}
+    return [(name, len(numbers)) for name, numbers in found.items()] == [*wanted.items()]
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -80,10 +97,12 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
     try:
-        content = records.read_json(path)
+        content, digest = records.read_with_digest(path)
+        if digest is None or content.get("format") != FORMAT:
+            return {}
+        require(path, content, {"estimates": {"*": {"*": [(None, float)]}}})
     except ValueError as error:
         warn(str(error))
         return {}
-    estimates = content.get("estimates") if content.get("version") == FORMAT else None
-    sound = isinstance(estimates, dict) and all(isinstance(e, dict) for e in estimates.values())
-    return estimates if isinstance(estimates, dict) and sound else {}
+    estimates: dict[str, Any] = content["estimates"]
+    return estimates

@@ -1,6 +1,5 @@
 """Scores of evaluations on resamples of their images; the only place that opens evidence."""
 
-import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import records
+from bench.evidence import read_evidence
 from bench.metrics import regions
 from bench.metrics.ratios import FloatArray
 from bench.metrics.scores import HEADLINE, Conventions, Evidence, weighted_scores
@@ -19,11 +18,10 @@ from bench.metrics.uncertainty import (
     resample,
     sequences,
 )
-from reports.compute.kept import Evaluated, Numbers
+from reports.compute.kept import FREEDOM, Evaluated, Numbers, score_names
 from reports.read.runs import Evaluation, Run, matrix, warn
 
 SIDES_KEPT = 2048  # networks whose resamples stay in memory, some 60 kB each
-FREEDOM = "freedom"  # beside the scores in what is kept
 
 
 class Scored(NamedTuple):
@@ -87,7 +85,7 @@ class Resamples:
 
     def _score(self, side: Sequence[Evaluated]) -> Scored:
         run, _ = side[0]
-        names = (*(f"accuracy/{name}" for name in run.config["dataset"]["classes"]), *HEADLINE)
+        names = score_names(run)
         pattern = run.config["dataset"].get("sequence")
         found = [self._of_one(run, evaluation, pattern) for run, evaluation in side]
         images = {names for _, names in found}
@@ -129,14 +127,14 @@ class Resamples:
 def evidence_of(folder: Path, evaluation: Evaluation) -> Evidence | None:
     """Opens the evidence of an evaluation; None, with a word, where it cannot be read."""
     try:
-        arrays = records.read_evidence(folder, evaluation)
-        return Evidence(tuple(map(str, arrays["names"])), arrays["confusion"], arrays["boundaries"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        name = records.evaluation_name(
-            evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
-        )
-        warn(f"{folder / 'evaluations' / name}.npz: {error}")
+        arrays = read_evidence(folder, evaluation)
+        if "boundaries" not in arrays:
+            split = evaluation["split"]
+            raise ValueError(f"{folder}: the evidence of {split} has no boundary counts")
+    except ValueError as error:
+        warn(str(error))
         return None
+    return Evidence(tuple(map(str, arrays["names"])), arrays["confusion"], arrays["boundaries"])
 
 
 def _errors(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from bench import records
 from reports.compute.claims import COLUMNS, claim_rows, few_seeds
@@ -250,7 +251,7 @@ def _run_row(run: Run, out: Path) -> str:
 
 
 def _relative(path: Path, out: Path) -> str:
-    return Path(os.path.relpath(path, out)).as_posix()
+    return quote(Path(os.path.relpath(path, out)).as_posix())  # a colon would make it a scheme
 
 
 def _foot() -> str:

@@ -27,6 +27,7 @@ from reports.read.published import (
     row_of,
 )
 from reports.read.runs import Run, conditions, flatten, weighting
+from reports.tables.conditions import condition_notes, frozen_note
 from reports.tables.model import Column
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -70,6 +71,9 @@ def deviations(number: str, run: Run) -> list[str]:
         for key, value in paper_protocol(number).items()
         if key in ours and ours[key] != value and key not in left_out
     ]
+    limit = run.config["dataset"].get("limit")
+    if limit is not None:
+        found.append(f"dataset.limit {limit} (paper all images)")
     split = run.config["protocol"].get("train_split", "train")
     images = run.data.get("splits", {}).get(split, {}).get("images")
     if number in {"2", "3"} and images not in {None, ROAD_IMAGES}:
@@ -103,9 +107,9 @@ def published_marks(paper_row: str) -> list[str]:
 
 
 def state_marks(one: Contestant) -> list[str]:
-    """Returns what befell the runs of a network that did not finish."""
+    """Returns what befell the runs of a network that did not finish, and what was frozen."""
     several = len({weighting(run) for run in one.runs}) > 1
-    lines = []
+    lines = frozen_note(one.first)
     for run in one.runs:
         if run.state != FINISHED:
             weights = f", class weights {weighting(run)}" if several else ""
@@ -126,7 +130,7 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
             notes.append(TABLE_2.format(weighting(group[0])))
     if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
         notes.append(FEW_SEEDS)
-    return notes
+    return [*notes, *condition_notes(group, ours)]
 
 
 def background_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:

@@ -8,7 +8,7 @@ storage, work, and the share of what the device can do.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from reports.read.costs import INFERENCE, TRAINING, WALL, Cost
+from reports.read.costs import GRAPH, INFERENCE, TRAINING, WALL, Cost
 from reports.read.published import SOURCE, TITLES, printed, rows_of
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import machines
@@ -32,6 +32,7 @@ PARTS = {"6": (TITLES["6"], ""), "1": (f"what {TITLES['1']} cost", "cost")}  # t
 DETAILS = [
     Column("", "Optimiser (ms)", 2, None, ("time", "optimiser_ms")),
     Column("", "Iteration (ms)", 2, None, ("time", "step_ms")),
+    Column("", "Forward, graph (ms)", 2, None, ("time", f"{GRAPH}forward_ms")),
     Column("", "Forward, wall (ms)", 2, None, ("time", f"{WALL}forward_ms")),
     Column("", "Backward, wall (ms)", 2, None, ("time", f"{WALL}backward_ms")),
     Column("", "Iteration, wall (ms)", 2, None, ("time", f"{WALL}step_ms")),
@@ -72,8 +73,11 @@ DETAIL_NOTES = {  # of the columns of one kind
     "device.",
     "energy": "Energy: of the whole card during inference, its idle power included.",
 }
-STARVED = 90  # percent; a process that computes for less of its time waits for the cores
-CLOCKS = {"wall": "wall clock", "device": "CUDA events"}
+CLOCKS = {
+    "wall": "wall clock",
+    "device": "CUDA events",
+    "process": "process time of all threads together",
+}
 
 
 def cost_tables(costs: Sequence[Cost], rows_without_runs: bool = True) -> list[Table]:
@@ -186,8 +190,8 @@ def _value(cost: Cost, kind: str, name: str = "") -> float | None:
         return cost.share(name)
     if kind == "storage":
         return {
-            "first level": cost.storage_multiplier,
-            "all levels": cost.storage_of_all_levels,
+            "first level": cost.storage_in_maps("retained_bytes_first_level"),
+            "all levels": cost.storage_in_maps("retained_bytes"),
             "bytes": _scaled(cost.storage.get("retained_bytes"), 1e6),
         }[name]
     if kind == "energy":
@@ -219,6 +223,12 @@ def _marks(cost: Cost) -> list[str]:
     dropped = cost.timing.get("dropped_samples")
     if dropped:
         marks.append(f"{dropped} samples dropped: the card was throttled")
+    if cost.bound_by_launches:
+        graph = cost.quartiles(f"{GRAPH}forward_ms")
+        assert graph is not None
+        marks.append(
+            f"bound by launches: as one CUDA graph the forward pass takes {graph[0]:.2f} ms"
+        )
     return marks
 
 
@@ -237,11 +247,12 @@ def _measuring_notes(costs: Sequence[Cost]) -> list[str]:
     if any(cost.timing.get("stopped_because") == "timeout" for cost in costs):
         known = f"to {100 * first.how['tolerance']:g} %" if "tolerance" in first.how else "well"
         notes.append(f"time limit: reached before each median was known {known}.")
-    computing = [100 * cost.computing for cost in costs if cost.computing is not None]
-    if min(computing, default=100) < STARVED:
+    shares = [cost.timing.get("cores_taken") for cost in costs if cost.clock == "process"]
+    taken = [100 * share for share in shares if share is not None]
+    if taken:
         notes.append(
-            f"Other programs took the cores: {_span(computing)} % of the wall time went into "
-            "computing."
+            f"Other programs had the cores for {_span(taken)} % of the time in which they were "
+            "needed: times are process time, which leaves this waiting out and adds up threads."
         )
     return [*notes, *_memory_notes(costs)]
 

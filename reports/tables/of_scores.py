@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
+from bench.words import ranges
 from reports.compute.estimates import Estimates, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
@@ -198,7 +199,7 @@ def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
     behind: dict[str, Run] = {}
     for column in columns:
         found = evaluated(one, column) if column.source[0] == "score" else []
-        seeds = ", ".join(str(run.seed) for run, _ in found)
+        seeds = ranges(run.seed for run, _ in found)
         if seeds:
             by_group.setdefault(column.group, seeds)
         behind |= {str(run.folder): run for run, _ in found}
@@ -251,7 +252,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":
-        multiplier = cost.storage_multiplier
+        multiplier = cost.storage_in_maps("retained_bytes_first_level")
         return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
     quartiles = cost.quartiles("forward_ms")
     if not quartiles:

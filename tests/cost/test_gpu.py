@@ -16,6 +16,7 @@ import torch
 from tiny_cost import cost_composer
 
 from bench.cost.check import KnownWork, check_machine
+from bench.cost.forward_graph import ForwardGraph
 from bench.cost.measuring_process import MeasuringProcess
 from bench.cost.memory import estimate_peak
 from bench.cost.timing import take_sample
@@ -104,6 +105,30 @@ def test_events_agree_with_the_wall_clock_on_long_work(device: torch.device) -> 
     assert sample["device"]["step_ms"] == pytest.approx(sample["wall"]["step_ms"], rel=0.05)
 
 
+def test_a_graph_tells_what_launches_cost(device: torch.device) -> None:
+    """A thousand additions to one number keep the host busy, a large product the GPU."""
+    number, matrix = torch.zeros(1, device=device), torch.randn(8192, 8192, device=device)
+
+    class Pass(KnownWork):
+        def forward(self) -> torch.Tensor:
+            return self.function()
+
+    def count() -> torch.Tensor:
+        total = number
+        for _ in range(1000):
+            total = total + 1
+        return total
+
+    def ratio(work: Pass) -> float:
+        graph = ForwardGraph(work)
+        for _ in range(3):
+            sample = take_sample(work, graph)
+        return sample["device"]["forward_ms"] / sample["graph"]["forward_ms"]
+
+    assert ratio(Pass(count, device)) > 1.1
+    assert ratio(Pass(lambda: matrix @ matrix, device)) < 1.1
+
+
 def test_phases_by_events_and_by_the_wall_clock_agree(
     device: torch.device, cost_config: Compose
 ) -> None:
@@ -125,7 +150,7 @@ def test_the_machine_check_passes_its_known_quantities() -> None:
 
 
 @pytest.mark.parametrize("backward", [True, False])
-def test_a_contestant_is_measured_by_both_clocks(
+def test_a_network_is_measured_by_both_clocks(
     cost_config: Compose, tmp_path: Path, backward: bool
 ) -> None:
     config = {**cost_config(f"cost.backward={backward}"), "device": "cuda:0"}
@@ -138,7 +163,8 @@ def test_a_contestant_is_measured_by_both_clocks(
         rates = process.ask("calibrate")
     phases = {"forward_ms", "step_ms"} | ({"backward_ms", "optimiser_ms"} if backward else set())
     for sample in taken["samples"]:
-        assert set(sample) == {"device", "wall"}
+        assert set(sample) == {"device", "wall", "graph"}
+        assert 0 < sample["graph"]["forward_ms"] <= 1.1 * sample["device"]["forward_ms"]
         assert set(sample["device"]) == set(sample["wall"]) == phases
         assert sample["device"]["step_ms"] <= 1.5 * sample["wall"]["step_ms"]
     assert energy is None or energy > 0

@@ -17,6 +17,7 @@ from bench.crf.mean_field import dense_crf
 from bench.crf.search import Appearance, Example, Fixed, Search, grid, refine
 from bench.data.schema import DatasetConfig
 from bench.data.synthetic import scene
+from bench.evidence import read_evidence
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.run import run
 
@@ -118,7 +119,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
     assert row["search"][0]["mIoU"] > 0
     assert row["seconds_per_image"] > 0
     assert row["confusion"] != theirs[-1]["confusion"]
-    assert records.read_evidence(folder, row)["confusion"].shape == (5, 12, 12)
+    assert read_evidence(folder, row)["confusion"].shape == (5, 12, 12)
     assert len(list((folder / "predictions" / "test.denseCRF-0000006").iterdir())) == 5
     before = (folder / "evaluations" / "test.denseCRF-0000006.json").stat().st_mtime_ns
     run(folder, Monitor(folder))

@@ -1,5 +1,6 @@
 """`python -m bench.data check` lists everything that is wrong, and what is there."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 from synthetic_files import LAYOUTS
 
 from bench.data.__main__ import main
+from bench.data.camvid import fetch
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [24, 32]
 
@@ -78,3 +80,30 @@ def test_a_class_that_never_occurs_gets_no_weight_but_is_shown(
     shown = checked(root, capsys, 0)
     assert "class 'Boat' has no pixel in the training labels" in shown
     assert "nan" not in shown
+
+
+def test_a_sound_picture_that_is_not_the_released_one_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "camvid"
+    LAYOUTS["camvid"](root, COUNTS, SIZE)
+    released = [
+        fetch.RemoteFile(str(path.relative_to(root)), len(content), sha256)
+        for path in sorted(root.rglob("*.*"))
+        for content in [path.read_bytes()]
+        for sha256 in [hashlib.sha256(content).hexdigest()]
+    ]
+    monkeypatch.setattr(fetch, "remote_files", lambda: released)
+    arguments = ["check", "dataset=camvid", f"dataset.root={root}", "--splits", "train", "test"]
+    assert main([*arguments, "--sheet", str(tmp_path / "sheet.png")]) == 0
+    label = next((root / "trainannot").iterdir())
+    picture = np.asarray(Image.open(label)).copy()
+    picture[0, 0] = 11 - picture[0, 0]
+    Image.fromarray(picture).save(label)
+    capsys.readouterr()
+    assert main([*arguments, "--sheet", str(tmp_path / "sheet.png")]) == 1
+    assert f"PROBLEM {label}: not the released file" in capsys.readouterr().out
+
+
+def test_the_real_camvid_is_the_released_one(camvid_root: Path) -> None:
+    assert not fetch.changed(camvid_root)

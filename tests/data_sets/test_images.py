@@ -96,3 +96,21 @@ def test_resizing_a_label_never_invents_a_class() -> None:
 def test_resizing_keeps_a_constant_image() -> None:
     image = np.full((30, 40, 3), 123, np.uint8)
     assert (resize_image(image, 9, 120) == 123).all()
+
+
+def test_a_label_whose_bytes_were_damaged_is_never_another_label(tmp_path: Path) -> None:
+    """Pillow decodes pixels whose checksum is wrong; a stored stream shows it as other classes."""
+    truth = np.random.default_rng(0).integers(0, 12, (40, 60), dtype=np.uint8)
+    path = tmp_path / "l.png"
+    Image.fromarray(truth).save(path, compress_level=0)
+    sound = path.read_bytes()
+    for start in range(60, len(sound) - 60, 97):
+        damaged = bytearray(sound)
+        damaged[start : start + 40] = reversed(damaged[start : start + 40])
+        if damaged == sound:
+            continue
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"l\.png: not a readable image .*checksum"):
+            read_label(path)
+    path.write_bytes(sound)
+    assert (read_label(path) == truth).all()

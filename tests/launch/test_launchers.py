@@ -14,6 +14,7 @@ import pytest
 from tiny_run import TINY
 
 from bench import records
+from bench.losses import read_losses
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 LAUNCHERS = {
@@ -32,7 +33,7 @@ def job(runs: Path, number: int) -> dict[str, Any]:
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 from PIL import Image
 
 from bench import records
+from bench.command_line import compose_config
+from bench.losses import append_losses
+from bench.typed import plain
 
 CLASSES = ["Sky", "Road", "Car"]
 COLOURS = [[128, 128, 128], [128, 64, 128], [64, 0, 128]]
@@ -56,6 +59,14 @@ def configuration(
     }
 
 
+def whole_configuration(seed: int = 0) -> dict[str, Any]:
+    """A configuration with all keys, of four iterations, for the classes of this file."""
+    overrides = ["arch=segnet_basic", "dataset=synthetic", "protocol=demo", "max_iterations=4"]
+    found = plain(compose_config([*overrides, f"seed={seed}"]))
+    found["dataset"].update(classes=CLASSES, colours=COLOURS)
+    return found
+
+
 def evidence(
     right: float, classes: int = 3, images: int = IMAGES, spread: int = 0
 ) -> dict[str, np.ndarray[Any, Any]]:
@@ -95,7 +106,7 @@ def write_run(
     name = f"{config['arch']['name']}-{weighting}-seed{config['seed']}".lower()
     folder = runs / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     folder.mkdir(parents=True)
-    content = {"version": 1, "fingerprint": fingerprint or f"f-{weighting}", "config": config}
+    content = {"fingerprint": fingerprint or f"f-{weighting}", "config": config}
     records.write_json(folder / "config.json", content)
     environment = {
         "device": "Test CPU",
@@ -113,7 +124,7 @@ def write_run(
         arrays = evidence(share, len(config["dataset"]["classes"]), images, spread)
         summary = {"split": split, "iteration": iteration, "images": images}
         records.write_evaluation(folder, summary, arrays)
-    records.append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
+    append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
     if state is not None:
         reason = None if state == "finished" else "it did not end well"
         records.write_json(folder / "end.json", {"state": state, "reason": reason})

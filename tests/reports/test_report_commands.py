@@ -101,7 +101,7 @@ def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) ->
     assert code == 2
     assert errors == (
         "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
-        "claims, export; give the folder that holds the runs\n"
+        "claims, export, verify; give the folder that holds the runs\n"
     )
 
 
@@ -430,3 +430,21 @@ def test_tables_of_many_runs_are_there_in_time(
     write_many(tmp_path / "many", count)
     assert processor_seconds(tmp_path / "many") < first
     assert processor_seconds(tmp_path / "many") < again
+
+
+def test_a_report_on_runs_that_cannot_be_written_prints_its_table(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8)
+    (tmp_path / "runs" / ".estimates.json").mkdir()  # as little to be written as a read-only disk
+    code, shown, said = call("tables", tmp_path / "runs")
+    assert code == 0
+    assert "80.0" in shown
+    assert "not kept for the next report" in said
+    assert call("page", tmp_path / "runs", "--out", tmp_path / "page")[0] == 0
+    assert (tmp_path / "page" / "index.html").is_file()
+    (tmp_path / "runs" / "report" / "index.html").mkdir(parents=True)
+    code, _, said = call("page", tmp_path / "runs")
+    assert code == 2
+    assert "cannot be written" in said
+    assert "--out" in said

@@ -12,6 +12,7 @@ from handmade import CLASSES, COLOURS, IMAGES, evidence, write_picture
 
 from bench import records
 from bench.data.pairs import Pair
+from bench.losses import append_losses
 from reports.figures import grid as pictures
 from reports.figures.charts import Entry, accuracy_against_cost
 from reports.figures.grid import Predictions, kept_predictions, qualitative
@@ -198,7 +199,7 @@ def test_losses_are_means_of_equal_stretches_whatever_the_lines_of_the_record(
         (folder / "losses.jsonl").unlink()
         for first, last in pairwise(ends):
             part = losses[first:last]
-            records.append_losses(folder, first + 1, part, 0.5 * len(part))
+            append_losses(folder, first + 1, part, 0.5 * len(part))
     one, other = (curve_of(*read_runs([folder]), "union") for folder in (whole, resumed))
     assert np.array(one.losses) == pytest.approx(np.array(other.losses))
     assert len(one.losses) == 60

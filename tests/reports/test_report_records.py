@@ -1,6 +1,6 @@
 """What reports make of records that are old, new, foreign, malformed or half-written."""
 
-import json
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_a_matrix_of_other_classes_is_passed_over(
 ) -> None:
     folder = make_run("SegNet", 0.8)
     path = folder / "evaluations" / "test-0000100.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "confusion": [[1, 2], [3, 4]]}))
+    records.write_json(path, {**records.read_json(path), "confusion": [[1, 2], [3, 4]]})
     (run,) = read_runs([folder])
     assert not run.evaluations
     assert "does not fit 3 classes" in capsys.readouterr().err
@@ -215,6 +215,10 @@ def test_evidence_of_images_in_another_order_is_not_paired(
                 path = folder / "evaluations" / "test-0000100.npz"
                 arrays = {key: array[::-1] for key, array in np.load(path).items()}
                 np.savez_compressed(path, **arrays)
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                record = path.with_suffix(".json")
+                content = records.read_json(record) | {"evidence_sha256": digest}
+                records.write_json(record, content)
     runs = read_runs(records.run_folders(tmp_path / "runs"))
     sides = [[(r, r.evaluations[0]) for r in runs if r.name == name] for name in ("SegNet", "FCN")]
     with pytest.raises(ValueError, match="or in another order"):

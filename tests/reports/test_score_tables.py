@@ -544,6 +544,41 @@ def test_the_evidence_is_opened_once(
     def refuse(*_: object) -> None:
         raise AssertionError("the evidence was opened again")
 
-    monkeypatch.setattr(records, "read_evidence", refuse)
+    monkeypatch.setattr("reports.compute.resamples.read_evidence", refuse)
     (second,) = filled(tmp_path / "runs", "3")
     assert text(second) == text(first)
+
+
+def with_code(folder: Path, **code: str) -> None:
+    environment = records.read_json(folder / "environment.json")
+    records.write_json(folder / "environment.json", environment | {"code": code})
+
+
+def test_two_networks_of_one_name_are_never_one_mean(make_run: MakeRun, tmp_path: Path) -> None:
+    """Editing a network's code between seeds makes another network of it."""
+    with_code(make_run("SegNet", 0.8, seed=0), network="aaa", bench="b")
+    with_code(make_run("SegNet", 0.6, seed=1), network="ccc", bench="b")
+    table = filled(tmp_path / "runs", "3")[0]
+    labels = [row.label for row in table.sections[0].rows if row.ours]
+    assert labels == ["SegNet (code aaa)", "SegNet (code ccc)"]
+
+
+def test_what_rows_do_not_share_stands_below_them(make_run: MakeRun, tmp_path: Path) -> None:
+    first = make_run("SegNet", 0.8, max_iterations=40)
+    with_code(first, network="a", bench="b")
+    second = make_run("FCN", 0.7, max_iterations=4)
+    with_code(second, network="a", bench="c")
+    for folder in (first, second):
+        content = records.read_json(folder / "config.json")
+        content["config"]["dataset"]["limit"] = 40
+        records.write_json(folder / "config.json", content)
+    network = records.read_json(first / "network.json")
+    records.write_json(first / "network.json", network | {"trainable_parameters": 25_000})
+    shown = text(filled(tmp_path / "runs", "3")[0])
+    shown = " ".join(shown.split())
+    assert "dataset.limit=40: only the first 40 images of each split" in shown
+    assert "Not trained equally long; iterations: 40: SegNet; 4: FCN." in shown
+    assert "Not computed by the same numeric code of bench" in shown
+    assert "0.025 M of 1.425 M parameters are trainable" in shown
+    assert "Deviations from the paper: " in shown
+    assert "dataset.limit 40 (paper all images)" in shown

@@ -10,6 +10,8 @@ from sklearn.metrics import confusion_matrix as counted_by_sklearn
 
 from bench import records
 from bench.data.images import read_label
+from bench.evidence import read_evidence
+from bench.losses import read_losses
 from bench.metrics.boundaries import boundary_counts, boundary_f1
 from bench.metrics.regions import region_score
 from reports.compute.estimates import Estimates
@@ -48,10 +50,10 @@ def test_a_shipped_run_is_complete_and_plausible(folder: Path) -> None:
     assert records.read_json(folder / "end.json")["state"] == "finished"
     millions = records.read_json(folder / "network.json")["parameters"] / 1e6
     assert millions == pytest.approx(published_millions(config["arch"]["name"]), rel=0.025)
-    assert len([x for line in records.read_losses(folder) for x in line["losses"]]) == 1300
+    assert len([x for line in read_losses(folder) for x in line["losses"]]) == 1300
     scores = {}
     for evaluation in records.read_evaluations(folder):
-        evidence = records.read_evidence(folder, evaluation)
+        evidence = read_evidence(folder, evaluation)
         matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
         assert matrix.tolist() == evaluation["confusion"]
         truth = matrix[:-1].sum(axis=1)
@@ -68,7 +70,7 @@ def test_kept_predictions_score_as_recorded(folder: Path, camvid_root: Path) -> 
     for pictures in sorted((folder / "predictions").iterdir()):
         split, _, iteration = pictures.name.partition("-")
         summary = {"split": split, "iteration": int(iteration)}
-        evidence = records.read_evidence(folder, summary)
+        evidence = read_evidence(folder, summary)
         names = evidence["names"].tolist()
         maps = sorted(pictures.glob("*.png"))
         assert len(maps) == 8
@@ -91,7 +93,7 @@ def test_decoders_that_see_nothing_of_the_encoder_are_last_at_boundaries() -> No
     for run in read_runs([folder for folder in RUNS if folder.parent.name == "camvid_short"]):
         evaluation = run.evaluation("test", None)  # of the best iteration
         assert evaluation is not None
-        counts = records.read_evidence(run.folder, evaluation)["boundaries"]
+        counts = read_evidence(run.folder, evaluation)["boundaries"]
         score = boundary_f1(counts, matching="one_to_one", classes="ground_truth")
         found.setdefault(run.seed, {})[run.name] = score
     for of_seed in found.values():

@@ -66,3 +66,14 @@ def test_a_terminal_gets_no_longer_lines_than_it_is_wide(
     shown = lines(columns)
     assert max(map(len, shown)) <= columns
     assert shown[4].endswith("...")
+
+
+def test_a_clock_that_is_ahead_is_said_and_a_progress_without_numbers_is_no_failure(
+    make_run: Make,
+) -> None:
+    ahead = running(make_run, "SegNet", -7200)
+    bare = running(make_run, "FCN", 5)
+    records.write_json(bare / "progress.json", {"phase": "training", "time": time.time()})
+    shown = status(read_runs([ahead, bare]))
+    assert "its clock is 2.0 h ahead" in shown
+    assert "2 runs: 2 running" in shown

@@ -47,6 +47,11 @@ def download(root: str) -> None:
     fetch.download(Path(root))
 
 
+def changed_files(root: str) -> list[str]:
+    """Lists the pictures under root that have a released name and are not the released files."""
+    return fetch.changed(Path(root))
+
+
 def _in_listed_order(listing: Path, pairs: list[Pair], images: Path, labels: Path) -> list[Pair]:
     available = {pair.name for pair in pairs}
     listed: dict[str, Pair] = {}

@@ -1,6 +1,7 @@
 """Road scenes of several sources as one set: a manifest, and one class mapping per source.
 
-    ROOT/manifest.csv            image,label,source and, if it matters, split; paths under ROOT
+    ROOT/manifest.csv            image,label,source and, if it matters, split (train, val or
+                                 test); paths under ROOT
     ROOT/mappings/SOURCE.yaml    your own mapping; those in bench/data/road_scenes/sources need none
     ROOT/camvid                  CamVid, whose test set is this set's where the manifest has none
 
@@ -17,6 +18,7 @@ Labels are pictures, Stanford's *.regions.txt, or LabelMe's *.xml.
 """
 
 import csv
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,8 @@ from bench.data.yaml_file import read_yaml
 
 SHIPPED = Path(__file__).with_name("sources")
 COLUMNS = ["image", "label", "source"]
+NAME = re.compile(r"[\w-]+")  # of a source; files are named after it
+SPLITS = ("train", "val", "test")
 UNKNOWN = 255  # the value given to Stanford's -1
 
 
@@ -100,6 +104,16 @@ def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
     for number, row in rows:
         if any(not row[name] for name in COLUMNS):
             raise ValueError(f"{manifest}:{number}: the row is incomplete")
+        if not NAME.fullmatch(row["source"]):
+            raise ValueError(
+                f"{manifest}:{number}: source {row['source']!r} is no plain name; letters, digits, "
+                "_ and - make one"
+            )
+        if row.get("split") and row["split"] not in SPLITS:
+            raise ValueError(
+                f"{manifest}:{number}: split {row['split']!r} is none of {', '.join(SPLITS)}; "
+                "correct the row, or leave it empty for train"
+            )
     return rows
 
 

@@ -11,7 +11,7 @@ from tiny_cost import cost_composer
 
 from bench import records
 from bench.config import Config
-from bench.cost import measure as contest
+from bench.cost import measure as measuring
 from bench.cost import turns
 from bench.cost.measure import measure
 from bench.cost.measuring_process import MeasurementError
@@ -90,7 +90,7 @@ class Actor:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     played = Stage()
-    monkeypatch.setattr(contest, "MeasuringProcess", played.process)
+    monkeypatch.setattr(measuring, "MeasuringProcess", played.process)
     monkeypatch.setattr(turns, "MeasuringProcess", played.process)
     return played
 
@@ -99,7 +99,7 @@ def named(config: Config, name: str) -> Config:
     return replace(config, arch={**config.arch, "name": name})
 
 
-def test_contestants_take_turns_with_the_calibration(stage: Stage, cost_config: Compose) -> None:
+def test_networks_take_turns_with_the_calibration(stage: Stage, cost_config: Compose) -> None:
     paths = measure([named(cost_config(), name) for name in "ABC"])
     rounds = 3  # cost.samples, one a turn
     turn_order = [asked for asked in stage.asked if asked[1] in ("turn", "calibrate")]
