@@ -116,6 +116,25 @@ def test_a_cache_of_something_else_is_computed_anew(make_run: Make, tmp_path: Pa
     assert Estimates(tmp_path / "runs").of(evaluated) == wanted
 
 
+@pytest.mark.parametrize("numbers", [None, [0.1], [0.1, 0.2, 0.3]])
+def test_kept_numbers_of_other_scores_or_seeds_are_computed_anew(
+    make_run: Make, tmp_path: Path, numbers: list[float] | None
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    (run,) = read_runs([folder])
+    first = Estimates(tmp_path / "runs")
+    wanted = first.of([(run, run.evaluations[0])])
+    first.save()
+    path = tmp_path / "runs" / ".estimates.json"
+    cache = records.read_json(path)
+    (kept,) = cache["estimates"].values()
+    del kept["G"]
+    records.write_json(path, cache if numbers is None else {
+        **cache, "estimates": {key: {"G": numbers, **kept} for key in cache["estimates"]}
+    })  # fmt: skip
+    assert Estimates(tmp_path / "runs").of([(run, run.evaluations[0])]) == wanted
+
+
 def test_a_damaged_cache_is_computed_anew(
     make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
