@@ -13,10 +13,13 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from bench import records
+from bench.command_line import explanation
 from bench.composition import resolve
 from bench.config import Config
 from bench.console import outlive_consoles
@@ -24,6 +27,7 @@ from bench.launch import sweep
 from bench.launch.gpus import gpus_needed
 from bench.launch.launch import launch
 from bench.launch.replay import announce_changes, hydra_arguments, needs_trust
+from bench.overrides import quoted
 from bench.target import users_folder
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 75  # 75 is EX_TEMPFAIL: the same command goes on
@@ -33,6 +37,8 @@ FLAGS = {
     "-m", "--multirun", "-r", "--run", "--resolve", "-h", "--help", "--hydra-help", "--version",
     "-sc", "--shell-completion",
 }  # fmt: skip
+
+CONFIG_DIR = {"-cd", "--config-dir"}
 
 ended: list[dict[str, Any]] = []
 to_measure: list[Config] = []
@@ -85,23 +91,26 @@ def command(config: Config) -> str:
 
 
 def options_first(arguments: list[str]) -> list[str]:
-    """Puts overrides behind the options: Hydra takes them on one side of its options only."""
+    """Puts overrides, quoted, behind the options: Hydra takes them on one side of these only."""
     options: list[str] = []
     overrides: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         is_value = before.startswith("-") and "=" not in before and before not in FLAGS
         is_override = ("=" in word or word.startswith("~")) and not word.startswith("-")
         (overrides if is_override and not is_value else options).append(word)
-    return [*options, *overrides]
+    return [*options, *map(quoted, overrides)]
 
 
-def quoted(argument: str) -> str:
-    """Quotes a value with letters outside ASCII, which Hydra reads in quotes only."""
-    key, equals, value = argument.partition("=")
-    if not equals or value.isascii() or value[0] in "'\"[{":
-        return argument
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+def overrides_and_folder(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """Returns the overrides among arguments in Hydra's order, and the value of --config-dir."""
+    folder = None
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        option, _, value = word.partition("=")
+        if option in CONFIG_DIR and value:
+            folder = Path(value)
+        elif before in CONFIG_DIR:
+            folder = Path(word)
+    return [word for word in arguments if "=" in word and not word.startswith("-")], folder
 
 
 def measure_costs() -> list[dict[str, Any]]:
@@ -132,13 +141,14 @@ def main() -> None:
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN")
     parser.add_argument("--trust", action="store_true")
     ours, others = parser.parse_known_args()
-    others = [quoted(argument) for argument in options_first(others)]
+    others = options_first(others)
     try:
         if ours.run is not None:
             others = hydra_arguments(ours.run, others, trusted=ours.trust)
         sys.argv[1:] = others
     except ValueError as error:
         sys.exit(str(error))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own report of an error is several lines
     run_jobs()
     if to_measure:
         ended.extend(measure_costs())
@@ -157,8 +167,12 @@ def run_jobs() -> None:
     """Runs the only job, or all of a sweep wherever its launcher has them run."""
     try:
         task()
-    except ValueError as error:  # Hydra's, about options that exclude each other
-        sys.exit(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(explanation(error, *overrides_and_folder(sys.argv[1:])))
+    except ValueError as error:  # about options that exclude each other, or of a launcher
+        if not sweep.started:
+            sys.exit(str(error))
+        print(error, file=sys.stderr)
     except (SystemExit, KeyboardInterrupt) as error:
         if not sweep.started:
             raise

@@ -10,6 +10,8 @@ from bench.config import Config
 from bench.selection import selected_iteration
 from bench.typed import typed
 
+PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
+
 
 def resolve(cfg: DictConfig) -> Config:
     """Turns a composed configuration into a checked one, every reference resolved.
@@ -21,6 +23,7 @@ def resolve(cfg: DictConfig) -> Config:
     try:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
+        _expand_home(cfg)
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
         if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file
@@ -34,7 +37,7 @@ def resolve(cfg: DictConfig) -> Config:
     config = typed(Config, OmegaConf.to_container(cfg, enum_to_str=True))
     check(config)
     if config.init_from is not None:
-        folder = Path(config.init_from).expanduser().absolute()
+        folder = Path(config.init_from).absolute()
         if not folder.is_dir():
             raise ValueError(
                 f"init_from={config.init_from} is no folder; give that of a run, and have your "
@@ -61,3 +64,19 @@ def _refuse_booleans(cfg: DictConfig) -> None:
                 f"dataset.classes has {name!r}, which is what YAML makes of {words}; put the names "
                 "in quotes"
             )
+
+
+def _expand_home(cfg: DictConfig) -> None:
+    """Replaces ~ by the home folder, before references to these keys are resolved."""
+    for key in PATHS:
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, str) and value.startswith("~"):
+            OmegaConf.update(cfg, key, expanded(value))
+
+
+def expanded(path: str) -> str:
+    """Returns a path with ~ replaced by the home folder."""
+    return str(Path(path).expanduser())
+
+
+OmegaConf.register_new_resolver("expanded", expanded, replace=True)

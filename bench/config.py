@@ -20,7 +20,7 @@ from omegaconf import MISSING
 
 from bench import records
 from bench.cost.schema import CostConfig
-from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
+from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
 from bench.typed import added, hashed, plain, typed
 
 
@@ -210,13 +210,29 @@ def read_config(folder: Path) -> Config:
     Raises:
         ValueError: the folder is no run, or its record is not of this version.
     """
-    path = folder / "config.json"
     try:
-        return typed(Config, records.read_json(path).get("config"))
+        return typed(Config, recorded(folder))
     except ValueError as error:
+        path = folder / "config.json"
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} is not the record of a run: {error}") from error
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Reads a run's configuration as it was written, but for keys of old that changed no result.
+
+    Raises:
+        ValueError: the folder is no run.
+    """
+    path = folder / "config.json"
+    config = records.read_json(path).get("config")
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: not the record of a run")
+    dataset = config.get("dataset")
+    if isinstance(dataset, dict):
+        config["dataset"] = {key: value for key, value in dataset.items() if key not in GONE}
+    return config
 
 
 def _digest(content: Any) -> str:

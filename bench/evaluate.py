@@ -13,10 +13,12 @@ import numpy as np
 
 from bench import records
 from bench.command_line import compose_config, user_errors
+from bench.composition import expanded
 from bench.config import Config, fingerprint, write_config
 from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
 from bench.metrics.regions import REGION_SCORES, region_score
+from bench.overrides import value_of
 from bench.run.evaluation import evaluate
 from bench.run.monitor import Monitor
 from bench.run.trained import Trained, add_arguments, load_trained
@@ -61,11 +63,12 @@ def dataset_config(
             "the rest belongs to the run"
         )
     if not any(text.startswith("dataset=") for text in overrides):
-        changed = dict(text.removeprefix("dataset.").split("=", 1) for text in overrides)
-        unknown = changed.keys() - {"root"}
+        changed = {text.partition("=")[0]: str(value_of(text)) for text in overrides}
+        unknown = changed.keys() - {"dataset.root"}
         if unknown:
-            raise ValueError(f"dataset.{unknown.pop()}: give dataset=NAME with it")
-        return replace(known, root=changed.get("root", known.root))
+            raise ValueError(f"{unknown.pop()}: give dataset=NAME with it")
+        root = changed.get("dataset.root")
+        return known if root is None else replace(known, root=expanded(root))
     dataset = compose_config(overrides, config_dir).dataset
     if dataset.classes != known.classes:
         raise ValueError(

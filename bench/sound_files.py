@@ -128,9 +128,7 @@ MISSING = type("Missing", (), {"__repr__": lambda _: "missing"})()
 def _misfit(key: str, value: Any, shape: Any) -> tuple[str, Any, str] | None:
     """Returns the first key that does not fit, its value and what belongs there; None: all fit."""
     if isinstance(shape, tuple):
-        if any(_misfit(key, value, one) is None for one in shape):
-            return None
-        return key, value, " or ".join(map(_in_words, shape))
+        return _misfit_of_all(key, value, shape)
     if isinstance(shape, dict):
         return _misfit_in_object(key, value, shape)
     if isinstance(shape, list):
@@ -139,6 +137,16 @@ def _misfit(key: str, value: Any, shape: Any) -> tuple[str, Any, str] | None:
         parts = (_misfit(f"{key}[{n}]", one, shape[0]) for n, one in enumerate(value))
         return next((part for part in parts if part is not None), None)
     return None if _is_a(value, shape) else (key, value, _in_words(shape))
+
+
+def _misfit_of_all(key: str, value: Any, shapes: tuple[Any, ...]) -> tuple[str, Any, str] | None:
+    """Returns what does not fit where one of several shapes would do."""
+    if any(_misfit(key, value, one) is None for one in shapes):
+        return None
+    objects = [one for one in shapes if isinstance(one, dict) and isinstance(value, dict)]
+    if objects:  # what is wrong is inside
+        return _misfit(key, value, objects[0])
+    return key, value, " or ".join(map(_in_words, shapes))
 
 
 def _in_words(shape: Any) -> str:

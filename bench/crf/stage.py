@@ -25,7 +25,6 @@ from torch import nn
 from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
-from bench.data.pairs import pairs_of
 from bench.data.splits import Split
 from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run.evaluation import collect_evidence, full_size_logits
@@ -129,12 +128,11 @@ class _DenseCrf:
     ) -> Iterator[tuple[int, Example]]:
         """Yields each image with the network's probabilities, both at the size of the truth."""
         config, training = self.training.config, self.training
-        images = {pair.name: pair.image for pair in pairs_of(config.dataset, split.name)}
         for index, scores in full_size_logits(
             self.network, split, config, training.device, training.monitor, only=only
         ):
             name, probs = split.names[index], scores.softmax(dim=0).cpu().numpy()
-            yield index, Example(name, probs, images[name](), split.truths[index])
+            yield index, Example(name, probs, split.pairs[index].image(), split.truths[index])
 
     def _refined(self, split: Split, point: Appearance) -> Iterator[tuple[int, UInt8Array]]:
         """Yields (index, label map) of each image, the CRF on all cores beside the network."""

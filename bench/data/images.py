@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from bench.data.png import read_plain_png
 from bench.records import replacing
 
 UInt8Array = NDArray[np.uint8]
@@ -72,6 +73,9 @@ def read_image(path: Path) -> UInt8Array:
     Raises:
         ValueError: the file is unreadable, has more than 8 bits a channel, or is transparent.
     """
+    plain = read_plain_png(path)
+    if plain is not None:
+        return plain
     image, _ = _open(path)
     if _is_transparent(image):
         raise ValueError(

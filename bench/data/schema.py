@@ -10,10 +10,11 @@ import bench.data.class_file  # noqa: F401 - conf/dataset/folder.yaml asks it fo
 
 
 class Residence(StrEnum):
-    """Where a set that fits into the memory budget is kept."""
+    """Where a set is kept while a run uses it."""
 
-    memory = "memory"
+    memory = "memory"  # decoded on disk, mapped: the page cache is shared by processes and runs
     device = "device"
+    files = "files"  # decoded for every batch; so is a set for which the disk is too small
 
 
 @dataclass
@@ -33,15 +34,12 @@ class DatasetConfig:
     pictures: list[str] = field(default_factory=list)  # images whose predictions are kept; []: 8
     download: bool = False  # fetch what is missing under root, where the set can be fetched
     resident: Residence = Residence.memory
-    memory_budget_gb: float = 4.0  # larger sets are streamed from their files; 0: always
-    workers: int | None = None  # processes that decode a streamed set; null: one a core, up to 8
     cache: str | None = "~/.cache/segbench"  # folder for decoded sets; null: decode each time
 
 
 # Where the data lies and how it is held changes no result; all else in `dataset` may.
-NOT_IN_FINGERPRINT = {
-    "root", "note", "pictures", "download", "resident", "memory_budget_gb", "workers", "cache",
-}  # fmt: skip
+GONE = {"memory_budget_gb", "workers"}  # how older versions held it; only their records say so
+NOT_IN_FINGERPRINT = {"root", "note", "pictures", "download", "resident", "cache", *GONE}
 
 # Arguments of readers that came after records had been shipped.
 ADDED = {"palette", "threshold"}

@@ -12,9 +12,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import records
 from bench.command_line import CONF
-from bench.config import ComposedConfig, Config, identity, read_config
+from bench.config import ComposedConfig, Config, identity, read_config, recorded
 from bench.data.schema import NOT_IN_FINGERPRINT
 from bench.trust import is_harmless, require_harmless, without_places
 from bench.typed import leaves, plain
@@ -47,7 +46,7 @@ def hydra_arguments(folder: Path, arguments: list[str], *, trusted: bool = False
         ValueError: the folder is no run, its record is not one of this version, or it would call
             code that is neither ours nor the user's.
     """
-    config = _recorded(folder)
+    config = recorded(folder)
     if not trusted:
         require_harmless(config, folder, _config_dir(arguments))
         config = without_places(config)
@@ -87,19 +86,6 @@ def _config_dir(arguments: list[str]) -> Path | None:
     return found
 
 
-def _recorded(folder: Path) -> dict[str, Any]:
-    """Reads a run's configuration as it was written, whatever today's schema says.
-
-    Raises:
-        ValueError: the folder is no run.
-    """
-    path = folder / "config.json"
-    config = records.read_json(path).get("config")
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: not the record of a run")
-    return config
-
-
 def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[str, Any]:
     """Fits a record to today's schema, and lets keys follow others as conf/ has them do.
 
@@ -137,7 +123,7 @@ def needs_trust(config: Config) -> bool:
     """Says whether the record that a configuration came from calls code of its own."""
     assert config.replay_of is not None
     users = config.config_dir
-    return not is_harmless(_recorded(Path(config.replay_of)), Path(users) if users else None)
+    return not is_harmless(recorded(Path(config.replay_of)), Path(users) if users else None)
 
 
 def announce_changes(config: Config) -> None:

@@ -89,6 +89,11 @@ class Progress:
         self._over.set()
         self._thread.join()
         self.report()
+        ends = job_files(self.folder).values()
+        estimates = [end["estimated_seconds"] for end in ends if "estimated_seconds" in end]
+        if estimates:
+            total = duration(sum(estimates))
+            _say(f"about {total} of training in total, one run after another; none was started")
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
@@ -130,6 +135,10 @@ class Progress:
         finished = end["state"] == records.FINISHED
         whole = end["seconds"] / done if finished and done > 0 else None
         self._standings[job.number] = Standing(job.name, 0, whole)
+        if "estimated_seconds" in end:  # of a dry run
+            time_needed = duration(end["estimated_seconds"])
+            _say(f"{job.label}: about {time_needed}; {len(self._told)} of {len(self.jobs)}")
+            return
         head = f"{job.label}: {end['state'].replace('_', ' ')}"
         tail = f"{duration(end['seconds'])}; {len(self._told)} of {len(self.jobs)}"
         left = seconds_left(list(self._standings.values()), self._at_once)

@@ -75,8 +75,10 @@ def without_gradient(network: nn.Module, images: Tensor) -> list[str]:
     """Names the trainable parameters that no gradient reaches in training, on a copy."""
     twin = copy.deepcopy(network).train()
     logits = twin(images)
+    if not isinstance(logits, Tensor):  # refused by the first training step
+        return []
     if logits.requires_grad:
-        logits.float().square().mean().backward()
+        logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
     return [n for n, p in twin.named_parameters() if p.requires_grad and p.grad is None]
 
 

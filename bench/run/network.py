@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bench.config import Config, ProtocolConfig
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
+from bench.run.contract import DOCTOR, check_not_lazy, failures_explained
 from bench.run.fitness import misfit
 from bench.seeds import derive_seed
 from bench.target import build
@@ -21,7 +22,7 @@ def build_network(config: Config) -> nn.Module:
     """Instantiates `arch` with the data set's number of classes; weights depend on the seed alone.
 
     Raises:
-        ValueError: the import path, an argument or a weight file is wrong.
+        ValueError: the import path, an argument or a weight file is wrong, or a layer is lazy.
     """
     arguments = {key: value for key, value in config.arch.items() if key != "name"}
     torch.manual_seed(derive_seed(config.seed, "initialisation"))
@@ -39,6 +40,7 @@ def build_network(config: Config) -> nn.Module:
             f"arch._target_ {arguments['_target_']} gives a {type(network).__name__}, "
             "not a torch.nn.Module"
         )
+    check_not_lazy(network, config)
     return network
 
 
@@ -68,17 +70,18 @@ def check_logits(network: nn.Module, config: Config, device: torch.device) -> No
     """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).
 
     Raises:
-        ValueError: it gives something else.
+        ValueError: it fails, or gives something else.
     """
     height, width = config.protocol.image_size
     expected = (1, len(config.dataset.classes), height, width)
     network.eval()
-    logits = network(torch.zeros(1, 3, height, width, device=device))
+    with failures_explained(config, 1, "evaluation"):
+        logits = network(torch.zeros(1, 3, height, width, device=device))
     wrong = misfit(logits, expected)
     if wrong is not None:
         raise ValueError(
             f"arch {config.arch['name']} gives, in evaluation for an input of {height}x{width}, "
-            f"{wrong}"
+            f"{wrong}; {DOCTOR}"
         )
 
 

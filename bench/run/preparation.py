@@ -15,6 +15,7 @@ from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
 from bench.run import checkpoints, distributed
+from bench.run.contract import failures_explained
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
 from bench.run.fitness import warnings
@@ -35,14 +36,25 @@ def wanted_splits(config: Config) -> list[str]:
     return [protocol.train_split, *validation, *protocol.evaluation_splits]
 
 
+def prepare_network(config: Config) -> nn.Module:
+    """Builds the network with the weights that it starts from; needs no data.
+
+    Raises:
+        ValueError: it cannot be built as configured.
+    """
+    return start_from_run(build_network(config), config)
+
+
 def prepare_training(
     config: Config,
     folder: Path,
     splits: dict[str, Split],
     device: torch.device,
     monitor: Monitor,
+    *,
+    network: nn.Module | None = None,
 ) -> Training:
-    """Builds network, optimiser and class weights.
+    """Prepares optimiser and class weights for a network, or for a new one.
 
     Raises:
         ValueError: the training split is smaller than a batch, the network breaks the contract, or
@@ -60,7 +72,7 @@ def prepare_training(
     for name in wanted_splits(config)[: -len(protocol.evaluation_splits)]:
         require_labelled(name, splits[name].pixels)
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
-    network = placed(start_from_run(build_network(config), config), protocol, device)
+    network = placed(network or prepare_network(config), protocol, device)
     check_logits(network, config, device)
     _warn(network, config, device, monitor)
     optimiser = make_optimiser(network, protocol)
@@ -85,7 +97,9 @@ def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Mon
     height, width = config.protocol.image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, height, width, generator=generator).to(device)
-    for text in warnings(network, images):
+    with failures_explained(config, len(images), "training"):
+        found = warnings(network, images)
+    for text in found:
         monitor.notice(f"WARNING {config.arch['name']}: {text}")
 
 
@@ -105,8 +119,11 @@ def check_pictures(config: Config, splits: dict[str, Split]) -> None:
             )
 
 
-def announce(training: Training, splits: dict[str, Split]) -> None:
+def announce(training: Training, splits: dict[str, Split]) -> float:
     """Says what will run, how large it is and how long it will take; checks the disk.
+
+    Returns:
+        The seconds that training will take.
 
     Raises:
         ValueError: the disk is too full for the run's checkpoints.
@@ -150,6 +167,7 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
     if seconds > DAY and protocol.name != "short":
         notice(f"for a result today: {config.command} protocol=short")
+    return seconds
 
 
 def resume(training: Training) -> None:

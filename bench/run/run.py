@@ -3,8 +3,8 @@
 `python -m bench` prepares a folder for every run and starts `python -m bench.run FOLDER`, which
 calls `run`; several processes can share a run (bench/run/distributed.py). FOLDER/config.json says
 what
-to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: read and
-check the data, build the network, train to each stop, re-estimate batch-norm statistics, evaluate,
+to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build the
+network, read and check the data, train to each stop, re-estimate batch-norm statistics, evaluate,
 and at the end evaluate the best network that validation found.
 """
 
@@ -21,6 +21,7 @@ from bench.run.monitor import Monitor
 from bench.run.preparation import (
     announce,
     check_pictures,
+    prepare_network,
     prepare_training,
     record_start,
     resume,
@@ -36,14 +37,15 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
     config = read_config(folder)
     distributed.join(config.silence_minutes)
     device = prepare_device(config)
+    network = prepare_network(config)  # a wrong argument shows before data are read
     splits = distributed.first_alone(
         lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
     )
     check_pictures(config, splits)
-    training = prepare_training(config, folder, splits, device, monitor)
-    announce(training, splits)
+    training = prepare_training(config, folder, splits, device, monitor, network=network)
+    seconds = announce(training, splits)
     if config.dry_run:
-        return {"iteration": 0}
+        return {"iteration": 0, "reason": None, "estimated_seconds": seconds}
     resume(training)
     record_start(training, splits)
     if distributed.is_first():

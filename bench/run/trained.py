@@ -1,7 +1,6 @@
 """Loading the network of a recorded run, for prediction and for evaluation elsewhere."""
 
 import argparse
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bench.config import Config, read_config
 from bench.run import checkpoints
 from bench.run.device import prepare_device
 from bench.run.network import build_network
+from bench.target import make_importable
 from bench.trust import require_harmless, without_places
 from bench.typed import plain, typed
 
@@ -44,7 +44,7 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
         require_harmless(plain(config), folder, arguments.config_dir)
         config = typed(Config, without_places(plain(config)))
     if arguments.config_dir is not None:
-        sys.path.append(str(arguments.config_dir.absolute()))
+        make_importable(arguments.config_dir)
     if which == "auto":
         which = "best" if (folder / checkpoints.BEST).exists() else "last"
     weights = checkpoints.load(folder / WEIGHTS[which])

@@ -23,6 +23,7 @@ from bench.data.splits import Split
 from bench.data.staging import staged
 from bench.losses import append_losses
 from bench.run import checkpoints, distributed
+from bench.run.contract import check_training_logits, failures_explained
 from bench.run.graph import GraphedUpdate
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
@@ -106,6 +107,7 @@ def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
+    check_training_logits(logits, config, len(images))
     loss = batch_loss(
         logits,
         shrink_labels(labels, logits, training.network),
@@ -186,6 +188,9 @@ def seconds_per_iteration(training: Training) -> float:
     """Times an iteration, compilation left out, and takes it back: the run starts untouched.
 
     The network itself is used, so that it is compiled once and nothing is held twice.
+
+    Raises:
+        ValueError: the network cannot be trained as configured.
     """
     tensors = [*training.network.parameters(), *training.network.buffers()]
     before = [tensor.detach().clone() for tensor in tensors]
@@ -195,7 +200,8 @@ def seconds_per_iteration(training: Training) -> float:
     compiled = training.config.protocol.compile
     for number in range(2):  # the first one pays for memory, algorithms and compilation
         start = time.perf_counter()
-        step(training, images, labels, 0).item()
+        with failures_explained(training.config, len(images), "training"):
+            step(training, images, labels, 0).item()
         (elapsed,) = distributed.largest([time.perf_counter() - start])
         if number == 0 and elapsed > SLOW_SECONDS and not compiled:
             break

@@ -196,11 +196,7 @@ def costs_in(paths: Iterable[Path]) -> list[Cost]:
 
 
 def read_cost(path: Path) -> Cost:
-    """Reads one cost record.
-
-    Raises:
-        ValueError: it is unsound.
-    """
+    """Reads one cost record; raises ValueError where it is unsound."""
     content = records.read_json(path)
     require(path, content, COST)
     arch, size = content["arch"], content["image_size"]

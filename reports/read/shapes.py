@@ -62,7 +62,7 @@ COST: dict[str, Any] = {
     "memory?": (None, {"training?": (None, _MEMORY), "inference?": (None, _MEMORY)}),
     "time?": (None, {
         **_TIMES, "batch?": int, "stopped_because?": Name, "dropped_samples?": int,
-        "clock?": (None, frozenset({"wall", "device"})),
+        "clock?": (None, frozenset({"wall", "device", "process"})),
         "clocks?": (None, {"*": (None, _TIMES)}),
     }),
     "calibration?": (None, {"reason?": (None, str), "*": (None, [float], Name)}),

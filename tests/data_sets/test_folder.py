@@ -13,7 +13,7 @@ from PIL import Image
 from bench.config import fingerprint
 from bench.data.images import UInt8Array
 from bench.data.pairs import pairs_of
-from bench.data.splits import Split, load_splits
+from bench.data.splits import IMAGE, Split, load_splits
 
 Configured = Callable[..., Any]
 
@@ -53,7 +53,7 @@ def test_cities_may_number_alike(tmp_path: Path, configured: Configured, listed:
     assert split.names == names
     for index in range(3):
         assert (split.truths[index] == label(index)).all()
-        assert (split.images[index].permute(1, 2, 0).numpy() == image(index)).all()
+        assert (split.array(index, IMAGE).transpose(1, 2, 0) == image(index)).all()
 
 
 def test_folders_that_keep_names_apart_do_not_show_in_them(
@@ -254,7 +254,7 @@ def test_a_photo_turned_by_exif_lies_as_its_label_or_exif_is_named(
     path = tmp_path / "images/train/a.png"
     Image.fromarray(stored).save(path, exif=exif)
     split = loaded(configured("folder", tmp_path), "train")["train"]
-    assert (split.images[0].permute(1, 2, 0).numpy() == image(0)).all()
+    assert (split.array(0, IMAGE).transpose(1, 2, 0) == image(0)).all()
     Image.fromarray(image(0)).save(path, exif=exif)
     with pytest.raises(
         ValueError, match=r"label is 32x24 and its image 24x32; .* EXIF orientation"

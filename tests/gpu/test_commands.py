@@ -56,6 +56,9 @@ class HereAndNow:
     def poll(self) -> int:
         return self.code
 
+    def stopped(self) -> bool:
+        return False
+
 
 @pytest.fixture
 def launched(
@@ -140,7 +143,7 @@ def test_the_doctor_finds_no_fault(
     assert call(doctor, "arch=segnet_basic", "arch.width=4", "protocol.image_size=[32,48]") == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines[:-1]} <= {"good", "open"}
-    assert len(lines) == 8
+    assert len(lines) == 9
 
 
 class SmallCalibration(Calibration):
@@ -159,7 +162,7 @@ class InThisProcess:
     """A measuring process that is none, in the place of `MeasuringProcess`."""
 
     def __init__(self, config: Any, log: Path, *, timing: bool) -> None:
-        self.child = worker.Child(config)
+        self.worker = worker.Worker(config)
 
     def __enter__(self) -> "InThisProcess":
         return self
@@ -173,7 +176,7 @@ class InThisProcess:
         return
 
     def ask(self, task: str, **arguments: Any) -> dict[str, Any]:
-        answered = json.loads(json.dumps(worker.answer(self.child, task, **arguments)))
+        answered = json.loads(json.dumps(worker.answer(self.worker, task, **arguments)))
         assert "answer" in answered, answered
         answer: dict[str, Any] = answered["answer"]
         return answer

@@ -13,8 +13,8 @@ from architectures import pooling
 from bench.command_line import CONF, compose_config
 from bench.run.device import prepare_device
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.network import build_network, check_logits, placed
-from bench.run.training import autocast, make_optimiser
+from bench.run.network import autocast, build_network, check_logits, placed
+from bench.run.optimiser import make_optimiser
 
 NETWORKS = sorted(path.stem for path in (CONF / "arch").glob("*.yaml"))
 NARROW = {"width": 4, "fc_width": 8, "samples": 2}

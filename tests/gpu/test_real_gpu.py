@@ -15,7 +15,9 @@ from architectures import pooling
 from bench import records
 from bench.config import Config
 from bench.data.splits import load_splits
+from bench.evidence import read_evidence
 from bench.launch.launch import launch
+from bench.losses import read_losses
 from bench.run import checkpoints
 from bench.run.__main__ import execute
 from bench.run.device import prepare_device
@@ -34,7 +36,7 @@ WIDE = ["arch.width=16", "protocol.mirror=true", "protocol.class_weights=[1,2,3,
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -103,7 +105,7 @@ def test_a_trained_network_predicts_the_same_on_the_cpu(ran: Any, tiny_config: C
         network.eval(), split, config, device=prepare_device(config), monitor=Monitor(folder)
     )
     (evaluation,) = records.read_evaluations(folder, "test")
-    theirs = records.read_evidence(folder, evaluation)["confusion"]
+    theirs = read_evidence(folder, evaluation)["confusion"]
     moved = np.abs(evidence["confusion"] - theirs).sum() / 2
     assert moved <= 1e-3 * theirs.sum()  # pixels between two classes
 

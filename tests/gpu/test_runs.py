@@ -10,6 +10,8 @@ from gpu_stand_in import Gpu, one_gpu
 
 from bench import records
 from bench.data.splits import load_splits
+from bench.evidence import read_evidence
+from bench.losses import read_losses
 from bench.run import checkpoints
 from bench.run import training as loop
 from bench.run.__main__ import execute
@@ -50,10 +52,10 @@ SETTINGS = {
 
 def outcome(folder: Path) -> tuple[list[float], list[torch.Tensor], list[Any]]:
     """Returns the losses of a run, its tensors, and the counts of its evaluations."""
-    losses = [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    losses = [loss for line in read_losses(folder) for loss in line["losses"]]
     state = checkpoints.load(folder / "checkpoint.pt")["network"]
     found = records.read_evaluations(folder)
-    evidence = [records.read_evidence(folder, evaluation) for evaluation in found]
+    evidence = [read_evidence(folder, evaluation) for evaluation in found]
     counts = [each[key].tolist() for each in evidence for key in ("confusion", "boundaries")]
     return losses, list(state.values()), counts
 

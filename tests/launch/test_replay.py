@@ -98,6 +98,17 @@ def test_an_older_record_is_completed_only_where_that_changes_nothing(
     assert hydra_arguments(older, ["protocol.mirror=true"])[-1] == "protocol.mirror=true"
 
 
+def test_a_record_with_keys_that_only_said_where_data_were_kept_is_replayed(
+    tiny_config: Compose, tmp_path: Path
+) -> None:
+    run = write_record(tiny_config(), tmp_path / "runs")
+    record = records.read_json(run / "config.json")
+    record["config"]["dataset"] |= {"memory_budget_gb": 4.0, "workers": None}
+    records.write_json(run / "config.json", record)
+    again = bench("--from", str(run), cwd=tmp_path)
+    assert again.stdout == f"{run.name}: finished before, at iteration 6\n"
+
+
 def test_a_record_of_another_version_is_refused_in_one_sentence(
     tiny_config: Compose, tmp_path: Path
 ) -> None:

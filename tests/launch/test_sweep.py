@@ -182,6 +182,39 @@ def test_a_sweep_of_one_network_and_a_failing_configuration(tmp_path: Path) -> N
     ]
 
 
+def test_a_dry_run_says_of_each_run_and_of_all_how_long_they_take(
+    tiny_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = planned(tiny_config, "seed=0", "seed=1")
+    (tmp_path / "jobs").mkdir()
+    progress = Progress(tmp_path, jobs)
+    progress.start()
+    end = {"state": "finished", "folder": None, "iteration": 0, "reason": None, "seconds": 3.0}
+    for number, seconds in enumerate((600.0, 1200.0)):
+        end["estimated_seconds"] = seconds
+        records.write_json(tmp_path / "jobs" / f"{number}.json", end)
+        progress.report()
+    progress.finish()
+    assert capsys.readouterr().out == (
+        "SegNet-Basic, seed 0: about 10 min; 1 of 2\n"
+        "SegNet-Basic, seed 1: about 20 min; 2 of 2\n"
+        "about 30 min of training in total, one run after another; none was started\n"
+    )
+
+
+def test_a_dry_run_of_a_sweep_goes_through(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench", "-m", *TINY, f"runs={tmp_path}", "seed=0,1",
+         "dry_run=true"],
+        capture_output=True, text=True, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.count("would run in") == 2
+    assert "SegNet-Basic, seed 1: about " in answer.stdout
+    assert "of training in total, one run after another" in answer.stdout.splitlines()[-1]
+    assert not records.run_folders(tmp_path)
+
+
 def test_a_users_own_network_is_planned_too(tmp_path: Path) -> None:
     own = tmp_path / "conf"
     (own / "arch").mkdir(parents=True)

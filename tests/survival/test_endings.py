@@ -138,6 +138,9 @@ class Process:
         self.monitor.beat("training", 1, 1, loss=1.0, seconds=1.0)
         return None if self.left else 0
 
+    def stopped(self) -> bool:
+        return False
+
     def kill(self) -> None:
         self.killed = True
 
