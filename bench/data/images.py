@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from bench.data.png import read_plain_png
+from bench.data.png import MAX_PIXELS, read_plain_png
 from bench.records import replacing
 
 UInt8Array = NDArray[np.uint8]
 
-# Pillow's own limit, a third of this, is half a warning and half an exception of its own kind.
-MAX_PIXELS = 500_000_000  # 1.5 GB as RGB
+# Pillow's own limit, a third of ours, is half a warning and half an exception of its own kind.
 Image.MAX_IMAGE_PIXELS = None
 
 # What Pillow raises for a damaged file: SyntaxError for a broken PNG chunk, OSError for a short

@@ -1,7 +1,6 @@
 """Reading pictures: right, or refused with the file's name, never misread."""
 
 import contextlib
-import os
 import warnings
 import zlib
 from pathlib import Path
@@ -278,12 +277,6 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path: Path) -> No
         read_label(path)
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "i.png")
-    with pytest.raises(ValueError, match="not a regular file"):
-        read_image(tmp_path / "i.png")
-
-
 def test_a_label_whose_bytes_were_damaged_is_never_another_label(tmp_path: Path) -> None:
     """Pillow decodes pixels whose checksum is wrong; a stored stream shows it as other classes."""
     truth = np.random.default_rng(0).integers(0, 12, (40, 60), dtype=np.uint8)
@@ -293,10 +286,9 @@ def test_a_label_whose_bytes_were_damaged_is_never_another_label(tmp_path: Path)
     for start in range(60, len(sound) - 60, 97):
         damaged = bytearray(sound)
         damaged[start : start + 40] = reversed(damaged[start : start + 40])
-        if damaged == sound:
-            continue
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"l\.png: not a readable image .*checksum"):
-            read_label(path)
+        if damaged != sound:
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=r"l\.png: not a readable image .*checksum"):
+                read_label(path)
     path.write_bytes(sound)
     assert (read_label(path) == truth).all()
