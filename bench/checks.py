@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.config import Config
 from bench.cost.schema import check_cost
+from bench.data.class_file import check_different
 from bench.signature import parameters
 from bench.target import check_arguments, check_target
 from bench.typed import refuse_unknown
@@ -25,6 +26,7 @@ def check(config: Config) -> None:
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
+    check_different(config.dataset.classes, config.dataset.colours, "dataset")
     check_cost(config.cost)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))

@@ -19,12 +19,15 @@ def resolve(cfg: DictConfig) -> Config:
     Raises:
         ValueError: a key is unknown or missing, refers to nothing, or has a value that cannot work.
     """
+    _refuse_booleans(cfg)
     try:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
         _expand_home(cfg)
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file
+            raise error.__cause__ from None
         raise ValueError(" ".join(f"configuration: {error}".split())) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -43,6 +46,24 @@ def resolve(cfg: DictConfig) -> Config:
         config.init_from = str(folder)
         config.init_iteration = config.init_iteration or selected_iteration(folder)
     return config
+
+
+def _refuse_booleans(cfg: DictConfig) -> None:
+    """Rejects class names of which YAML made booleans, and the schema words again.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    dataset = cfg.dataset
+    if OmegaConf.is_missing(dataset, "classes") or OmegaConf.is_interpolation(dataset, "classes"):
+        return
+    for name in dataset.classes:
+        if name in {"True", "False"}:
+            words = "yes, on and true" if name == "True" else "no, off and false"
+            raise ValueError(
+                f"dataset.classes has {name!r}, which is what YAML makes of {words}; put the names "
+                "in quotes"
+            )
 
 
 def _expand_home(cfg: DictConfig) -> None:

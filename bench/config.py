@@ -20,7 +20,7 @@ from omegaconf import MISSING
 
 from bench import records
 from bench.cost.schema import CostConfig
-from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig
+from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
 from bench.typed import added, hashed, plain, typed
 
 
@@ -172,6 +172,7 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 def fingerprint(config: Config) -> str:
     """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
+    dataset["reader"] = hashed_reader(config.dataset.reader)
     return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
 
 

@@ -22,6 +22,7 @@ from bench.overrides import value_of
 from bench.run.evaluation import evaluate
 from bench.run.monitor import Monitor
 from bench.run.trained import Trained, add_arguments, load_trained
+from bench.words import figure
 
 
 def main() -> None:
@@ -97,7 +98,9 @@ def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) 
     summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
     records.write_evaluation(out, summary, evidence)
     matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    scores = ", ".join(f"{key} {100 * region_score(matrix, key):.1f}" for key in REGION_SCORES)
+    scores = ", ".join(
+        f"{key} {figure(100 * region_score(matrix, key), 1)}" for key in REGION_SCORES
+    )
     print(
         f"{config.arch['name']}, iteration {trained.iteration}, {config.dataset.name} "
         f"{split}, {len(data.names)} images: {scores} (percent)"

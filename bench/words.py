@@ -1,8 +1,14 @@
 """Numbers and lists in words, for whoever reads a terminal or a log."""
 
 from collections.abc import Iterable
+from math import isnan
 
 DAY = 86400.0  # seconds
+
+
+def figure(value: float, digits: int) -> str:
+    """Formats a number with so many decimals: 0.475, or n/a where it is undefined."""
+    return "n/a" if isnan(value) else f"{value:.{digits}f}"
 
 
 def duration(seconds: float) -> str:

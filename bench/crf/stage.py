@@ -32,6 +32,7 @@ from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.selection import best_iteration
+from bench.words import figure
 
 VARIANT = "denseCRF"
 
@@ -102,7 +103,7 @@ class _DenseCrf:
         records.write_evaluation(folder, summary | found, evidence)
         arch = self.training.config.arch["name"]
         matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-        scores = ", ".join(f"{key} {region_score(matrix, key):.3f}" for key in REGION_SCORES)
+        scores = ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
         self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
 
     def _search_images(self) -> NDArray[np.int64]:

@@ -15,9 +15,9 @@ from bench.command_line import compose_config, user_errors
 from bench.data import store
 from bench.data.camvid import fetch
 from bench.data.check import inspect
+from bench.data.pairs import pairs_of
 from bench.data.prepare import prepare
 from bench.data.schema import DatasetConfig
-from bench.data.splits import pairs_of
 from bench.overrides import override
 
 

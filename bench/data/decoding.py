@@ -33,9 +33,11 @@ class Decoder:
         """
         image, truth = pair.image(), pair.label()
         if image.shape[:2] != truth.shape:
+            swapped = image.shape[1::-1] == truth.shape
+            hint = ", and the label must lie as the image does by its EXIF orientation"
             raise ValueError(
                 f"{pair.label_source}: the label is {_size(truth)} and its image {_size(image)}; "
-                "they must have one size"
+                f"they must have one size{hint if swapped else ''}"
             )
         check_values(truth, self.num_classes, self.void, pair.label_source)
         return image, truth

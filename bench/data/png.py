@@ -1,5 +1,6 @@
 """Plain PNG images, 8-bit RGB, decoded 1.6 times as fast as Pillow does, to the same pixels."""
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ except ImportError:  # where nothing compiled can be installed; Pillow takes lon
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EIGHT_BIT_RGB = b"\x08\x02"  # depth and colour type
+MAX_PIXELS = 500_000_000  # 1.5 GB as RGB; no larger picture is read, of any kind
 # The chunks that leave pixels as they are. Others, such as EXIF and transparency, have a meaning.
 PLAIN = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"tIME"}
 
@@ -23,6 +25,8 @@ def read_plain_png(path: Path) -> NDArray[np.uint8] | None:
     if imagecodecs is None or path.suffix.lower() != ".png":
         return None
     try:
+        if not path.is_file():  # a FIFO would wait for a writer
+            return None
         content = path.read_bytes()
         if not _is_plain(content):
             return None
@@ -33,8 +37,10 @@ def read_plain_png(path: Path) -> NDArray[np.uint8] | None:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Says whether a file is a whole PNG of 8-bit RGB, every checksum right, and nothing else."""
+    """Says whether a file is a whole PNG of 8-bit RGB, every checksum right, of a size we read."""
     if not content.startswith(SIGNATURE) or content[24:26] != EIGHT_BIT_RGB:
+        return False
+    if math.prod(struct.unpack_from(">II", content, 16)) > MAX_PIXELS:
         return False
     start, kind, view = len(SIGNATURE), b"", memoryview(content)
     while kind != b"IEND":

@@ -24,13 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench import target
 from bench.config import Config
 from bench.data.ahead import ahead
 from bench.data.class_weights import pixel_counts
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
-from bench.data.pairs import Pair
+from bench.data.pairs import Pair, pairs_of
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig, Residence
 from bench.data.staging import staged
 from bench.data.store import FOLDER, Store, build, opened
@@ -180,15 +179,6 @@ def load_splits(
     return splits
 
 
-def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
-    """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
-    arguments = {"split": split}
-    if dataset.root is not None:
-        arguments["root"] = dataset.root
-    pairs: list[Pair] = target.build("dataset.reader", dataset.reader, **arguments)
-    return pairs[: dataset.limit]
-
-
 def download(dataset: DatasetConfig) -> None:
     """Has the module of the data set's reader fetch what is missing under its root.
 
@@ -277,14 +267,13 @@ def _file_digest(path: Path) -> str:
 
 
 def _require_disjoint(splits: list[Split]) -> None:
-    """Refuses an image that stands in two splits, under one name or under two."""
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    """Refuses an image that stands in two splits, by its pixels: a name proves nothing."""
+    seen: dict[str, tuple[str, str]] = {}
     for split in splits:
         for name, digest in zip(split.names, split.store.known["digests"], strict=True):
-            for key in (("name", name), ("pixels", digest)):
-                other_split, other_name = seen.setdefault(key, (split.name, name))
-                if other_split != split.name:
-                    raise ValueError(
-                        f"{split.name}/{name} and {other_split}/{other_name} have the same "
-                        f"{key[0]}; an image may stand in one split only, so remove one of them"
-                    )
+            other_split, other_name = seen.setdefault(digest, (split.name, name))
+            if other_split != split.name:
+                raise ValueError(
+                    f"{split.name}/{name} and {other_split}/{other_name} have the same pixels; "
+                    "an image may stand in one split only, so remove one of them"
+                )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.data.pairs import some
+from bench.data.files import some
 from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed

@@ -31,6 +31,7 @@ FOLLOWING = {
     "dataset.reader.classes": "dataset.classes",
     "dataset.reader.colours": "dataset.colours",
     "dataset.reader.void": "dataset.void",
+    "dataset.reader.names": "dataset.classes",
 }
 
 

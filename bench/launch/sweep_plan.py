@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import records
-from bench.config import Config, run_folder
+from bench.config import Config, fingerprint, run_folder
+from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
 from bench.losses import read_losses
 from bench.typed import plain
@@ -99,7 +100,7 @@ def announce(jobs: Sequence[Job]) -> None:
     """Says how large a sweep is, how much of it is finished, and what it needs on the disk.
 
     Raises:
-        ValueError: the disk is too full.
+        ValueError: the disk is too full, or `dataset.limit` leaves too little for class weights.
     """
     if not jobs:  # of a sweeper that chooses as it goes
         return
@@ -109,6 +110,9 @@ def announce(jobs: Sequence[Job]) -> None:
     real = [job for job in due if job.config is not None and not job.config.dry_run]
     if len(real) < 2:  # a single run says itself what it needs
         return
+    configs = [job.config for job in real if job.config is not None]
+    for config in {fingerprint(config): config for config in configs}.values():
+        check_limited(config)
     roots: dict[Path, list[Job]] = {}
     for job in real:
         assert job.folder is not None

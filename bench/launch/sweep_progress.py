@@ -21,7 +21,7 @@ from bench.metrics.regions import region_score
 from bench.records import End, State
 from bench.selection import selected_iteration
 from bench.typed import typed
-from bench.words import duration
+from bench.words import duration, figure
 
 LOOK_SECONDS = 1.0
 COLUMNS = 100
@@ -166,7 +166,8 @@ def _scores(folder: Path) -> str:
     for evaluation in records.read_evaluations(folder, split):
         if evaluation["iteration"] == selected:
             matrix = np.array(evaluation["confusion"])
-            return ", ".join(f"{n} {100 * region_score(matrix, n):.1f}" for n in ("G", "mIoU"))
+            shown = {name: 100 * region_score(matrix, name) for name in ("G", "mIoU")}
+            return ", ".join(f"{name} {figure(score, 1)}" for name, score in shown.items())
     return ""
 
 

@@ -138,7 +138,8 @@ def _mean_over_classes(
 ) -> FloatArray:
     """Averages (..., K) over the classes that a convention counts; NaN if it counts none.
 
-    paper_script: all K, an absent class counts 0 (compute_test_results.m).
+    paper_script: all K, an absent class counts 0 (compute_test_results.m); none where no pixel is
+        labelled, which leaves nothing to be right or wrong about.
     ground_truth: the classes that occur in the truth (PASCAL VOC).
     union: the classes that occur in the truth or, on labelled pixels, in the prediction; a class
         that is only predicted counts 0 (torchmetrics' macro average).
@@ -147,7 +148,7 @@ def _mean_over_classes(
     zero_if_undefined = np.nan_to_num(values)
     match absent_classes:
         case "paper_script":
-            return np.asarray(zero_if_undefined.mean(-1))
+            counted = np.broadcast_to(in_truth.sum(-1, keepdims=True) > 0, values.shape)
         case "ground_truth":
             counted = in_truth > 0
         case "union":

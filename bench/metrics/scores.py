@@ -42,6 +42,12 @@ class Evidence:
         n, k, _ = self.boundaries.shape
         assert (len(self.names), k + 1, k + 1) == (n, *self.confusion.shape[1:])
 
+    @property
+    def counted_boundaries(self) -> NDArray[np.integer]:
+        """The boundaries, none in images without a labelled pixel: these say nothing of a class."""
+        labelled = self.confusion[:, :-1].sum(axis=(1, 2)) > 0
+        return np.where(labelled[:, None, None], self.boundaries, 0)
+
     def select(self, images: Sequence[int] | NDArray[np.integer]) -> "Evidence":
         """Keeps the images at the given positions."""
         names = tuple(self.names[image] for image in images)
@@ -99,7 +105,7 @@ def weighted_scores(
     summed = weights @ of_images.reshape(len(of_images), -1).astype(np.float64)
     pixels = regions.ClassPixels(*np.moveaxis(summed.reshape(-1, *of_images.shape[1:]), 1, 0))
     per_image = image_f1(
-        evidence.boundaries,
+        evidence.counted_boundaries,
         matching=conventions.matching,
         classes=conventions.boundary_classes,
     )
@@ -123,7 +129,7 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
         is the mean over the images in which it is counted.
     """
     confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
-    counts = evidence.boundaries
+    counts = evidence.counted_boundaries
     scores = {
         "G": regions.global_accuracy(confusion),
         "C": {rule: regions.mean_class_accuracy(confusion, rule) for rule in ABSENT_CLASSES},

@@ -154,6 +154,20 @@ def _strata(sequence_of: Sequence[str], block_length: int) -> list[NDArray[np.in
     return [*long, np.concatenate(short)] if short else long
 
 
+def percentiles(samples: FloatArray, level: float) -> FloatArray:
+    """Returns the ends of the central interval of (..., B) samples, (2, ...).
+
+    Samples without a value, drawn without any labelled pixel, are left out; NaN where all are.
+    """
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    undefined = np.isnan(samples)
+    if not undefined.any():
+        return np.asarray(np.quantile(samples, ends, axis=-1))
+    none = undefined.sum(axis=-1) == samples.shape[-1]
+    found = np.nanquantile(np.where(none[..., None], 0, samples), ends, axis=-1)
+    return np.where(none, np.nan, found)
+
+
 def _interval(estimate: FloatArray, samples: FloatArray, level: float) -> Interval:
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    low, high = percentiles(samples.ravel(), level)
     return Interval(estimate.item(), float(low), float(high))

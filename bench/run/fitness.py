@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.data.pairs import some
+from bench.data.files import some
 
 SUM_OF_PROBABILITIES = 1e-3  # how near to 1
 

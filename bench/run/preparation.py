@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from bench import records
 from bench.config import Config, identity
-from bench.data.class_weights import class_weights
+from bench.data.class_weights import class_weights, require_labelled
+from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
 from bench.run import checkpoints, distributed
@@ -67,6 +69,8 @@ def prepare_training(
             f"protocol.batch_size is {protocol.batch_size}, but split {split.name!r} has only "
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
+    for name in wanted_splits(config)[: -len(protocol.evaluation_splits)]:
+        require_labelled(name, splits[name].pixels)
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
     network = placed(network or prepare_network(config), protocol, device)
     check_logits(network, config, device)
@@ -134,6 +138,12 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
         f"{training.split.residence}), protocol {protocol.name}, "
         f"{config.max_iterations} iterations ({epochs:.1f} epochs)"
     )
+    never = np.flatnonzero(training.split.pixels[:, :-1].sum(axis=0) == 0)
+    if len(never):
+        notice(
+            f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
+            f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
+        )
     # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
     # while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)

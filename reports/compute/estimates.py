@@ -29,12 +29,12 @@ from bench.evidence import read_evidence
 from bench.metrics import regions
 from bench.metrics.ratios import FloatArray
 from bench.metrics.scores import HEADLINE, PAPER, Conventions, Evidence, weighted_scores
-from bench.metrics.uncertainty import Interval, Resampling, resample, sequences
+from bench.metrics.uncertainty import Interval, Resampling, percentiles, resample, sequences
 from bench.sound_files import digest_of, require
 from reports.read.runs import Evaluation, Run, matrix, warn
 
 CACHE = ".estimates.json"
-FORMAT = 4  # of the cache; a change in what the figures mean needs a new number
+FORMAT = 5  # of the cache; a change in what the figures mean needs a new number
 ENOUGH_SEEDS = 3  # below, a comparison is of these weights and not of the architectures
 
 SAMPLES_KEPT = 256  # evaluations whose resamples stay in memory, some 0.1 MB each
@@ -117,7 +117,7 @@ class Estimates:
             else:
                 values = _over_seeds(ours, side=0) - _over_seeds(theirs, side=1)
         level = Resampling().level
-        low, high = np.quantile(values[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1)
+        low, high = percentiles(values[:, 1:], level)
         numbers = np.stack([values[:, 0], low, high], axis=1).tolist()
         return {
             name: [None if isnan(number) else number for number in three]

@@ -42,7 +42,8 @@ class Predictions:
 
     def names(self) -> set[str]:
         """The images it holds."""
-        return {path.stem for path in self.folder.glob("*.png")}
+        below = (path.relative_to(self.folder) for path in self.folder.rglob("*.png"))
+        return {path.with_suffix("").as_posix() for path in below}
 
     def map_of(self, image: str) -> NDArray[np.uint8]:
         """Reads the label map (H, W) of an image."""

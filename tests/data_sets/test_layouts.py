@@ -10,8 +10,8 @@ from synthetic_files import LAYOUTS
 
 from bench.data import synthetic, synthetic_indoor
 from bench.data.camvid.fetch import released_names
-from bench.data.pairs import Pair
-from bench.data.splits import IMAGE, load_splits, pairs_of
+from bench.data.pairs import Pair, pairs_of
+from bench.data.splits import IMAGE, load_splits
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [24, 32]
 Configured = Callable[..., dict[str, Any]]

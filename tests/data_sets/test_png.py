@@ -1,5 +1,6 @@
 """The fast way to read PNG gives Pillow's pixels, and leaves every other file to Pillow."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -81,3 +82,26 @@ def test_a_file_that_is_not_sound_is_left_to_pillow(spoil: Any, tmp_path: Path) 
     path.write_bytes(spoil(path.read_bytes()))
     assert read_plain_png(path) is None
     assert read_plain_png(tmp_path / "missing.png") is None
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", ["i.png", "i.jpg"])
+def test_what_is_no_regular_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    """A FIFO would wait for a writer, in the fast way as in Pillow's."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_image(tmp_path / name)
+
+
+def test_a_picture_that_is_too_large_is_refused_though_it_is_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(PIXELS).save(path)
+    for module in ("png", "images"):
+        monkeypatch.setattr(f"bench.data.{module}.MAX_PIXELS", 37 * 53)
+    assert (read_image(path) == PIXELS).all()
+    for module in ("png", "images"):
+        monkeypatch.setattr(f"bench.data.{module}.MAX_PIXELS", 37 * 53 - 1)
+    with pytest.raises(ValueError, match="53x37 are more than 0 million pixels"):
+        read_image(path)

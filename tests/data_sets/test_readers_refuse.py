@@ -55,7 +55,7 @@ FOLDER: list[tuple[Callable[[Path], object], str]] = [
             shutil.copytree(root / "images/train", root / "images/test", dirs_exist_ok=True)
             and shutil.copytree(root / "labels/train", root / "labels/test", dirs_exist_ok=True)
         ),
-        "test/train_00000 and train/train_00000 have the same name",
+        "test/train_00000 and train/train_00000 have the same pixels",
     ),
     (lambda root: (root / "train.txt").write_text("a.png\n"), r"train\.txt:1: 'a\.png' is not"),
     (lambda root: (root / "train.txt").write_text("a.png b.png\n"), r"train\.txt:1: .*a\.png does"),
@@ -64,7 +64,7 @@ FOLDER: list[tuple[Callable[[Path], object], str]] = [
         lambda root: (root / "train.txt").write_text(
             2 * "images/train/train_00000.png labels/train/train_00000.png\n"
         ),
-        r"train\.txt:2: the name train_00000 is listed twice",
+        r"train\.txt:2: the image images/train/train_00000\.png is listed",
     ),
 ]
 
@@ -80,7 +80,7 @@ def test_folders(spoil: Any, message: str, tmp_path: Path, configured: Configure
     ("text", "message"),
     [
         (None, r"classes\.yaml: no such file; write the classes there"),
-        ("classes: [a, b]", r"classes\.yaml: must say 'classes:"),
+        ("classes: [a, [b]]", r"classes\.yaml: must say 'classes:"),
         ("classes: {a: [1, 2, 300]}", r"classes\.yaml: must say 'classes:"),
         ("classes: {a: ", r"classes\.yaml: not readable as YAML"),
         ("[]", r"classes\.yaml: must hold keys"),

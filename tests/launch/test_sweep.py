@@ -250,3 +250,17 @@ def test_a_launcher_that_cannot_start_is_no_death_of_its_jobs(tmp_path: Path) ->
         "2 not ended; the same command goes on",
     ]
     assert not records.run_folders(tmp_path)
+
+
+def test_a_limit_that_leaves_a_class_out_is_told_once_before_the_sweep(
+    tiny_config: Compose,
+) -> None:
+    few = "dataset.limit=1 protocol.class_weights=median_frequency"
+    message = (
+        r"protocol\.class_weights is median_frequency, but class '.*' has no pixel in the first 1 "
+        r"training labels, .*; raise dataset\.limit, set protocol\.class_weights=none, or give"
+    )
+    with pytest.raises(ValueError, match=message):
+        announce(planned(tiny_config, f"{few} seed=0", f"{few} seed=1"))
+    none = "dataset.limit=1 protocol.class_weights=none"
+    announce(planned(tiny_config, f"{none} seed=0", f"{none} seed=1"))

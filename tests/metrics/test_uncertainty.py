@@ -151,3 +151,33 @@ def test_mean_and_deviation_over_seeds():
     """The deviation is that of a sample; one run has none."""
     assert mean_and_deviation([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.1))
     assert mean_and_deviation([0.5]) == pytest.approx((0.5, np.nan), nan_ok=True)
+
+
+def test_images_without_labels_change_no_score_and_no_convention():
+    """Void truth, on which the network predicts boundaries, is as if it were not there."""
+    seen = evidence([0.9, 0.5, 0.7])
+    void = np.zeros((1, K + 1, K + 1), np.int64)
+    void[0, K, :K] = 1000
+    names = (*seen.names, "void.png")
+    boundaries = np.concatenate([seen.boundaries, [[[500, 0, 0, 0, 0]] * K]]).astype(np.int32)
+    both = Evidence(names, np.concatenate([seen.confusion, void]), boundaries)
+    assert all_scores(both) == all_scores(seen)
+    for classes in ("ground_truth", "union"):
+        conventions = Conventions(boundary_classes=classes)
+        assert headline(both, conventions) == headline(seen, conventions)
+
+
+def test_resamples_without_labels_leave_the_interval():
+    """One labelled image among void ones: its score is the whole interval; none: n/a."""
+    one = evidence([0.9])
+    confusion, boundaries = (
+        np.concatenate([a, 0 * a, 0 * a]) for a in (one.confusion, one.boundaries)
+    )
+    three = Evidence(("a", "b", "c"), confusion, boundaries)
+    found = bootstrap(three, ["", "", ""], resampling=Resampling(block_length=1))
+    expected = headline(one)
+    for name, interval in found.items():
+        assert interval.low == interval.high == interval.estimate == expected[name].item()
+    nothing = bootstrap(three.select([1, 2]), ["", ""], resampling=Resampling(block_length=1))
+    for interval in nothing.values():
+        assert np.isnan([interval.estimate, interval.low, interval.high]).all()
