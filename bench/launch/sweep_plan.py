@@ -96,11 +96,32 @@ def size(jobs: Sequence[Job], what: str) -> str:
     return f"{len(jobs)} {what}" + (f" ({product})" if product else "")
 
 
+def check_data(jobs: Sequence[Job]) -> None:
+    """Looks for the data that all jobs share, so that a wrong path is said once and at once.
+
+    Raises:
+        ValueError: they share a folder that is not there.
+    """
+    found = {
+        (job.config.dataset.root, job.config.dataset.download)
+        for job in jobs
+        if job.config is not None
+    }
+    if len(found) == 1:
+        ((root, download),) = found
+        if root is not None and not download and not Path(root).is_dir():
+            raise ValueError(
+                f"dataset.root is {root}, which is no folder: all {len(jobs)} runs would fail; set "
+                "dataset.root=PATH"
+            )
+
+
 def announce(jobs: Sequence[Job]) -> None:
     """Says how large a sweep is, how much of it is finished, and what it needs on the disk.
 
     Raises:
-        ValueError: the disk is too full, or `dataset.limit` leaves too little for class weights.
+        ValueError: the disk is too full, no run would find its data, or `dataset.limit` leaves too
+            little for class weights.
     """
     if not jobs:  # of a sweeper that chooses as it goes
         return
@@ -110,6 +131,7 @@ def announce(jobs: Sequence[Job]) -> None:
     real = [job for job in due if job.config is not None and not job.config.dry_run]
     if len(real) < 2:  # a single run says itself what it needs
         return
+    check_data(real)
     configs = [job.config for job in real if job.config is not None]
     for config in {fingerprint(config): config for config in configs}.values():
         check_limited(config)

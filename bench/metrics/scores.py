@@ -19,7 +19,7 @@ from bench.metrics.boundaries import (
     image_f1,
 )
 from bench.metrics.ratios import FloatArray, mean_defined, ratio
-from bench.metrics.regions import ABSENT_CLASSES, AbsentClasses
+from bench.metrics.regions import ABSENT_CLASSES, MeanRule
 
 HEADLINE = ("G", "C", "mIoU", "BF")
 
@@ -58,7 +58,7 @@ class Evidence:
 class Conventions:
     """Which of the readings of C, mIoU and BF a table shows. The defaults are the paper's."""
 
-    absent_classes: AbsentClasses = "paper_script"
+    absent_classes: MeanRule = "paper_script"
     matching: Matching = "one_to_one"
     boundary_classes: BoundaryClasses = "ground_truth"
 
@@ -124,9 +124,10 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
 
     Returns:
         `{"G": x, "C": {absent_classes: x}, "mIoU": {absent_classes: x}, "BF": {matching:
-        {boundary_classes: x}}, "per_class": {"accuracy": [K], "IoU": [K], "BF": {matching:
-        {boundary_classes: [K]}}}}`, fractions of 1; None where a score is undefined. A class's BF
-        is the mean over the images in which it is counted.
+        {boundary_classes: x}}, "other": {name: x}, "per_class": {"accuracy": [K], "IoU": [K],
+        "precision": [K], "Dice": [K], "BF": {matching: {boundary_classes: [K]}}}}`, fractions of 1;
+        None where a score is undefined. A class's BF is the mean over the images in which it is
+        counted; of the others see `other_scores`.
     """
     confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
     counts = evidence.counted_boundaries
@@ -141,9 +142,12 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
             }
             for matching in MATCHINGS
         },
+        "other": other_scores(evidence),
         "per_class": {
             "accuracy": regions.class_accuracy(confusion),
             "IoU": regions.class_iou(confusion),
+            "precision": regions.class_precision(confusion),
+            "Dice": regions.class_dice(confusion),
             "BF": {
                 matching: {
                     classes: mean_defined(class_f1(counts, matching=matching, classes=classes), 0)
@@ -154,6 +158,27 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
         },
     }
     return {name: _plain(value) for name, value in scores.items()}
+
+
+def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
+    """What others report of the same counts, by name; fractions of 1 or NaN.
+
+    FWIoU, micro IoU: of the set. precision, Dice: means over the classes that have one. image mIoU,
+    image Dice: means over images of the mean over the classes in truth or prediction of the image;
+    worst tenth: the mean over the tenth of the images (one at least) whose mIoU is lowest.
+    """
+    confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
+    of_images = regions.mean_iou(evidence.confusion, "union")
+    defined = np.sort(of_images[~np.isnan(of_images)])
+    return {
+        "FWIoU": regions.frequency_weighted_iou(confusion),
+        "micro IoU": regions.micro_iou(confusion),
+        "precision": mean_defined(regions.class_precision(confusion)),
+        "Dice": mean_defined(regions.class_dice(confusion)),
+        "image mIoU": mean_defined(of_images),
+        "image mIoU, worst tenth": mean_defined(defined[: -(-len(defined) // 10)]),
+        "image Dice": mean_defined(mean_defined(regions.class_dice(evidence.confusion))),
+    }
 
 
 def scores_by_sequence(evidence: Evidence, sequence_of: Sequence[str]) -> dict[str, dict[str, Any]]:

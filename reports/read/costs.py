@@ -28,6 +28,7 @@ NVML_SOURCES = {
     "only new process": "the only process that came since",
     "device delta": "growth of the whole card",
 }
+PUBLISHED_SIZE, PUBLISHED_DEVICE = (360, 480), "titan"
 TRAINING, INFERENCE = "training", "inference"
 TIMES = ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")
 WALL = "wall_"  # before the name of a time: by the wall clock, where another is the first
@@ -151,6 +152,11 @@ class Cost:
         return float(100 * reached / median(self.rates[rate]))
 
     @property
+    def is_like_published(self) -> bool:
+        """Whether times and memory were taken as the paper's, on a Titan at 360x480 (Table 6)."""
+        return self.image_size == PUBLISHED_SIZE and PUBLISHED_DEVICE in self.setting[0].lower()
+
+    @property
     def clock(self) -> str | None:
         """Which clock the times are by: device, wall or process; None without times."""
         return self.timing.get("clock")
@@ -248,12 +254,8 @@ def _samples(time: dict[str, Any]) -> dict[str, list[float]]:
     clocks = time.get("clocks") or {}
     wall = clocks.get("wall") if time.get("clock") not in {None, "wall"} else None
     named = (("", time), (WALL, wall or {}), (GRAPH, clocks.get("graph") or {}))
-    return {
-        f"{prefix}{name}": times[name]
-        for prefix, times in named
-        for name in TIMES
-        if times.get(name)
-    }
+    found = {f"{prefix}{name}": times.get(name) for prefix, times in named for name in TIMES}
+    return {name: samples for name, samples in found.items() if samples}
 
 
 def _reading(part: dict[str, Any]) -> Memory | None:
@@ -273,11 +275,8 @@ def costs_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> li
 
     The arguments that only mirror the protocol (dropout, epsilon) do not change what it costs.
     """
-    return [
-        cost
-        for cost in costs
-        if list(cost.image_size) == list(size) and _structure(cost.arch) == _structure(arch)
-    ]
+    wanted = [*size], _structure(arch)
+    return [cost for cost in costs if ([*cost.image_size], _structure(cost.arch)) == wanted]
 
 
 def cost_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> Cost | None:

@@ -159,6 +159,12 @@ def _with_postprocessings(run: Run) -> list[Run]:
     return runs
 
 
+def reading_from(root: Path, run: Run) -> Run:
+    """Returns the run as if it had read its data set from a folder of this machine."""
+    dataset = run.config["dataset"] | {"root": str(root)}
+    return replace(run, config=run.config | {"dataset": dataset})
+
+
 def without_postprocessings(runs: Sequence[Run]) -> list[Run]:
     """Returns every run once, under the network's own name."""
     first: dict[Path, Run] = {}

@@ -16,7 +16,7 @@ from tiny_run import TINY
 from bench import records
 from bench.command_line import compose_config
 from bench.config import Config, write_config
-from bench.launch.sweep_plan import Job, announce, check_disk, labelled, model_bytes
+from bench.launch.sweep_plan import Job, announce, check_data, check_disk, labelled, model_bytes
 from bench.launch.sweep_progress import JobFile, Progress, Standing, seconds_left
 from bench.losses import append_losses
 from bench.records import End, State
@@ -109,6 +109,15 @@ def test_a_disk_that_is_too_small_is_refused_beforehand(
         assert text == "up to 65 MB of weights (without 1 uncounted); 66 MB are free"
     (begin(jobs[0]) / "checkpoint.pt").write_bytes(b"0" * 2_000_000)  # is there already
     assert check_disk(Path("/nowhere/runs"), jobs, sizes).startswith("up to 63 MB")
+
+
+def test_data_that_no_run_would_find_is_said_once_beforehand(tiny_config: Compose) -> None:
+    """Where one run has its data, the others say for themselves that they have not."""
+    nowhere = [f"seed={seed} dataset.root=/nowhere" for seed in (0, 1)]
+    with pytest.raises(ValueError, match=r"dataset\.root is /nowhere, .* all 2 runs would fail"):
+        announce(planned(tiny_config, *nowhere))
+    check_data([*planned(tiny_config, *nowhere), *planned(tiny_config, "seed=2")])
+    check_data(planned(tiny_config, "seed=0", "seed=1"))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_json_holds_the_scores_of_set_and_images(folders, capsys):
     assert list(result) == ["set", "per_image"]
     assert list(result["per_image"]) == ["0.png", "1.png", "2.png"]
     for score in (result["set"], *result["per_image"].values()):
-        assert list(score) == ["G", "C", "mIoU", "BF", "per_class"]
+        assert list(score) == ["G", "C", "mIoU", "BF", "other", "per_class"]
         assert list(score["C"]) == list(score["mIoU"]) == ["paper_script", "ground_truth", "union"]
         assert list(score["BF"]) == ["one_to_one", "tolerance"]
         assert list(score["BF"]["tolerance"]) == ["ground_truth", "union"]

@@ -14,7 +14,7 @@ from bench.typed import plain
 
 CLASSES = ["Sky", "Road", "Car"]
 COLOURS = [[128, 128, 128], [128, 64, 128], [64, 0, 128]]
-IMAGES = 20
+IMAGES = 120  # twelve blocks of ten frames
 
 
 def configuration(
@@ -76,12 +76,12 @@ def evidence(
         right: the share.
         classes: K.
         images: N, half of them of sequence a, half of b.
-        spread: by how many pixels the first half is better, and the second half worse.
+        spread: by how many pixels ten images are better, the next ten worse, and so on.
     """
     confusion = np.zeros((images, classes + 1, classes + 1), np.int32)
     boundaries = np.zeros((images, classes, 5), np.int32)
     for image in range(images):
-        hits = round(100 * right) + (spread if 2 * image < images else -spread)
+        hits = round(100 * right) + (-spread if image // 10 % 2 else spread)
         for index in range(classes):
             confusion[image, index, index] = hits
             confusion[image, index, (index + 1) % classes] += 100 - hits
@@ -131,7 +131,7 @@ def write_run(
     return folder
 
 
-def write_many(runs: Path, count: int, images: int = IMAGES) -> None:
+def write_many(runs: Path, count: int, images: int = 20) -> None:
     """Writes runs of 11 classes, five seeds of each network, of shares from 0.3 to 0.8."""
     classes = [f"class {index}" for index in range(11)]
     for number in range(count):

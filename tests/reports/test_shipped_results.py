@@ -14,8 +14,11 @@ from bench.evidence import read_evidence
 from bench.losses import read_losses
 from bench.metrics.boundaries import boundary_counts, boundary_f1
 from bench.metrics.regions import region_score
+from reports.compute.estimates import Estimates
 from reports.read.published import printed
 from reports.read.runs import read_runs
+from reports.tables.choice import numbered_table
+from reports.tables.of_scores import Context
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted(path.parent for path in (ROOT / "reports/results").glob("*/*/config.json"))
@@ -96,6 +99,26 @@ def test_decoders_that_see_nothing_of_the_encoder_are_last_at_boundaries() -> No
     for of_seed in found.values():
         best_blind = max(of_seed[name] for name in blind & of_seed.keys())
         assert best_blind < min(of_seed[name] for name in of_seed.keys() - blind)
+
+
+def test_the_readme_shows_the_tables_figures() -> None:
+    """Each figure with its interval, its boldness and the paper's, as the table has them."""
+    root = ROOT / "reports/results/camvid_short"
+    runs = read_runs([folder for folder in RUNS if folder.parent == root])
+    (table, *_) = numbered_table("1", runs, Context(Estimates(None)))
+    shown = dict(
+        (line.split(" | ")[0].removeprefix("| "), line)
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.count("<sub>") == 4
+    )
+    rows = [row for row in table.sections[0].rows if row.ours]
+    assert set(shown) == {row.label for row in rows}
+    for row in rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            if column.group == "median, test":
+                value = f"**{cell.value:.1f}**" if cell.bold else f"{cell.value:.1f}"
+                words = f"{value} [{cell.low:.1f}, {cell.high:.1f}] <sub>{cell.published:.1f}</sub>"
+                assert words in shown[row.label]
 
 
 def test_no_path_of_a_machine_is_shipped() -> None:
