@@ -16,7 +16,7 @@ from reports.read.runs import Run, read_runs
 RUNS = 200
 # `python -m bench`, but for the process that it starts for each run.
 WITH_STAND_INS = (
-    "import runpy; from bench import launch; launch.CHILD = 'stand_in'; "
+    "import runpy; from bench.launch import launch; launch.CHILD = 'stand_in'; "
     "runpy.run_module('bench', run_name='__main__', alter_sys=True)"
 )
 
