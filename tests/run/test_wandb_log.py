@@ -53,7 +53,7 @@ def test_a_run_without_wandb_does_not_import_it() -> None:
     import subprocess
     import sys
 
-    code = "import sys, bench.run; sys.exit('wandb' in sys.modules)"
+    code = "import sys, bench.run.__main__; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -117,7 +117,7 @@ def test_of_six_real_runs_two_fail_and_four_complete(tmp_path: Path) -> None:
     assert answer.returncode == 1
     assert "2 of 6 runs did not finish" in answer.stderr
     assert "Traceback" not in answer.stderr
-    runs = {run.config.arch["way"]: run for run in found(tmp_path / "runs")}
+    runs = {run.config["arch"]["way"]: run for run in found(tmp_path / "runs")}
     assert sorted(runs) == sorted(ways.split(","))
     assert runs["raises"].state == "failed"
     assert runs["raises"].detail == "ArithmeticError: of the network"
