@@ -21,8 +21,6 @@ from bench.typed import leaves, plain
 NAME = "recorded"
 # Said about one start of a run, not about the run.
 ONCE = ("command", "rerun", "dry_run", "accept_changes", "start")
-# Keys that came later, each with the value that older runs had without it.
-CAME_LATER = {"protocol.compile": False}
 # Records hold resolved values; these follow another key in conf/, and do again in a replay.
 FOLLOWING = {
     "arch.dropout": "protocol.dropout",
@@ -103,14 +101,12 @@ def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[st
             "that its environment.json names"
         ) from error
     missing = OmegaConf.missing_keys(merged)
-    unknown = sorted(missing - CAME_LATER.keys() - given - set(ONCE))
+    unknown = sorted(missing - given - set(ONCE))
     if unknown:
         raise ValueError(
             f"{folder}/config.json is older than {', '.join(unknown)}; say with which value it is "
             f"to be replayed, as in {unknown[0]}=VALUE"
         )
-    for key in missing & CAME_LATER.keys():
-        OmegaConf.update(merged, key, CAME_LATER[key])
     for key, source in FOLLOWING.items():
         value = OmegaConf.select(merged, key)
         if value is not None and value == OmegaConf.select(merged, source):
