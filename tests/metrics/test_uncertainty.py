@@ -178,6 +178,8 @@ def test_resamples_without_labels_leave_the_interval():
     nothing = bootstrap(three.select([1, 2]), ["", ""], resampling=Resampling(block_length=1))
     for interval in nothing.values():
         assert np.isnan([interval.estimate, interval.low, interval.high]).all()
+
+
 def test_half_width_of_one_source_is_students():
     """0.02 known with 7 degrees of freedom; of all pairs of 5 networks, Tukey's instead."""
     source = Source(0.02, 7)
