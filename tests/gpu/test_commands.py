@@ -69,7 +69,7 @@ def launched(
     monkeypatch.setattr(launch, "Children", HereAndNow)
     monkeypatch.setattr(Monitor, "catch_signals", lambda _: None)
 
-    def run(*overrides: str) -> tuple[Path, dict[str, Any]]:
+    def run(*overrides: str) -> tuple[Path, records.End]:
         outcome = launch.launch(tiny_config(*overrides))
         assert outcome.folder is not None
         return Path(outcome.folder), outcome.end
