@@ -17,12 +17,13 @@ import torch
 from gpu_stand_in import UUID, Gpu
 from PIL import Image
 
-from bench import dense_crf, evaluate, predict, records
+from bench import contestants, dense_crf, evaluate, predict, records, score
 from bench.cost import check, turns, worker
 from bench.cost import measure as contest
 from bench.cost.__main__ import main as check_cost
 from bench.cost.calibration import Calibration
 from bench.crf import stage
+from bench.data import __main__ as data
 from bench.data.synthetic import scene
 from bench.doctor import examination
 from bench.doctor.__main__ import main as doctor
@@ -31,7 +32,8 @@ from bench.records import State
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "cost"))
+sys.path[:0] = [str(Path(__file__).parents[1] / room) for room in ("cost", "data_sets")]
+from folders import write_set
 from recorded_nvml import RecordedDriver
 
 Compose = Callable[..., Any]
@@ -114,6 +116,35 @@ def test_a_trained_network_predicts_and_is_evaluated_elsewhere(
     refined = [tmp_path / "gpu", images, tmp_path / "crf", "--device", "cuda", "--iterations", "2"]
     assert call(dense_crf.main, *refined) == 0
     assert len(list((tmp_path / "crf").iterdir())) > 0
+
+
+def test_a_network_is_counted(
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str], gpu: Gpu
+) -> None:
+    """By its shapes: no device holds anything."""
+    assert call(contestants.main, "segnet_basic", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["parameters"] == 1_416_064
+    assert gpu.peak_bytes == 0
+
+
+def test_data_are_inspected_prepared_and_scored(
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What needs no GPU leaves it alone."""
+    own, sheet, out = tmp_path / "own", tmp_path / "sheet.png", tmp_path / "out"
+    write_set(own, {"train": ["a", "b"], "test": ["c"]})
+    given = ["check", "dataset=folder", f"dataset.root={own}", "--sheet", str(sheet)]
+    assert data.main([*given, "--splits", "train", "test"]) == 0
+    assert data.main(["prepare", "folder", str(own), str(out), "--size", "12", "16"]) == 0
+    assert data.main(["cache", "--folder", str(tmp_path)]) == 0
+    labels = out / "labels" / "train"
+    capsys.readouterr()
+    flags = ["--classes", "3", "--void", "255", "--processes", "1", "--json"]
+    assert score.main([str(labels), str(labels), *flags]) == 0
+    scores = json.loads(capsys.readouterr().out)["set"]
+    assert scores["G"] == 1.0
+    assert sheet.exists()
 
 
 def test_a_run_has_its_row_of_the_dense_crf(launched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
