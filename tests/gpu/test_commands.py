@@ -33,8 +33,8 @@ from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
 
 sys.path[:0] = [str(Path(__file__).parents[1] / room) for room in ("cost", "data_sets")]
-from folders import write_set
-from recorded_nvml import RecordedDriver
+from folders import write_set  # noqa: E402
+from recorded_nvml import RecordedDriver  # noqa: E402
 
 Compose = Callable[..., Any]
 
