@@ -143,6 +143,7 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from reports.__main__ import main
     from reports.after_run import print_tables
@@ -162,7 +163,9 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
         line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
     }
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
-    assert main([str(folder.parent), "--table", "1"]) == 0
+    monkeypatch.setattr(sys, "argv", ["reports", str(folder.parent), "--table", "1"])
+    with pytest.raises(SystemExit):
+        main()
     shown = capsys.readouterr().out
     assert "SegNet-Basic-denseCRF: w1 2.0" in shown
     assert "s an image on" in shown
