@@ -19,6 +19,7 @@ from architectures.layers import (
     initialise_bilinear,
 )
 from architectures.pooling import PoolingIndices, max_pool, max_pool_values, max_unpool
+from architectures.upsampling import BilinearDouble
 
 LEVELS = 4
 DEEP = 2  # the number of deepest stages, of encoder and decoder, that a dropout follows
@@ -150,9 +151,7 @@ class FCNBasic(nn.Module):
         channels = num_classes if dim_reduction else width
         learnt = upsampling == "learnt"
         self.decoder = nn.ModuleList(  # deepest first
-            _deconvolution(channels, conv_bias)
-            if learnt
-            else nn.Upsample(scale_factor=2.0, mode="bilinear")
+            _deconvolution(channels, conv_bias) if learnt else BilinearDouble()
             for _ in range(LEVELS)
         )
         norms = LEVELS - dim_reduction if learnt else 0  # reduced, the last one gives the logits

@@ -79,6 +79,7 @@ def initialise(network: nn.Module) -> None:
         nn.init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    network.__dict__["initialisation"] = "He initialisation"  # what is said of it in the records
 
 
 @torch.no_grad()

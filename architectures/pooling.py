@@ -5,19 +5,28 @@ maximum, 2 bits for a 2x2 window. ``max_pool2d(return_indices=True)`` spends 64 
 native operator finds the maximum and its int64 index is turned into 2 bits at once, four windows to
 a byte; autograd keeps nothing else. Values and gradients equal those of the native operators.
 
-Unpooling and its gradient have two forms of equal value; both work under
+There are three forms of equal value, and each works under
 ``torch.use_deterministic_algorithms(True)``, where the native ``max_unpool2d`` refuses. A CPU
-scatters and gathers by addresses, made of the bits when they are needed. On other devices, where a
+scatters and gathers by addresses, made of the bits when they are needed. An NVIDIA GPU has kernels
+of its own where Triton is (architectures/pooling_kernels.py). On other devices, where a
 deterministic scatter would sort, each of the four cells of a window is a strided view of the large
 map, written or read as a whole; on a CPU such access costs two to three times as much.
 """
 
+import importlib
+import logging
+import subprocess
 from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# What Triton raises where it is not installed, or has no driver or compiler to build with.
+NO_TRITON = (ImportError, OSError, RuntimeError, AssertionError, subprocess.CalledProcessError)
 
 # An integer as wide as the value: times 0 or 1 it selects exactly, where a float would turn
 # inf * 0 into NaN and -1 * 0 into -0; and torch scatters 16-bit integers ten times as fast as
@@ -90,8 +99,11 @@ class _MaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        pooled, index = F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
-        bits = _pack(_codes(index, x.shape[3]), _is_channels_last(pooled))
+        if (kernels := _kernels_for(x)) is not None:
+            pooled, bits = kernels.pool(x, _is_channels_last(x))
+        else:
+            pooled, index = F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
+            bits = _pack(_codes(index, x.shape[3]), _is_channels_last(pooled))
         ctx.save_for_backward(bits)
         ctx.mark_non_differentiable(bits)
         ctx.layout = (x.shape[2], x.shape[3]), _is_channels_last(pooled)
@@ -111,12 +123,14 @@ class _Place(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(bits)
         ctx.layout = size, channels_last
-        last = channels_last if _uses_addresses(x) else _is_channels_last(x)
+        kernels = _kernels_for(x)
+        by_cells = kernels is None and not _uses_addresses(x)
+        last = _is_channels_last(x) if by_cells else channels_last
         layout = torch.channels_last if last else torch.contiguous_format
         large = torch.empty(
             (*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout
         )
-        place = _scatter if _uses_addresses(x) else _write_cells
+        place = kernels.place if kernels else _write_cells if by_cells else _scatter
         integer = _INTEGER[x.element_size()]
         place(large.view(integer), x.view(integer), bits, channels_last)
         return large
@@ -136,7 +150,8 @@ class _Pick(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(bits)
         ctx.layout = size, channels_last
-        pick = _gather if _uses_addresses(x) else _read_cells
+        kernels = _kernels_for(x)
+        pick = kernels.pick if kernels else _gather if _uses_addresses(x) else _read_cells
         small = pick(x.view(_INTEGER[x.element_size()]), bits, size, channels_last)
         return small.view(x.dtype)
 
@@ -148,6 +163,25 @@ class _Pick(torch.autograd.Function):
 
 def _uses_addresses(x: Tensor) -> bool:
     return x.device.type == "cpu"
+
+
+def _kernels_for(x: Tensor) -> ModuleType | None:
+    """The kernels, where they apply: torch.compile fuses the other forms by itself."""
+    # 32 bits number the values of a map four times as large.
+    fit = x.is_cuda and x.numel() < 2**29 and not torch.compiler.is_compiling()
+    return _kernels() if fit else None
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    """The module of the kernels, or None where Triton is not there or cannot build them."""
+    try:
+        kernels = importlib.import_module("architectures.pooling_kernels")
+        kernels.require_driver()
+    except NO_TRITON as error:
+        logging.warning("pooling takes more time here, without kernels of Triton (%s)", error)
+        return None
+    return kernels
 
 
 def _scatter(large: Tensor, x: Tensor, bits: Tensor, channels_last: bool) -> None:

@@ -5,7 +5,10 @@ from typing import Any
 
 from bench.config import Config
 from bench.cost.schema import check_cost
-from bench.target import check_target
+from bench.data.class_file import check_different
+from bench.signature import parameters
+from bench.target import check_arguments, check_target
+from bench.typed import refuse_unknown
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
 OPTIONAL_COUNT = "1 or more, or null"
@@ -23,14 +26,36 @@ def check(config: Config) -> None:
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
+    check_different(config.dataset.classes, config.dataset.colours, "dataset")
     check_cost(config.cost)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))
+    check_arguments("arch", config.arch, ["name"])
+    check_arguments("dataset.reader", config.dataset.reader)
+    _check_postprocess(config.postprocess)
+
+
+def _check_postprocess(postprocess: dict[str, Any]) -> None:
+    """Rejects unknown keys of a post-processing, which is done after the training.
+
+    Raises:
+        ValueError: naming the key and the nearest one that there is.
+    """
+    if postprocess["name"] == "none":
+        refuse_unknown(postprocess, ["name"], "postprocess")
+        return
+    refuse_unknown(postprocess, ["name", "splits", "fixed", "search"], "postprocess")
+    fixed, searched = (parameters(f"bench.crf.search.{name}") for name in ("Fixed", "Appearance"))
+    assert fixed is not None
+    assert searched is not None
+    refuse_unknown(postprocess["fixed"], fixed, "postprocess.fixed")
+    refuse_unknown(postprocess["search"], ["images", "rounds", *searched], "postprocess.search")
 
 
 def _of_the_run(config: Config) -> list[Requirement]:
     batch_size, device = config.protocol.batch_size, config.device
     starts_elsewhere = config.init_from is not None
+    alone = config.processes == 1 and not config.protocol.compile
     return [
         ("seed", config.seed >= 0, "0 or more"),
         ("max_iterations", config.max_iterations >= 1, "1 or more"),
@@ -39,8 +64,18 @@ def _of_the_run(config: Config) -> list[Requirement]:
         ("silence_minutes", config.silence_minutes > 0, "above 0"),
         ("threads", _optional_count(config.threads), OPTIONAL_COUNT),
         ("processes", 1 <= config.processes <= batch_size, "from 1 to protocol.batch_size"),
+        (
+            "cuda_graph",
+            alone or not config.cuda_graph,
+            "false with processes above 1 or protocol.compile=true",
+        ),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
         ("postprocess.name", config.postprocess.get("name") in POSTPROCESSES, "none or dense_crf"),
+        (
+            "device",
+            config.processes == 1 or not device.startswith("cuda:"),
+            f"auto, cpu or cuda where processes={config.processes}: each takes a GPU of its own",
+        ),
         ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
         (
             "arch.weights",
@@ -82,8 +117,6 @@ def _of_the_data(config: Config) -> list[Requirement]:
         ("dataset.classes", classes >= 2, "at least two names"),
         ("dataset.colours", len(d.colours) == classes, f"{classes} of [R, G, B]"),
         ("dataset.void", classes <= d.void <= 255, f"from {classes} to 255"),
-        ("dataset.memory_budget_gb", d.memory_budget_gb >= 0, "0 or more"),
-        ("dataset.workers", d.workers is None or d.workers >= 0, "0 or more, or null"),
     ]
 
 

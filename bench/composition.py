@@ -10,6 +10,8 @@ from bench.config import Config
 from bench.selection import selected_iteration
 from bench.typed import typed
 
+PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
+
 
 def resolve(cfg: DictConfig) -> Config:
     """Turns a composed configuration into a checked one, every reference resolved.
@@ -17,11 +19,15 @@ def resolve(cfg: DictConfig) -> Config:
     Raises:
         ValueError: a key is unknown or missing, refers to nothing, or has a value that cannot work.
     """
+    _refuse_booleans(cfg)
     try:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
+        _expand_home(cfg)
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file
+            raise error.__cause__ from None
         raise ValueError(" ".join(f"configuration: {error}".split())) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -31,6 +37,46 @@ def resolve(cfg: DictConfig) -> Config:
     config = typed(Config, OmegaConf.to_container(cfg, enum_to_str=True))
     check(config)
     if config.init_from is not None:
-        config.init_from = str(Path(config.init_from).expanduser().absolute())
-        config.init_iteration = config.init_iteration or selected_iteration(Path(config.init_from))
+        folder = Path(config.init_from).absolute()
+        if not folder.is_dir():
+            raise ValueError(
+                f"init_from={config.init_from} is no folder; give that of a run, and have your "
+                "network load a file of weights itself"
+            )
+        config.init_from = str(folder)
+        config.init_iteration = config.init_iteration or selected_iteration(folder)
     return config
+
+
+def _refuse_booleans(cfg: DictConfig) -> None:
+    """Rejects class names of which YAML made booleans, and the schema words again.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    dataset = cfg.dataset
+    if OmegaConf.is_missing(dataset, "classes") or OmegaConf.is_interpolation(dataset, "classes"):
+        return
+    for name in dataset.classes:
+        if name in {"True", "False"}:
+            words = "yes, on and true" if name == "True" else "no, off and false"
+            raise ValueError(
+                f"dataset.classes has {name!r}, which is what YAML makes of {words}; put the names "
+                "in quotes"
+            )
+
+
+def _expand_home(cfg: DictConfig) -> None:
+    """Replaces ~ by the home folder, before references to these keys are resolved."""
+    for key in PATHS:
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, str) and value.startswith("~"):
+            OmegaConf.update(cfg, key, expanded(value))
+
+
+def expanded(path: str) -> str:
+    """Returns a path with ~ replaced by the home folder."""
+    return str(Path(path).expanduser())
+
+
+OmegaConf.register_new_resolver("expanded", expanded, replace=True)

@@ -20,7 +20,7 @@ from omegaconf import MISSING
 
 from bench import records
 from bench.cost.schema import CostConfig
-from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
+from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
 from bench.typed import added, hashed, plain, typed
 
 
@@ -145,6 +145,7 @@ class Config:
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     threads: int | None = None  # CPU threads of each process; null: torch's choice
     processes: int = 1  # that share the run on this machine, one a GPU
+    cuda_graph: bool = False  # have a GPU replay training iterations as one launch; same numbers
     start: bool = True  # false: prepare the folder and say how torchrun starts it on several nodes
     checkpoint_minutes: float = 10.0
     silence_minutes: float = 60.0  # a run that gives no sign of life for so long is killed
@@ -171,6 +172,7 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 def fingerprint(config: Config) -> str:
     """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
+    dataset["reader"] = hashed_reader(config.dataset.reader)
     return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
 
 
@@ -196,7 +198,6 @@ def run_folder(config: Config) -> Path:
 def write_config(folder: Path, config: Config) -> None:
     """Writes what a run is to do, before it begins."""
     content = {
-        "version": records.VERSION,
         "fingerprint": fingerprint(config),
         "config": plain(config),
     }
@@ -209,13 +210,29 @@ def read_config(folder: Path) -> Config:
     Raises:
         ValueError: the folder is no run, or its record is not of this version.
     """
-    path = folder / "config.json"
     try:
-        return typed(Config, records.read_json(path).get("config"))
+        return typed(Config, recorded(folder))
     except ValueError as error:
+        path = folder / "config.json"
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} is not the record of a run: {error}") from error
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Reads a run's configuration as it was written, but for keys of old that changed no result.
+
+    Raises:
+        ValueError: the folder is no run.
+    """
+    path = folder / "config.json"
+    config = records.read_json(path).get("config")
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: not the record of a run")
+    dataset = config.get("dataset")
+    if isinstance(dataset, dict):
+        config["dataset"] = {key: value for key, value in dataset.items() if key not in GONE}
+    return config
 
 
 def _digest(content: Any) -> str:

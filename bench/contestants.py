@@ -6,7 +6,6 @@ decoder keeps of the encoder. `--json` prints a list of objects instead of the t
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     arguments = parser.parse_args()
     with user_errors(parser):
-        if arguments.config_dir is not None:  # a user's network may lie beside their YAML
-            sys.path.append(str(arguments.config_dir.absolute()))
         rows = [
             count(name, arguments.classes, arguments.image_size, arguments.config_dir)
             for name in arguments.names or configured(arguments.config_dir)

@@ -3,11 +3,11 @@
     python -m bench.dense_crf PROBS IMAGES OUT
 
 refines every PROBS/NAME.npz (key `probs`) or PROBS/NAME.npy, float (C, H, W), with the image
-IMAGES/NAME.png or .jpg, and writes the labels as OUT/NAME.png, 8-bit class indices.
+IMAGES/NAME.png or .jpg, and writes the labels as OUT/NAME.png, 8-bit class indices. NAME is the
+path below the folder, folders included.
 """
 
 import argparse
-import io
 import itertools
 import zipfile
 import zlib
@@ -25,23 +25,27 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from bench.console import outlive_consoles
 from bench.crf.lattice import Normalisation
 from bench.crf.mean_field import dense_crf
-from bench.data.images import read_image, write_png
-from bench.data.pairs import IMAGE_SUFFIXES
-from bench.records import write_bytes
+from bench.data.files import paired, picture_files
+from bench.data.images import read_image
+from bench.records import writing
+from bench.results import check_plan, write_arrays, write_picture
+
+COMMAND = "bench.dense_crf"
 
 
 def refine_file(
     probs_path: Path,
     image_path: Path,
-    out: Path,
+    target: Path,
     *,
     device: str,
     save_probs: bool,
     **parameters: Any,
 ) -> None:
-    """Apply `dense_crf` to one pair of files and write the results to the folder `out`."""
+    """Apply `dense_crf` to one pair of files and write `target`.png and, if asked for, .npz."""
     probs, image = read_probs(probs_path), torch.from_numpy(np.array(read_image(image_path)))
     try:
         refined = dense_crf(probs.to(device), image.to(device), **parameters).cpu()
@@ -50,11 +54,11 @@ def refine_file(
     except ValueError as error:
         raise ValueError(f"{probs_path}: {error}") from error
     label = refined.argmax(dim=0).to(torch.uint8).numpy()
-    write_png(out / f"{probs_path.stem}.png", Image.fromarray(label))
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(target.with_name(f"{target.name}.png"), Image.fromarray(label), COMMAND)
     if save_probs:
-        content = io.BytesIO()
-        np.savez_compressed(content, probs=refined.half().numpy())
-        write_bytes(out / f"{probs_path.stem}.npz", content.getvalue())
+        write_arrays(target.with_name(f"{target.name}.npz"), COMMAND, probs=refined.half().numpy())
 
 
 def read_probs(path: Path) -> Tensor:
@@ -69,63 +73,52 @@ def read_probs(path: Path) -> Tensor:
         raise ValueError(message) from error
 
 
-def pair_files(probs: Path, images: Path) -> list[tuple[Path, Path]]:
-    """Pair the files of two folders by name without suffix, in sorted order.
+def plan(
+    probs: Path, images: Path, out: Path, *, save_probs: bool
+) -> list[tuple[Path, Path, Path]]:
+    """Lists what is to be done: probabilities, image, and the result without its suffix.
 
     Raises:
-        ValueError: if a folder has no such file, two of one name, or one without a partner.
+        ValueError: a file has no partner, or a result would overwrite something of the user's.
     """
-    ours, theirs = _by_stem(probs, {".npz", ".npy"}), _by_stem(images, IMAGE_SUFFIXES)
-    unpaired = sorted(ours.keys() ^ theirs.keys())
-    if unpaired:
-        raise ValueError(
-            f"{probs} and {images} must hold the same names, but {unpaired[0]} is in one only, "
-            f"and so are {len(unpaired) - 1} more"
-        )
-    return [(ours[stem], theirs[stem]) for stem in ours]
-
-
-def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, Path]:
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in suffixes]
-    by_stem = {path.stem: path for path in files}
-    if not files or len(by_stem) < len(files):
-        raise ValueError(
-            f"{folder}: {len(files)} files of kind {', '.join(sorted(suffixes))} with "
-            f"{len(by_stem)} names; there must be some, each with a name of its own"
-        )
-    return by_stem
+    pairs = paired(picture_files(probs, {".npz", ".npy"}), picture_files(images))
+    ends = [".png", ".npz"] if save_probs else [".png"]
+    targets = {pair[0]: [name + end for end in ends] for name, pair in pairs.items()}
+    check_plan(out, targets, itertools.chain(*pairs.values()), COMMAND)
+    return [(*pair, out / name) for name, pair in pairs.items()]
 
 
 def _refine_all(
-    refine: Callable[[Path, Path], None], pairs: list[tuple[Path, Path]], processes: int
+    refine: Callable[[Path, Path, Path], None],
+    tasks: list[tuple[Path, Path, Path]],
+    processes: int,
 ) -> Iterator[None]:
-    """Refine the pairs in order, on `processes` processes of one thread each."""
+    """Refine the images in order, on `processes` processes of one thread each."""
     if processes == 1:
-        yield from itertools.starmap(refine, pairs)
+        yield from itertools.starmap(refine, tasks)
         return
     # Started afresh, not forked: a fork of a process whose torch has threads may hang.
     with ProcessPoolExecutor(
         processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        yield from pool.map(refine, *zip(*pairs, strict=True))
+        yield from pool.map(refine, *zip(*tasks, strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `python -m bench.dense_crf`; a mistake in its use ends it with status 2."""
+    outlive_consoles(essential=True)
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    probs, images, processes = (options.pop(name) for name in ("probs", "images", "processes"))
+    probs, images, out = (options.pop(name) for name in ("probs", "images", "out"))
+    processes = options.pop("processes")
     try:
-        if options["out"].resolve() in (probs.resolve(), images.resolve()):
-            raise ValueError("OUT must be a folder of its own: results keep the names of the input")
         if options["device"] == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: torch finds no CUDA device here, use --device cpu")
         if processes < 1:
             raise ValueError(f"--processes {processes} must be 1 or more")
-        pairs = pair_files(probs, images)
-        options["out"].mkdir(parents=True, exist_ok=True)
-        results = _refine_all(partial(refine_file, **options), pairs, min(processes, len(pairs)))
-        for _ in tqdm(results, total=len(pairs), unit="image", disable=None):  # only on a terminal
+        tasks = plan(probs, images, out, save_probs=options["save_probs"])
+        results = _refine_all(partial(refine_file, **options), tasks, min(processes, len(tasks)))
+        for _ in tqdm(results, total=len(tasks), unit="image", disable=None):  # only on a terminal
             pass
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
@@ -133,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.dense_crf",
+        prog=f"python -m {COMMAND}",
         description="Refine class probabilities with a dense CRF and write label images.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

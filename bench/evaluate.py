@@ -13,13 +13,16 @@ import numpy as np
 
 from bench import records
 from bench.command_line import compose_config, user_errors
+from bench.composition import expanded
 from bench.config import Config, fingerprint, write_config
 from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
 from bench.metrics.regions import REGION_SCORES, region_score
+from bench.overrides import value_of
 from bench.run.evaluation import evaluate
 from bench.run.monitor import Monitor
 from bench.run.trained import Trained, add_arguments, load_trained
+from bench.words import figure
 
 
 def main() -> None:
@@ -60,11 +63,12 @@ def dataset_config(
             "the rest belongs to the run"
         )
     if not any(text.startswith("dataset=") for text in overrides):
-        changed = dict(text.removeprefix("dataset.").split("=", 1) for text in overrides)
-        unknown = changed.keys() - {"root"}
+        changed = {text.partition("=")[0]: str(value_of(text)) for text in overrides}
+        unknown = changed.keys() - {"dataset.root"}
         if unknown:
-            raise ValueError(f"dataset.{unknown.pop()}: give dataset=NAME with it")
-        return replace(known, root=changed.get("root", known.root))
+            raise ValueError(f"{unknown.pop()}: give dataset=NAME with it")
+        root = changed.get("dataset.root")
+        return known if root is None else replace(known, root=expanded(root))
     dataset = compose_config(overrides, config_dir).dataset
     if dataset.classes != known.classes:
         raise ValueError(
@@ -76,7 +80,8 @@ def dataset_config(
 
 def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) -> Path:
     """Evaluates, writes evidence and predictions, prints the scores; returns the folder."""
-    name = f"{config.dataset.name}-{split}-{fingerprint(config)}".lower()
+    readable = "".join(c if c.isalnum() else "_" for c in f"{config.dataset.name}-{split}")
+    name = f"{readable}-{fingerprint(config)}".lower()
     out = run / "elsewhere" / name
     pictures = out / "predictions" / records.evaluation_name(split, trained.iteration)
     pictures.mkdir(parents=True, exist_ok=True)
@@ -93,7 +98,9 @@ def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) 
     summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
     records.write_evaluation(out, summary, evidence)
     matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    scores = ", ".join(f"{key} {100 * region_score(matrix, key):.1f}" for key in REGION_SCORES)
+    scores = ", ".join(
+        f"{key} {figure(100 * region_score(matrix, key), 1)}" for key in REGION_SCORES
+    )
     print(
         f"{config.arch['name']}, iteration {trained.iteration}, {config.dataset.name} "
         f"{split}, {len(data.names)} images: {scores} (percent)"

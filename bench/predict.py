@@ -2,12 +2,15 @@
 
 Writes for each image OUT/NAME.png, a label map with the data set's palette at the image's own size,
 and OUT/NAME.overlay.png, the colours over the image; with --probs also OUT/NAME.npz, the class
-probabilities `probs` as float16 (K, H, W).
+probabilities `probs` as float16 (K, H, W). NAME is the image's path below IMAGES, folders included.
+An image that cannot be read is left out and named; the exit code is 1 then.
 """
 
 import argparse
-import io
-from collections.abc import Iterable, Iterator
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,79 +21,159 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
-from bench.data.images import UInt8Array, read_image, resize_image, write_label, write_png
-from bench.data.pairs import IMAGE_SUFFIXES
-from bench.run.evaluation import resized_logits
+from bench.data.files import composed, picture_files
+from bench.data.images import UInt8Array, label_picture, read_image, resize_image
+from bench.results import check_plan, write_picture, zip_mark
+from bench.run.network import autocast, network_input
+from bench.run.resizing import resized_bands
 from bench.run.trained import Trained, add_arguments, load_trained
-from bench.run.training import autocast, network_input
 
-OVERLAY_OPACITY = 0.5
+COMMAND = "bench.predict"
+OVERLAY = ".overlay"  # ends the stem of a picture to look at, which is no label map
 
 
-def main() -> None:
-    """Predicts images of a file or folder."""
-    parser = argparse.ArgumentParser(prog="python -m bench.predict", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Predicts images of a file or folder; exits with 1 if any of them had to be left out."""
+    parser = argparse.ArgumentParser(prog=f"python -m {COMMAND}", description=__doc__)
     add_arguments(parser)
     parser.add_argument("images", type=Path, help="an image, or a folder of images")
     parser.add_argument("out", type=Path, help="the folder to write to")
     parser.add_argument("--probs", action="store_true", help="also write class probabilities")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     with user_errors(parser):
-        paths = image_paths(arguments.images)
+        images = image_files(arguments.images, arguments.out)
+        ends = [".png", f"{OVERLAY}.png", *([".npz"] if arguments.probs else [])]
+        targets = {path: [name + end for end in ends] for name, path in images.items()}
+        check_plan(arguments.out, targets, images.values(), COMMAND)
         trained = load_trained(arguments)
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        progress = tqdm(paths, desc="predicting", ncols=100, disable=None)
-        for path, image, logits in predicted(trained, progress):
-            write(arguments.out / path.stem, image, logits, trained, arguments.probs)
-    print(f"{len(paths)} predictions of {trained.config.arch['name']} written to {arguments.out}")
+        left_out = predict(trained, images, arguments.out, probs=arguments.probs)
+    print(
+        f"{len(images) - len(left_out)} predictions of {trained.config.arch['name']} written to "
+        f"{arguments.out}"
+    )
+    if left_out:
+        print(f"{len(left_out)} of {len(images)} images were left out:", file=sys.stderr)
+        print("\n".join(left_out), file=sys.stderr)
+        sys.exit(1)
 
 
-def image_paths(place: Path) -> list[Path]:
-    """Lists the image itself, or the images of a folder.
+def image_files(place: Path, out: Path) -> dict[str, Path]:
+    """Returns the image itself, or the images of a folder, by the names of their results.
+
+    Where OUT lies inside the folder, what it holds are results and not images.
 
     Raises:
         ValueError: there is none, or two share a name up to the suffix.
     """
     if place.is_file():
-        return [place]
-    if not place.is_dir():
+        return {composed(place.stem, place): place}
+    if not place.exists():
         raise ValueError(f"{place}: no such file or folder")
-    paths = sorted(p for p in place.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise ValueError(f"{place}: holds no image")
-    stems = [path.stem for path in paths]
-    for path in paths:
-        if stems.count(path.stem) > 1:
-            raise ValueError(f"{path}: another image of the same name would overwrite its result")
-    return paths
+    found = picture_files(place)
+    if found.skipped:
+        print(found.note(), file=sys.stderr)
+    results = out.resolve()
+    if place.resolve() not in results.parents:
+        return found.paths
+    images = {
+        name: path
+        for name, path in found.paths.items()
+        if results not in (path.parent.resolve() / path.name).parents
+    }
+    if not images:
+        raise ValueError(f"{place}: holds no image outside {out}")
+    return images
+
+
+def predict(
+    trained: Trained, images: Mapping[str, Path], out: Path, *, probs: bool = False
+) -> list[str]:
+    """Predicts images and writes the results; returns why those that were left out cannot be read.
+
+    Memory is bounded by a few times the pixels of one image, whatever the number of classes.
+    """
+    left_out = []
+    for name, path in tqdm(images.items(), desc="predicting", ncols=100, disable=None):
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            left_out.append(str(error))
+            continue
+        target = out / name
+        with records.writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        logits = network_logits(trained, image)
+        prediction = predicted(logits, image, trained.config.dataset.colours, probs=probs)
+        stem = target.name  # it may have a dot, which with_suffix would take for a suffix
+        write_picture(target.with_name(f"{stem}.png"), prediction.label, COMMAND)
+        write_picture(target.with_name(f"{stem}{OVERLAY}.png"), prediction.overlay, COMMAND)
+        if prediction.log_sums is not None:
+            write_probs(target.with_name(f"{stem}.npz"), logits, prediction.log_sums)
+    return left_out
 
 
 @torch.inference_mode()
-def predicted(trained: Trained, paths: Iterable[Path]) -> Iterator[tuple[Path, UInt8Array, Tensor]]:
-    """Yields (path, image (H, W, 3), logits (K, H, W) at the image's size) of each image."""
+def network_logits(trained: Trained, image: UInt8Array) -> Tensor:
+    """Returns what the network gives for an image (H, W, 3): logits (K, h, w) at its own size."""
     protocol = trained.config.protocol
     height, width = protocol.image_size
-    for path in paths:
-        image = read_image(path)
-        resized = torch.from_numpy(resize_image(image, height, width).copy()).permute(2, 0, 1)
-        images = network_input(resized[None], protocol, trained.device)
-        with autocast(trained.device, protocol.precision):
-            logits = trained.network(images).float()
-        yield path, image, resized_logits(logits[0], image.shape[:2])
+    resized = torch.from_numpy(resize_image(image, height, width).copy()).permute(2, 0, 1)
+    images = network_input(resized[None], protocol, trained.device)
+    with autocast(trained.device, protocol.precision):
+        logits: Tensor = trained.network(images).float()[0]
+    return logits
 
 
-def write(stem: Path, image: UInt8Array, logits: Tensor, trained: Trained, probs: bool) -> None:
-    """Writes the label map, the overlay and, if asked for, the probabilities of an image."""
-    colours = trained.config.dataset.colours
-    label = logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()
-    write_label(stem.with_name(f"{stem.name}.png"), label, colours)
-    painted = np.array(colours, np.uint8)[label]
-    mixed = OVERLAY_OPACITY * painted + (1 - OVERLAY_OPACITY) * image
-    write_png(stem.with_name(f"{stem.name}.overlay.png"), Image.fromarray(mixed.astype(np.uint8)))
-    if probs:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, probs=logits.softmax(dim=0).half().cpu().numpy())
-        records.write_bytes(stem.with_name(f"{stem.name}.npz"), buffer.getvalue())
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for an image of H x W.
+
+    Attributes:
+        label: the palette picture of the label map.
+        overlay: the classes' colours over the image.
+        log_sums: log of the sum of exponentials of each pixel's logits, float32 (H, W); None
+            where no probabilities are wanted.
+    """
+
+    label: Image.Image
+    overlay: Image.Image
+    log_sums: Tensor | None
+
+
+@torch.inference_mode()
+def predicted(
+    logits: Tensor, image: UInt8Array, colours: list[list[int]], *, probs: bool = False
+) -> Prediction:
+    """Resizes logits (K, h, w) to an image (H, W, 3), and decides and paints its pixels."""
+    height, width = image.shape[:2]
+    label = np.empty((height, width), np.uint8)
+    overlay = np.empty_like(image)
+    log_sums = torch.empty(height, width) if probs else None
+    table = np.array(colours, np.uint8)
+    for rows, scores in resized_bands(logits, (height, width)):
+        label[rows] = scores.max(dim=0).indices.to(torch.uint8).cpu().numpy()
+        if log_sums is not None:
+            log_sums[rows] = scores.logsumexp(dim=0).cpu()
+        overlay[rows] = (table[label[rows]].astype(np.uint16) + image[rows]) // 2
+    return Prediction(label_picture(label, colours), Image.fromarray(overlay), log_sums)
+
+
+@torch.inference_mode()
+def write_probs(path: Path, logits: Tensor, log_sums: Tensor) -> None:
+    """Writes the softmax of logits (K, h, w) at the size of `log_sums`, a class at a time."""
+    size = (log_sums.shape[0], log_sums.shape[1])
+    header = {"descr": "<f2", "fortran_order": False, "shape": (len(logits), *size)}
+    with (
+        records.replacing(path, durable=False) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.comment = zip_mark(COMMAND)
+        with archive.open("probs.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for index in range(len(logits)):
+                for rows, scores in resized_bands(logits[index, None], size):
+                    probs = (scores[0].cpu() - log_sums[rows]).exp().half()
+                    member.write(probs.numpy().astype("<f2").tobytes())
 
 
 if __name__ == "__main__":

@@ -13,28 +13,79 @@
     RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt
 
 Everything is written to a temporary name, flushed and renamed: a file is there whole or not at all.
+Every JSON file carries its own SHA-256 (key `sha256`, over its canonical form), an evaluation that
+of its npz too, and a line of losses its CRC: damage is an error that names the file. They prove
+nothing about who ran what, for whoever writes a record can compute them.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+from bench import sound_files
+from bench.typed import plain, typed
 
-# How a run can end; `running` and `pending` are told by the absence of an end.
-FINISHED = "finished"
-DIVERGED = "diverged"
-OUT_OF_MEMORY = "out_of_memory"
-INTERRUPTED = "interrupted"
-KILLED = "killed"
-FAILED = "failed"
+T = TypeVar("T")
+VERSION = 2  # since 2, every JSON file carries its digest
+
+
+class State(StrEnum):
+    """How a run can end; a run that is pending or running has no end."""
+
+    finished = "finished"
+    diverged = "diverged"
+    out_of_memory = "out_of_memory"
+    interrupted = "interrupted"
+    killed = "killed"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended, as RUN/end.json holds it."""
+
+    state: State
+    reason: str | None = None
+    iteration: int | None = None  # weight updates made
+    max_iterations: int | None = None  # weight updates asked for
+    postprocessed: list[str] = field(default_factory=list)  # which the record holds
+    seconds: float | None = None  # of the process that finished the run
+    estimated_seconds: float | None = None  # of training, which a dry run says instead
+    traceback: list[str] = field(default_factory=list)  # its last lines, of an unforeseen error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, as RUN/progress.json holds it."""
+
+    time: float  # of this sign of life, in seconds since the epoch
+    notices: list[str] = field(default_factory=list)  # everything the run has told so far
+    phase: str | None = None  # None: it has only begun
+    done: int = 0
+    total: int = 0
+    loss: float | None = None  # while it trains: of the last iteration
+    seconds: float | None = None  # likewise: an iteration takes
+
+
+DIGEST = "sha256"  # the key under which a JSON file carries its own digest
+EVALUATION = {
+    "split": str,
+    "iteration": int,
+    "confusion": [[int]],
+    "images?": int,
+    "variant?": str,
+    "evidence_sha256?": str,
+}
 
 
 @contextlib.contextmanager
@@ -68,7 +119,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with writing(path):
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)  # of a killed process that had our number
+            with temporary.open("xb") as file:  # exclusively: a link by this name leads elsewhere
                 yield file
                 file.flush()
                 if durable:
@@ -91,55 +143,46 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
         file.write(content)
 
 
-def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
-    """Writes JSON whole or not at all, see `replacing`."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+def write_json(path: Path, content: dict[str, Any], *, durable: bool = True) -> None:
+    """Writes a JSON object with its version and its digest, whole or not at all."""
+    plain = json.loads(json.dumps({"version": VERSION, **content}, allow_nan=False))
+    text = json.dumps(plain | {DIGEST: sound_files.digest_of(plain)}, indent=1) + "\n"
     write_bytes(path, text.encode(), durable=durable)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Reads a JSON object, without its version and its digest.
 
     Raises:
-        ValueError: the file is missing or is not a JSON object.
+        ValueError: the file is missing, is not a JSON object, is not what was written, or is of a
+            newer version.
+    """
+    return read_with_digest(path)[0]
+
+
+def read_with_digest(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Reads a JSON object and its digest, which records of version 1 need not have.
+
+    Raises:
+        ValueError: as for `read_json`.
     """
     try:
-        content = json.loads(path.read_text())
+        text = sound_files.read_bytes(path, sound_files.JSON_BYTES)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; is {path.parent} a run's folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); remove the file or the run") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: not a JSON object; remove the file or the run")
-    return content
-
-
-def append_losses(folder: Path, first: int, losses: list[float], seconds: float) -> None:
-    """Appends the losses of iterations first, first + 1, ... as one line of losses.jsonl."""
-    line = {"first": first, "losses": losses, "seconds": round(seconds, 4)}
-    path = folder / "losses.jsonl"
-    with writing(path), path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def read_losses(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines of losses.jsonl, leaving out a last one that was cut off by a kill."""
-    path = folder / "losses.jsonl"
-    if not path.exists():
-        return
-    for line in path.read_text().split("\n"):
-        if line.endswith("}"):
-            yield json.loads(line)
-
-
-def cut_losses(folder: Path, iteration: int) -> None:
-    """Drops the losses of iterations after `iteration`, which a resumed run will compute again."""
-    kept = []
-    for line in read_losses(folder):
-        count = min(len(line["losses"]), iteration + 1 - line["first"])
-        if count > 0:
-            kept.append(json.dumps({**line, "losses": line["losses"][:count]}) + "\n")
-    write_bytes(folder / "losses.jsonl", "".join(kept).encode())
+    content = sound_files.parse_object(text, str(path))
+    digest = content.pop(DIGEST, None)
+    version = content.get("version", 1)
+    if type(version) is int and version > VERSION:
+        raise ValueError(f"{path}: its version {version} is newer than this program; update it")
+    if digest is None and version != 1:
+        raise ValueError(
+            f"{path}: changed since it was written (its digest is missing); restore it"
+        )
+    if digest is not None and digest != sound_files.digest_of(content):
+        raise ValueError(f"{path}: changed since it was written (its SHA-256 differs); restore it")
+    content.pop("version", None)
+    return content, digest
 
 
 def evaluation_name(split: str, iteration: int, variant: str = "") -> str:
@@ -148,6 +191,11 @@ def evaluation_name(split: str, iteration: int, variant: str = "") -> str:
     `variant` names a post-processing: its rows stand beside those of the network itself.
     """
     return f"{split}{'.' if variant else ''}{variant}-{iteration:07d}"
+
+
+def names_digest(names: list[str]) -> str:
+    """Returns a digest of the names of a split's images, in their order."""
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
 def write_evaluation(
@@ -166,8 +214,11 @@ def write_evaluation(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **evidence)
     write_bytes(folder / "evaluations" / f"{name}.npz", buffer.getvalue())
-    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    content = {"version": VERSION, **summary, "confusion": matrix.tolist()}
+    content = {
+        **summary,
+        "confusion": evidence["confusion"].sum(axis=0, dtype=np.int64).tolist(),
+        "evidence_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+    }
     write_json(folder / "evaluations" / f"{name}.json", content)
 
 
@@ -177,18 +228,30 @@ def read_evaluations(
     """Returns the complete evaluations of a run (of one split), by split and iteration.
 
     Without `variant`, those of the network itself; with one, those of that post-processing.
+
+    Raises:
+        ValueError: one of them is damaged.
     """
-    found = [read_json(path) for path in sorted((folder / "evaluations").glob("*.json"))]
+    found = [read_evaluation(path) for path in sorted((folder / "evaluations").glob("*.json"))]
     chosen = [e for e in found if e.get("variant", "") == variant]
     return [e for e in chosen if split is None or e["split"] == split]
 
 
-def read_evidence(folder: Path, summary: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Reads an evaluation's arrays per image."""
-    name = evaluation_name(summary["split"], summary["iteration"], summary.get("variant", ""))
-    path = folder / "evaluations" / f"{name}.npz"
-    with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves a damaged file open
-        return dict(arrays)
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Reads the summary of an evaluation.
+
+    Raises:
+        ValueError: it is damaged, or is of another split or iteration than its name says.
+    """
+    content = read_json(path)
+    sound_files.require(path, content, EVALUATION)
+    matrix = content["confusion"]
+    if not matrix or any(len(row) != len(matrix) for row in matrix):
+        raise ValueError(f"{path}: its confusion matrix is not square; remove the file")
+    name = evaluation_name(content["split"], content["iteration"], content.get("variant", ""))
+    if name != path.stem:
+        raise ValueError(f"{path}: is the evaluation {name} by its content; restore its own")
+    return content
 
 
 def run_folders(root: Path) -> list[Path]:
@@ -204,7 +267,34 @@ def run_folders(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.glob("*/config.json"))
 
 
-def read_end(folder: Path) -> dict[str, Any] | None:
-    """Returns how a run ended, or None while it has not."""
-    path = folder / "end.json"
-    return read_json(path) if path.exists() else None
+def write_end(folder: Path, end: End) -> None:
+    """Writes how a run ended."""
+    write_json(folder / "end.json", plain(end))
+
+
+def read_end(folder: Path) -> End | None:
+    """Reads how a run ended; None while it has not.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return _read(End, folder / "end.json")
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Reads where a run is; None before its first sign of life.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return _read(Progress, folder / "progress.json")
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    if not path.exists():
+        return None
+    content = read_json(path)
+    try:
+        return typed(kind, content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; remove the file") from error

@@ -4,10 +4,15 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+
+from bench.signature import parameters
+from bench.typed import refuse_unknown
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {  # annotation, what passes, in words
     "int": ((int,), "a whole number"),
@@ -31,6 +36,23 @@ def check_target(key: str, target: Any) -> None:
         )
 
 
+def check_arguments(key: str, node: dict[str, Any], ours: Collection[str] = ()) -> None:
+    """Rejects arguments that what a `_target_` names does not take, as far as its source tells.
+
+    Args:
+        key: of the node, for messages.
+        node: the `_target_` and its arguments.
+        ours: keys that are no arguments; those that begin with an underscore are Hydra's.
+
+    Raises:
+        ValueError: naming the argument, and the nearest one that there is.
+    """
+    accepted = parameters(node["_target_"])
+    if accepted is not None:
+        given = [name for name in node if name not in ours and not name.startswith("_")]
+        refuse_unknown(given, accepted, key)
+
+
 def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
     """Calls what a `_target_` names, with the node's arguments and those given.
 
@@ -43,7 +65,9 @@ def build(key: str, node: dict[str, Any], **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, ValueError):  # already says what is wrong, for the user
-            raise cause from error
+            if any(str(cause).startswith(f"{name}=") for name in node):
+                raise ValueError(f"{key}.{cause}") from cause
+            raise cause from cause.__cause__  # from `error`, the chain would be a circle
         reason = " ".join(str(cause).split())
         given = ", ".join(f"{name}={value}" for name, value in node.items() if name != "_target_")
         raise ValueError(
@@ -69,6 +93,13 @@ def check_types(key: str, node: dict[str, Any]) -> None:
             raise ValueError(f"{key}.{name}={node[name]}: must be {words}")
 
 
+def make_importable(folder: Path) -> None:
+    """Lets modules be imported that lie in the folder of a user's own configuration."""
+    path = str(folder.absolute())
+    if path not in sys.path:
+        sys.path.append(path)
+
+
 def users_folder(runtime: Any) -> str | None:
     """Returns the folder given by --config-dir, where a user's network may lie beside its YAML.
 
@@ -79,8 +110,6 @@ def users_folder(runtime: Any) -> str | None:
     """
     for source in runtime.config_sources:
         if source.provider == "command-line":
-            folder = str(source.path)
-            if folder not in sys.path:
-                sys.path.append(folder)
-            return folder
+            make_importable(Path(source.path))
+            return str(source.path)
     return None

@@ -1,6 +1,14 @@
 """Numbers and lists in words, for whoever reads a terminal or a log."""
 
+from collections.abc import Iterable
+from math import isnan
+
 DAY = 86400.0  # seconds
+
+
+def figure(value: float, digits: int) -> str:
+    """Formats a number with so many decimals: 0.475, or n/a where it is undefined."""
+    return "n/a" if isnan(value) else f"{value:.{digits}f}"
 
 
 def duration(seconds: float) -> str:
@@ -9,3 +17,15 @@ def duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Lists whole numbers in order, four or more in a row as a range: 0, 1, 4-7."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = (f"{run[0]}-{run[-1]}" if len(run) > 3 else ", ".join(map(str, run)) for run in runs)
+    return ", ".join(parts)

@@ -1,0 +1,21 @@
+"""Records in, tables, figures and frames out; `reports.frame(runs)` for those who compute on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def frame(runs: str | Path) -> "pd.DataFrame":
+    """Returns all figures of a folder of runs as one long frame; see reports/export.py.
+
+    Args:
+        runs: the folder of the runs, or of one run.
+
+    Raises:
+        ValueError: the folder is missing.
+    """
+    from reports.export import frame as whole_frame  # noqa: PLC0415 - pandas is slow to import
+
+    return whole_frame(runs)

@@ -7,24 +7,28 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
+python -m reports verify RUNS                   is every record sound? 1 if one is not
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import records
+from bench.console import outlive_consoles
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
-from bench.metrics.regions import ABSENT_CLASSES
+from bench.metrics.regions import ABSENT_CLASSES, PEERS
 from bench.metrics.scores import PAPER, Conventions
 from reports.read.published import read_literature
-from reports.read.runs import Run, read_runs
+from reports.read.runs import Run, read_runs, reading_from
 from reports.render import latex
 from reports.render import text as formats
+from reports.render.cells import csv
 from reports.render.html import html
 from reports.status import status
+from reports.tables.brief import brief, more_words
 from reports.tables.choice import context_of, fitting_tables, numbered_table
 from reports.tables.model import Table
 from reports.tables.of_scores import Context
@@ -33,15 +37,15 @@ FORMATS: dict[str, Callable[[Table], str]] = {
     "text": formats.text,
     "markdown": formats.markdown,
     "latex": latex.latex,
-    "csv": formats.csv,
     "html": html,
 }
-COLLECTIONS = ("macros", "bibtex")
+COLLECTIONS = ("macros", "bibtex", "csv")
 EXIT_WORSE = 1
 
 
 def main() -> None:
     """Runs a subcommand; `tables` where none is named."""
+    outlive_consoles(essential=True)
     words = sys.argv[1:]
     try:
         if words and words[0] not in {*COMMANDS, "-h", "--help"}:
@@ -51,9 +55,6 @@ def main() -> None:
         code = COMMANDS[options.subcommand](options)
         sys.stdout.flush()
         sys.exit(code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     for name, part in parts.items():
         if name != "compare":
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name != "status":
+        if name not in {"status", "verify"}:
             _add_conventions(part)
     tables = parts["tables"]
     tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
@@ -93,10 +94,16 @@ def parser() -> argparse.ArgumentParser:
     for part in (tables, parts["page"]):
         part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
     parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
+    parts["page"].add_argument(
+        "--data", type=Path, help="where the images lie, if not where the runs read them"
+    )
     choose = parts["choose"]
     choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
     choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
     choose.add_argument("--min-miou", type=float, help="in percent")
+    export = parts["export"].add_mutually_exclusive_group(required=True)
+    export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
+    export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
     parts["claims"].add_argument("--all", action="store_true", help="every comparison, too")
     compare = parts["compare"]
     compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
@@ -106,13 +113,16 @@ def parser() -> argparse.ArgumentParser:
         "--fail-if-worse",
         type=float,
         metavar="POINTS",
-        help="exit with 1 if the second loses more than so many points of mIoU",
+        help="exit with 1 if the whole interval says that the second loses more points of mIoU, "
+        "with 2 if there can be no verdict",
     )
     return whole
 
 
 def _add_conventions(part: argparse.ArgumentParser) -> None:
-    part.add_argument("--absent-classes", choices=ABSENT_CLASSES, default=PAPER.absent_classes)
+    part.add_argument(
+        "--absent-classes", choices=[*ABSENT_CLASSES, *PEERS], default=PAPER.absent_classes
+    )
     part.add_argument("--matching", choices=MATCHINGS, default=PAPER.matching)
     part.add_argument(
         "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes
@@ -163,12 +173,13 @@ def tables(options: argparse.Namespace) -> int:
         content = latex.macros(found)
     elif options.format == "bibtex":
         content = latex.bibtex(found, {run.config["dataset"]["name"] for run in runs})
+    elif options.format == "csv":
+        content = csv(found)
+    elif options.format == "text" and not options.table:
+        content = "\n\n".join(formats.text(brief(table)) for table in found)
+        content += f"\n{more_words(options.runs, found)}\n"
     else:
         content = "\n\n".join(FORMATS[options.format](table).rstrip() for table in found) + "\n"
-        if options.format == "text" and not options.table and runs:
-            content += (
-                f"\nBy class: --table 2. All as one page: python -m reports page {options.runs}\n"
-            )
     if options.out:
         records.write_bytes(options.out, content.encode())
         print(f"written to {options.out}")
@@ -191,8 +202,15 @@ def page(options: argparse.Namespace) -> int:
     out = options.out or _root(options.runs) / "report"
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
-    context = _context(options)
-    print(f"written to {write_report(_read(options.runs), context, out)}")
+    if options.data and not options.data.is_dir():
+        raise ValueError(f"--data {options.data}: no such folder; give the data set's")
+    context, runs = _context(options), _read(options.runs)
+    if options.data:
+        runs = [reading_from(options.data, run) for run in runs]
+    try:
+        print(f"written to {write_report(runs, context, out)}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; --out FOLDER writes the page elsewhere") from error
     context.estimates.save()
     return 0
 
@@ -203,11 +221,11 @@ def compare(options: argparse.Namespace) -> int:
 
     first, second = _read(options.first), _read(options.second)
     context = context_of(_root(options.first), _conventions(options))
-    lines, loss = compare_runs(first, second, context, options.split)
-    print("\n".join(lines))
+    compared = compare_runs(first, second, context, options.split)
+    print("\n".join(compared.lines))
     context.estimates.save()
-    worse = options.fail_if_worse is not None and loss > options.fail_if_worse
-    return EXIT_WORSE if worse else 0
+    points = options.fail_if_worse
+    return EXIT_WORSE if points is not None and compared.is_worse_by(points) else 0
 
 
 def choose(options: argparse.Namespace) -> int:
@@ -231,6 +249,28 @@ def claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def export(options: argparse.Namespace) -> int:
+    """Writes every figure of the runs into one long table."""
+    from reports.export import frame, write  # noqa: PLC0415 - only this command needs it
+
+    out = options.csv or options.parquet
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give the name of a file in it")
+    found = frame(options.runs, _conventions(options))
+    write(found, out, parquet=options.parquet is not None)
+    print(f"{len(found)} rows written to {out}")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Checks that nothing in the records is damaged, lost or exchanged."""
+    from reports.verify import verify as verified  # noqa: PLC0415 - only this command needs it
+
+    lines, sound = verified(options.runs)
+    print("\n".join(lines))
+    return 0 if sound else EXIT_WORSE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -238,6 +278,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "export": export,
+    "verify": verify,
 }
 
 

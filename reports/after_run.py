@@ -7,6 +7,7 @@ from reports.compute.estimates import Estimates
 from reports.read.costs import costs_in, read_costs
 from reports.read.runs import read_runs
 from reports.render.text import text
+from reports.tables.brief import brief, more_words
 from reports.tables.choice import context_of, score_tables
 from reports.tables.of_costs import cost_tables
 from reports.tables.of_scores import Context
@@ -18,7 +19,9 @@ def print_tables(folders: list[Path]) -> None:
     root = folders[0].parent
     estimates = Estimates(root)
     context = Context(estimates, read_costs(root), rows_without_runs=False)
-    print("\n\n".join(text(table) for table in score_tables(runs, context)))
+    tables = score_tables(runs, context)
+    print("\n\n".join(text(brief(table)) for table in tables))
+    print(more_words(root, tables))
     estimates.save()
 
 

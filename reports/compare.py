@@ -2,18 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
-from reports.compute.estimates import ENOUGH_SEEDS, Evaluated, with_common_seeds
+from bench.typed import leaves
+from bench.words import ranges
+from reports.compute.estimates import (
+    BETTER,
+    NOT_SEPARATED,
+    WORSE,
+    Difference,
+    with_common_seeds,
+)
 from reports.compute.groups import contestants, groups
+from reports.compute.kept import Evaluated
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.costs import TIMES, Cost, cost_of
-from reports.read.runs import Run, flatten
-from reports.tables.model import signed
-from reports.tables.notes import FEW_SEEDS
+from reports.read.runs import Run
+from reports.tables.model import signed, signed_interval
 from reports.tables.of_scores import Context
 
 VERDICT_METRIC = "mIoU"
@@ -29,9 +39,34 @@ PLACE_ONLY = {
 }
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The second network against the first.
+
+    Attributes:
+        lines: to print.
+        change: of mIoU, as a fraction of 1.
+        obstacle: why there is no verdict; empty where there is one.
+    """
+
+    lines: list[str]
+    change: Difference
+    obstacle: str
+
+    def is_worse_by(self, points: float) -> bool:
+        """Says whether the second loses more than so many points, by its whole interval.
+
+        Raises:
+            ValueError: there is no verdict.
+        """
+        if self.obstacle:
+            raise ValueError(f"--fail-if-worse cannot be answered: {self.obstacle}")
+        return 100 * self.change.high < -points
+
+
 def compare_runs(
     first: Sequence[Run], second: Sequence[Run], context: Context, split: str
-) -> tuple[list[str], float]:
+) -> Comparison:
     """Compares the second with the first.
 
     Args:
@@ -39,9 +74,6 @@ def compare_runs(
         second: likewise.
         context: scores and costs.
         split: whose last (or best) evaluation counts.
-
-    Returns:
-        Lines to print, and by how many points of mIoU the second is worse (negative: better).
 
     Raises:
         ValueError: a side holds several networks or no evaluation, or the images differ.
@@ -57,13 +89,14 @@ def compare_runs(
         f"B: {_described(sides[1])}",
         "",
         _score_table(before, after, change),
+        "Each row by itself: the intervals are not corrected for the number of rows.",
         "",
         *_cost_lines(one, other, context),
         *_difference_lines(one, other),
     ]
-    if min(map(len, sides)) < ENOUGH_SEEDS:
-        lines.append(FEW_SEEDS)
-    return [*lines, "", _verdict(change[VERDICT_METRIC])], -100 * change[VERDICT_METRIC].estimate
+    obstacle = _obstacle(one, other, change[VERDICT_METRIC])
+    lines += ["", _verdict(change[VERDICT_METRIC], obstacle)]
+    return Comparison(lines, change[VERDICT_METRIC], obstacle)
 
 
 def _evaluated(runs: Sequence[Run], split: str) -> list[Evaluated]:
@@ -99,17 +132,20 @@ def _evaluated(runs: Sequence[Run], split: str) -> list[Evaluated]:
 
 
 def _described(side: Sequence[Evaluated]) -> str:
-    run, evaluation = side[0]
-    seeds = ", ".join(str(run.seed) for run, _ in side)
+    run, _ = side[0]
+    ordered = sorted(side, key=lambda one: one[0].seed)
+    seeds = ranges(run.seed for run, _ in ordered)
+    iterations = [str(evaluation["iteration"]) for _, evaluation in ordered]
+    shown = iterations[0] if len(set(iterations)) == 1 else ", ".join(iterations)
     protocol = run.config["protocol"]["name"]
     return (
-        f"{run.name}, {run.config['dataset']['name']}, protocol {protocol}, iteration "
-        f"{evaluation['iteration']}, seed {seeds}"
+        f"{run.name}, {run.config['dataset']['name']}, protocol {protocol}, iteration {shown}, "
+        f"seed {seeds}"
     )
 
 
 def _score_table(
-    before: dict[str, Interval], after: dict[str, Interval], change: dict[str, Interval]
+    before: dict[str, Interval], after: dict[str, Interval], change: dict[str, Difference]
 ) -> str:
     keys = [*HEADLINE, *(key for key in change if key not in HEADLINE)]
     rows = [
@@ -118,18 +154,17 @@ def _score_table(
             "A": f"{100 * before[key].estimate:.1f}",
             "B": f"{100 * after[key].estimate:.1f}",
             "B - A": signed(100 * change[key].estimate, 1),
-            "95 % interval": f"[{100 * change[key].low:+.1f}, {100 * change[key].high:+.1f}]",
-            " ": _sign(change[key]),
+            "95 % interval": signed_interval(100 * change[key].low, 100 * change[key].high),
+            " ": _word(change[key]),
         }
         for key in keys
     ]
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, tablefmt="simple")
 
 
-def _sign(difference: Interval) -> str:
-    if difference.low > 0:
-        return "better"
-    return "worse" if difference.high < 0 else ""
+def _word(difference: Difference) -> str:
+    verdict = difference.verdict()
+    return verdict if verdict in {BETTER, WORSE} else ""
 
 
 def _cost_lines(one: Run, other: Run, context: Context) -> list[str]:
@@ -161,25 +196,38 @@ def _ratios(before: Cost, after: Cost) -> list[str]:
 
 
 def _difference_lines(one: Run, other: Run) -> list[str]:
-    flat = [flatten("", _comparable(run)) for run in (one, other)]
+    flat = [leaves(_comparable(run)) for run in (one, other)]
     differing = [
-        f"  {key.removeprefix('.')}: {json.dumps(flat[0].get(key))} -> "
-        f"{json.dumps(flat[1].get(key))}"
+        f"  {key}: {json.dumps(flat[0].get(key))} -> {json.dumps(flat[1].get(key))}"
         for key in sorted(flat[0].keys() | flat[1].keys())
         if flat[0].get(key) != flat[1].get(key)
     ]
-    lines = ["Configuration, A -> B:", *differing] if differing else ["One configuration."]
-    if one.fingerprint != other.fingerprint:
-        lines.append("The protocols differ: the difference is not of the networks alone.")
-    return lines
+    return ["Configuration, A -> B:", *differing] if differing else ["One configuration."]
 
 
 def _comparable(run: Run) -> dict[str, Any]:
     return {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
 
 
-def _verdict(difference: Interval) -> str:
-    low, high = 100 * difference.low, 100 * difference.high
-    span = f"{VERDICT_METRIC} {100 * difference.estimate:+.1f} points [{low:+.1f}, {high:+.1f}]"
-    words = {"better": "B is better", "worse": "B is worse", "": "not separated"}
-    return f"Verdict: {words[_sign(difference)]}: {span}"
+def _obstacle(one: Run, other: Run, change: Difference) -> str:
+    """Says why there can be no verdict; one network under two protocols may be judged."""
+    if one.fingerprint != other.fingerprint and one.config["arch"] != other.config["arch"]:
+        return (
+            "networks and protocols both differ, so that the difference is not of the networks "
+            "alone; compare runs of one fingerprint"
+        )
+    if not change.is_of_networks:
+        return (
+            f"these weights; needs seeds ({ENOUGH_SEEDS} that both sides have, or as many of "
+            f"each; here {change.seeds})"
+        )
+    return ""
+
+
+def _verdict(difference: Difference, obstacle: str) -> str:
+    span = signed_interval(100 * difference.low, 100 * difference.high)
+    change = f"{VERDICT_METRIC} {signed(100 * difference.estimate, 1)} points {span}"
+    if obstacle:
+        return f"No verdict: {obstacle}: {change}"
+    words = {BETTER: "B is better", WORSE: "B is worse"}
+    return f"Verdict: {words.get(difference.verdict(), NOT_SEPARATED)}: {change}"

@@ -6,15 +6,15 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from bench import records
 from bench.words import duration
-from reports.read.runs import Run, without_postprocessings
+from reports.read.runs import Run, sound, without_postprocessings
 
 ORDER = ("running", "silent", "pending", "interrupted", "failed", "diverged", "out_of_memory")
 HEADERS = ("network", "seed", "state", "evaluated", "left", "heard", "detail")
 WIDTH = 100
+CLOCKS_AGREE = 5.0  # seconds by which the clocks of two machines may differ unsaid
 NAME = 36  # columns for a network
 DETAIL = 20  # at least so many columns of a terminal for the last column
 
@@ -65,11 +65,11 @@ def _row(run: Run) -> list[str]:
     """Returns the columns of a run; what is left and when it was heard of, while it has no end."""
     left = heard = ""
     if run.state in {"running", "silent"}:
-        progress: dict[str, Any] = records.read_json(run.folder / "progress.json")
-        heard = f"{duration(max(0.0, time.time() - progress['time']))} ago"
-        each = progress.get("details", {}).get("seconds")
-        if run.state == "running" and progress.get("phase") == "training" and each is not None:
-            left = duration(each * (progress["total"] - progress["done"]))
+        progress = sound(records.read_progress, run.folder)
+        assert progress is not None
+        heard = _heard(time.time() - progress.time)
+        if run.state == "running" and progress.phase == "training" and progress.seconds is not None:
+            left = duration(progress.seconds * (progress.total - progress.done))
     return [
         run.name[:NAME],
         str(run.seed),
@@ -79,6 +79,12 @@ def _row(run: Run) -> list[str]:
         heard,
         run.detail,
     ]
+
+
+def _heard(seconds: float) -> str:
+    """Says when a run was heard of; another machine's clock may be ahead of this one's."""
+    ahead = f"its clock is {duration(-seconds)} ahead"
+    return ahead if seconds < -CLOCKS_AGREE else f"{duration(max(0.0, seconds))} ago"
 
 
 def _short(detail: str, room: int) -> str:

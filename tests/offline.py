@@ -25,9 +25,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "build" / "wheels"
 PROVIDED = {"torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "pillow"}
-# An option of runs, tools that check the sources, and oracles without which their tests skip.
+# An option of runs, what is only faster, tools that check the sources, and oracles without which
+# their tests skip.
 LEFT_OUT = {
-    "wandb", "ruff", "mypy", "pandas-stubs", "pytest-xdist", "h5py", "scikit-learn", "torchmetrics",
+    "wandb", "imagecodecs", "ruff", "mypy", "pandas-stubs", "pytest-xdist", "h5py", "scikit-learn",
+    "torchmetrics",
 }  # fmt: skip
 # Dependencies of ours that are compiled for speed and work without.
 BUILT_PURE = ("pyyaml", "markupsafe")

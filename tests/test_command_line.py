@@ -12,6 +12,7 @@ import torch
 from tiny_run import TINY
 
 from bench import records
+from bench.losses import read_losses
 from bench.run import checkpoints
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -34,7 +35,7 @@ def only_run(runs: Path) -> Path:
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def wait_for(folder_of: Path, iteration: int, process: subprocess.Popen[str]) -> Path:

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from bench.cost.memory import MemoryMeter
 from bench.cost.nvml import Card, Process, cuda_card
 from bench.cost.timing import take_sample
-from bench.cost.turns import main_clock
 
 SLEEP_MS = 50.0
 SLEEP_TOLERANCE_MS = 5.0
@@ -63,7 +62,7 @@ def check_machine(device_name: str) -> Iterator[Finding]:
     meter = MemoryMeter(card)  # before the device is used
     if device.index is not None:
         torch.cuda.set_device(device)
-    yield from _memory(meter, device)
+    yield from check_memory(meter, device)
     yield _sleep(device)
     yield _doubled(device)
     yield _noise(device)
@@ -122,8 +121,10 @@ def judge_processes(processes: list[Process] | None, pid: int) -> tuple[bool | N
     return False, text + (f"; the driver hides the memory of {hidden}" if hidden else "")
 
 
-def _memory(meter: MemoryMeter, device: torch.device) -> Iterator[Finding]:
+def check_memory(meter: MemoryMeter, device: torch.device) -> Iterator[Finding]:
     """Allocates a known amount and looks for it in each source."""
+    if device.type == "cuda":
+        meter.restart(device)  # an earlier peak of this process would hide what is allocated now
     before = meter.read(device)
     block = torch.ones(ALLOCATION_BYTES, dtype=torch.uint8, device=device)  # written: resident
     after = meter.read(device)
@@ -195,4 +196,4 @@ def _convolution(device: torch.device, amount: int) -> KnownWork:
 
 def _milliseconds(work: KnownWork) -> float:
     sample = take_sample(work)
-    return sample[main_clock(sample)]["step_ms"]
+    return sample["device" if "device" in sample else "wall"]["step_ms"]

@@ -1,6 +1,6 @@
-"""Measuring contestants: each in processes of its own, memory one after another, time in turns.
+"""Measuring networks: each in processes of its own, memory one after another, time in turns.
 
-Contestants of one image size and protocol are a group; groups come one after another. Each leaves
+Networks of one image size and protocol are a group; groups come one after another. Each leaves
 RUNS/cost/NAME.json, also one that failed: bench/cost/measurement.py shows what is in it. This file
 imports no torch.
 """
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from bench import records
 from bench.config import Config
-from bench.cost.measurement import MEASURED, Contestant, new_contestant
+from bench.cost.measurement import MEASURED, Measurement, new_measurement
 from bench.cost.measuring_process import MeasurementError, MeasuringProcess
 from bench.cost.turns import time_in_turns
+from bench.records import State
 from bench.typed import plain
 
-# Estimates leave out what libraries take; contestants that need more than the free memory divided
+# Estimates leave out what libraries take; networks that need more than the free memory divided
 # by this are not kept alive together.
 MEMORY_MARGIN = 1.3
 
@@ -39,78 +40,81 @@ def measure(configs: Sequence[Config]) -> list[Path]:
 
 
 def _measure_group(configs: Sequence[Config]) -> list[Path]:
-    contestants = [_describe(config) for config in configs]
+    measurements = [_describe(config) for config in configs]
     due = []
-    for contestant in contestants:
-        if contestant.was_measured() and not contestant.config.rerun:
-            print(f"{contestant.name}: measured before; rerun=true measures again", flush=True)
+    for measurement in measurements:
+        if measurement.was_measured() and not measurement.config.rerun:
+            print(f"{measurement.name}: measured before; rerun=true measures again", flush=True)
         else:
-            due.append(contestant)
-    sound = [contestant for contestant in due if contestant.is_sound()]
-    for contestant in sound:
-        _measure_memory(contestant)
-    together = [sound] if _fit_together(sound) else [[contestant] for contestant in sound]
+            due.append(measurement)
+    sound = [measurement for measurement in due if measurement.is_sound()]
+    for measurement in sound:
+        _measure_memory(measurement)
+    together = [sound] if _fit_together(sound) else [[measurement] for measurement in sound]
     for group in together:
-        for contestant in time_in_turns(group):
-            time_in_turns([contestant])
-    for contestant in due:
-        records.write_json(contestant.path, contestant.record)
-    return [contestant.path for contestant in contestants]
+        for measurement in time_in_turns(group):
+            time_in_turns([measurement])
+    for measurement in due:
+        records.write_json(measurement.path, measurement.record)
+    return [measurement.path for measurement in measurements]
 
 
-def _describe(config: Config) -> Contestant:
+def _describe(config: Config) -> Measurement:
     """Learns from a first process what needs no measuring, and whether the network works at all."""
-    contestant = new_contestant(config)
-    print(f"{contestant.name}: parameters, work, storage", flush=True)
+    measurement = new_measurement(config)
+    print(f"{measurement.name}: parameters, work, storage", flush=True)
     try:
-        with MeasuringProcess(config, contestant.log, timing=False) as process:
+        with MeasuringProcess(config, measurement.log, timing=False) as process:
             where = process.ask("environment")
-            contestant.record.update(where, device=where["environment"]["device_type"])
+            measurement.record.update(where, device=where["environment"]["device_type"])
             found = process.ask("describe")
     except MeasurementError as error:
-        contestant.fail(error, "network")
-        return contestant
-    contestant.estimates, contestant.free_bytes = found.pop("estimates"), found.pop("free_bytes")
-    contestant.record.update(found)
-    return contestant
+        measurement.fail(error, "network")
+        return measurement
+    measurement.estimates, measurement.free_bytes = found.pop("estimates"), found.pop("free_bytes")
+    measurement.record.update(found)
+    return measurement
 
 
-def _measure_memory(contestant: Contestant) -> None:
+def _measure_memory(measurement: Measurement) -> None:
     """Measures training and inference memory, each in a fresh process."""
     for mode in ("training", "inference"):
-        batch = getattr(contestant.config.cost, f"{mode}_batch")
+        batch = getattr(measurement.config.cost, f"{mode}_batch")
         if batch is None:
             continue
-        print(f"{contestant.name}: {mode} memory, batch {batch}", flush=True)
-        estimate = contestant.estimates[mode]
+        print(f"{measurement.name}: {mode} memory, batch {batch}", flush=True)
+        estimate = measurement.estimates[mode]
         part = {"batch": batch, "estimate_bytes": estimate, "readings": None}
-        contestant.record["memory"][mode] = part
+        measurement.record["memory"][mode] = part
         try:
-            _check_fits(contestant, estimate)
-            with MeasuringProcess(contestant.config, contestant.log, timing=False) as process:
+            _check_fits(measurement, estimate)
+            with MeasuringProcess(measurement.config, measurement.log, timing=False) as process:
                 part.update(process.ask("memory", training=mode == "training", batch=batch))
             part.update(state=MEASURED, reason=None)
         except MeasurementError as error:
             part.update(state=error.state, reason=error.reason)
-            contestant.fail(error, f"{mode} memory, batch {batch}")
+            measurement.fail(error, f"{mode} memory, batch {batch}")
 
 
-def _check_fits(contestant: Contestant, estimate: int | None) -> None:
+def _check_fits(measurement: Measurement, estimate: int | None) -> None:
     """Refuses on a CPU what would make the kernel kill processes, perhaps not ours.
 
     Raises:
         MeasurementError: the estimate exceeds the free memory.
     """
-    free = contestant.free_bytes
-    if contestant.record["device"] == "cpu" and free is not None and (estimate or 0) > free:
+    free = measurement.free_bytes
+    if measurement.record["device"] == "cpu" and free is not None and (estimate or 0) > free:
         raise MeasurementError(
-            records.OUT_OF_MEMORY,
+            State.out_of_memory,
             f"an estimated {(estimate or 0) / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free",
         )
 
 
-def _fit_together(contestants: Sequence[Contestant]) -> bool:
+def _fit_together(measurements: Sequence[Measurement]) -> bool:
     """Says whether all can be kept alive at once."""
-    free = min((c.free_bytes for c in contestants if c.free_bytes is not None), default=None)
-    need = sum(c.estimates["time"] or 0 for c in contestants)
+    free = min((m.free_bytes for m in measurements if m.free_bytes is not None), default=None)
+    # On a GPU the captured forward pass has memory of its own.
+    need = sum(
+        (1 + (m.record["device"] == "cuda")) * (m.estimates["time"] or 0) for m in measurements
+    )
     return free is None or MEMORY_MARGIN * need < free

@@ -1,4 +1,4 @@
-"""A contestant of a measurement, and the record it leaves. This file imports no torch.
+"""The measurement of one network, and the record it leaves. This file imports no torch.
 
     state, reason      measured | out_of_memory | killed | failed: the first part that failed
     arch, num_classes, image_size, precision, protocol, cost, device    what was measured
@@ -8,10 +8,13 @@
     storage            retained_bytes, retained_bytes_first_level (null without a bottleneck)
     memory.training, memory.inference    batch, state, readings by source, baselines,
                        estimate_bytes from shapes alone
-    time               raw samples in milliseconds by the device's clock (CUDA events, or the wall
-                       on a CPU): forward_ms, backward_ms, optimiser_ms, step_ms; those of every
-                       clock under `clocks`; warm_up, dropped, card, stopped_because
-    timed_with         the contestants it took turns with
+    time               raw samples in milliseconds by one clock: forward_ms, backward_ms,
+                       optimiser_ms, step_ms. `clock` says which: CUDA events, on a CPU the wall or,
+                       where other programs took the cores (`cores_taken`, the part of the time that
+                       was needed), process time. Those of every clock are under `clocks`, with the
+                       time waiting for a core and, on a GPU, the forward pass as a CUDA graph;
+                       warm_up, dropped, card (as it was during each turn), stopped_because
+    timed_with         the networks it took turns with
     calibration        samples of the device's rates, taken in the same turns
     energy             joules_per_image of inference
 
@@ -40,7 +43,7 @@ CIRCUMSTANCES = ("torch", "device", "threads", "sources", "host")
 
 
 @dataclass
-class Contestant:
+class Measurement:
     """One network in one setting, with what has been measured so far."""
 
     config: Config
@@ -90,12 +93,11 @@ class Contestant:
         print(f"{self.name}: {part} {error.state}: {error.reason}", flush=True)
 
 
-def new_contestant(config: Config) -> Contestant:
+def new_measurement(config: Config) -> Measurement:
     """Starts a record in RUNS/cost; what is not known is null in it."""
     folder = Path(config.runs).absolute() / "cost"
     folder.mkdir(parents=True, exist_ok=True)
     record = {
-        "version": records.VERSION,
         "kind": "cost",
         "state": MEASURED,
         "reason": None,
@@ -117,4 +119,4 @@ def new_contestant(config: Config) -> Contestant:
         "calibration": None,
         "energy": {"joules_per_image": None},
     }
-    return Contestant(config, record, folder / "log.txt")
+    return Measurement(config, record, folder / "log.txt")

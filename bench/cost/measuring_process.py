@@ -1,4 +1,4 @@
-"""Asking the process in which a contestant is measured, and noticing when it is no more."""
+"""Asking the process in which a network is measured, and noticing when it has died."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench import records
 from bench.config import Config
 from bench.launch.processes import MALLOC, WAITING
+from bench.records import State
 from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
@@ -20,7 +20,7 @@ LAST_WORDS = 2000  # characters at the end of a log in which the reason is looke
 
 
 class MeasurementError(Exception):
-    """A contestant could not be measured."""
+    """A network could not be measured."""
 
     def __init__(self, state: str, reason: str) -> None:
         super().__init__(reason)
@@ -28,7 +28,7 @@ class MeasurementError(Exception):
 
 
 class MeasuringProcess:
-    """A fresh process for one contestant, ended when the `with` block is left."""
+    """A fresh process for one network, ended when the `with` block is left."""
 
     def __init__(self, config: Config, log: Path, *, timing: bool) -> None:
         """Starts it.
@@ -64,7 +64,7 @@ class MeasuringProcess:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], ANSWER_SECONDS)[0]:
             raise MeasurementError(
-                records.FAILED, f"{task}: no answer in {ANSWER_SECONDS / 60:.0f} minutes"
+                State.failed, f"{task}: no answer in {ANSWER_SECONDS / 60:.0f} minutes"
             )
         line = self._process.stdout.readline()
         if not line:
@@ -99,9 +99,9 @@ class MeasuringProcess:
 def _died(code: int, task: str, log: Path) -> tuple[str, str]:
     """Returns state and reason of a process that ended without an answer."""
     if code == -signal.SIGKILL:
-        return records.KILLED, (
+        return State.killed, (
             f"{task}: killed by SIGKILL, which the kernel sends when memory runs out"
         )
     if code < 0:
-        return records.KILLED, f"{task}: killed by {signal.Signals(-code).name}"
-    return records.FAILED, f"{task}: ended with exit code {code}; {log} has the rest"
+        return State.killed, f"{task}: killed by {signal.Signals(-code).name}"
+    return State.failed, f"{task}: ended with exit code {code}; {log} has the rest"

@@ -2,16 +2,21 @@
 
 On a GPU an iteration is timed by CUDA events and as a whole by the wall clock, with no
 synchronisation inside; a second iteration, synchronised after each phase, gives the phases by the
-wall clock. On a CPU one iteration gives wall time and process time; the latter, over all threads,
-tells whether other programs took the cores.
+wall clock, and a replay of the forward pass as a CUDA graph tells what its launches cost. On a CPU
+one iteration gives wall time, process time over all threads, and for how long these threads waited
+for a core that another program had.
 """
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+
+from bench.cost.forward_graph import ForwardGraph
 
 Sample = dict[str, dict[str, float]]  # clock -> forward_ms, ..., step_ms
 
@@ -35,13 +40,15 @@ class Timed(Protocol):
         """Does it once; calls `mark` at the beginning and after each phase."""
 
 
-def take_sample(work: Timed) -> Sample:
-    """Times one iteration, on a GPU two."""
-    if work.device.type == "cuda":
-        sample = _events(work)
-        sample["wall"] = {**_host_clocks(work)["wall"], **sample["wall"]}
-        return sample
-    return _host_clocks(work)
+def take_sample(work: Timed, graph: ForwardGraph | None = None) -> Sample:
+    """Times one iteration, on a GPU two, and a replay of the forward pass where it is given."""
+    if work.device.type != "cuda":
+        return _host_clocks(work)
+    sample = _events(work)
+    sample["wall"] = {**_host_clocks(work)["wall"], **sample["wall"]}
+    if graph is not None:
+        sample["graph"] = {"forward_ms": round(graph.replay_ms(), 4)}
+    return sample
 
 
 def _events(work: Timed) -> Sample:
@@ -73,12 +80,32 @@ def _host_clocks(work: Timed) -> Sample:
             torch.cuda.synchronize(work.device)
         readings.append((1e3 * time.perf_counter(), 1e3 * time.process_time()))
 
+    before = waited_ms()
     work.run(mark)
+    after = waited_ms()
     sample = {}
     for clock, times in zip(("wall", "process"), zip(*readings, strict=True), strict=True):
         laps = [two - one for one, two in itertools.pairwise(times)]
         sample[clock] = _named(work, laps, times[-1] - times[0])
+    if not cuda and before:
+        waited = sum(after[thread] - before[thread] for thread in before.keys() & after.keys())
+        sample["waiting"] = {"step_ms": round(waited, 4)}
     return sample
+
+
+def waited_ms() -> dict[str, float]:
+    """Returns for how long each thread of this process was ready to compute and had no core.
+
+    Empty where the system does not tell: it is Linux that does, in nanoseconds (proc(5), the second
+    number of schedstat).
+    """
+    waited = {}
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            computed, waiting, _ = map(int, path.read_text().split())
+            if computed > 0:  # else the kernel does not count
+                waited[path.parent.name] = waiting / 1e6
+    return waited
 
 
 def _named(work: Timed, laps: list[float], step: float) -> dict[str, float]:
@@ -108,12 +135,14 @@ def warm_up(work: Timed, seconds: float) -> dict[str, Any]:
     }
 
 
-def take_turn(work: Timed, typical_ms: float, at_most: int) -> list[Sample]:
+def take_turn(
+    work: Timed, typical_ms: float, at_most: int, graph: ForwardGraph | None = None
+) -> list[Sample]:
     """Takes samples for a second, at least one; a fast network first regains caches and clocks."""
     if typical_ms < 1e3 * SHORT_SECONDS:
         work.run()
     end = time.perf_counter() + TURN_SECONDS
-    samples = [take_sample(work)]
+    samples = [take_sample(work, graph)]
     while len(samples) < at_most and time.perf_counter() < end:
-        samples.append(take_sample(work))
+        samples.append(take_sample(work, graph))
     return samples

@@ -1,42 +1,43 @@
-"""Timing in turns: one live process for each contestant, A B C A B C, told by this one.
+"""Timing in turns: one live process for each network, A B C A B C, told by this one.
 
 A machine that slows down slows all of them down, and the calibration too, which takes part as one
-more contestant. This file imports no torch.
+more network. This file imports no torch.
 """
 
 import contextlib
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench import records
-from bench.cost.measurement import Contestant
+from bench.cost.measurement import Measurement
 from bench.cost.measuring_process import MeasurementError, MeasuringProcess
+from bench.records import State
 
-ROUNDS = 5  # at least so many turns for each contestant
+ROUNDS = 5  # at least so many turns for each network
+TAKEN = 0.05  # of the time that threads need the cores; wall time is not reported above that
 FEWEST = 3  # samples that say anything about their spread; taken whatever the time limit
 
 Sample = dict[str, dict[str, float]]  # clock -> forward_ms, ..., step_ms
 
 
-def time_in_turns(contestants: Sequence[Contestant]) -> list[Contestant]:
-    """Times contestants together and writes into their records.
+def time_in_turns(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Times networks together and writes into their records.
 
     Returns:
         Those that ran out of memory in company, and may fit alone.
     """
-    if not contestants:
+    if not measurements:
         return []
-    first, rates = contestants[0], _Rates()
+    first, rates = measurements[0], _Rates()
     with contextlib.ExitStack() as stack:
         calibrator = stack.enter_context(MeasuringProcess(first.config, first.log, timing=True))
         timings = []
-        for contestant in contestants:
-            process = MeasuringProcess(contestant.config, contestant.log, timing=True)
+        for measurement in measurements:
+            process = MeasuringProcess(measurement.config, measurement.log, timing=True)
             timings.append(
-                Timing(contestant, stack.enter_context(process), alone=len(contestants) == 1)
+                Timing(measurement, stack.enter_context(process), alone=len(measurements) == 1)
             )
         for timing in timings:
             timing.warm_up()
@@ -47,10 +48,10 @@ def time_in_turns(contestants: Sequence[Contestant]) -> list[Contestant]:
                     timing.take_turn()
         for timing in timings:
             timing.conclude()
-    for contestant in contestants:
-        contestant.record["calibration"] = rates.summary()
-        contestant.record["timed_with"] = [c.name for c in contestants if c is not contestant]
-    return [timing.contestant for timing in timings if timing.crowded]
+    for measurement in measurements:
+        measurement.record["calibration"] = rates.summary()
+        measurement.record["timed_with"] = [m.name for m in measurements if m is not measurement]
+    return [timing.measurement for timing in timings if timing.crowded]
 
 
 class _Rates:
@@ -73,23 +74,23 @@ class _Rates:
 
 
 class Timing:
-    """The timing of one contestant: its process, and the samples so far."""
+    """The timing of one network: its process, and the samples so far."""
 
-    def __init__(self, contestant: Contestant, process: MeasuringProcess, *, alone: bool) -> None:
-        self.contestant, self.process, self.alone = contestant, process, alone
-        self.cost = contestant.config.cost
+    def __init__(self, measurement: Measurement, process: MeasuringProcess, *, alone: bool) -> None:
+        self.measurement, self.process, self.alone = measurement, process, alone
+        self.cost = measurement.config.cost
         self.active = True
         self.crowded = False  # ran out of memory in company
         self.samples: list[Sample] = []
         self.dropped: list[Sample] = []
         self.cards: list[dict[str, Any]] = []
         self.warm: dict[str, Any] = {}
-        self.seconds = 0.0  # spent on this contestant
+        self.seconds = 0.0  # spent on this network
         self.stopped_because = ""
 
     def warm_up(self) -> None:
         """Has the network built and warmed up."""
-        print(f"{self.contestant.name}: time, batch {self.cost.batch_size}", flush=True)
+        print(f"{self.measurement.name}: time, batch {self.cost.batch_size}", flush=True)
         if self._ask("environment"):
             self.seconds = 0.0  # importing torch is none of the network's time
             self.warm = self._ask("warm_up") or {}
@@ -114,13 +115,13 @@ class Timing:
         """Measures energy, and writes all into the record."""
         if self.stopped_because:
             energy = self._ask("energy")
-            self.contestant.record["energy"] = energy or {"joules_per_image": None}
-        self.contestant.record["time"] = self._summary()
+            self.measurement.record["energy"] = energy or {"joules_per_image": None}
+        self.measurement.record["time"] = self._summary()
 
     def _verdict(self) -> str:
         """Returns why to stop, or nothing."""
         if len(self.samples) >= self.cost.samples:
-            clock = main_clock(self.samples[0])
+            clock = main_clock(self.samples)
             times = ([s[clock][key] for s in self.samples] for key in self._reported())
             if all(uncertainty(values) <= self.cost.tolerance for values in times):
                 return "steady"
@@ -138,12 +139,13 @@ class Timing:
             clock: {key: [s[clock][key] for s in self.samples] for key in named}
             for clock, named in (self.samples or self.dropped)[0].items()
         }
-        main = main_clock(by_clock)
+        main = main_clock(self.samples or self.dropped)
         return {
             "batch": self.cost.batch_size,
             "mode": "training" if self.cost.backward else "inference",
             "batch_norm": "evaluation mode",
             "clock": main,
+            "cores_taken": cores_taken(self.samples or self.dropped),
             **by_clock[main],
             "clocks": by_clock,
             "stopped_because": self.stopped_because,
@@ -155,23 +157,40 @@ class Timing:
         }
 
     def _ask(self, task: str, **arguments: Any) -> dict[str, Any] | None:
-        """Asks the process; a contestant that cannot answer is out."""
+        """Asks the process; a network that cannot answer is out."""
         start = time.monotonic()
         try:
             return self.process.ask(task, **arguments)
         except MeasurementError as error:
             self.active = False
-            self.crowded = error.state == records.OUT_OF_MEMORY and not self.alone
+            self.crowded = error.state == State.out_of_memory and not self.alone
             if not self.crowded:
-                self.contestant.fail(error, f"time, batch {self.cost.batch_size}")
+                self.measurement.fail(error, f"time, batch {self.cost.batch_size}")
             return None
         finally:
             self.seconds += time.monotonic() - start
 
 
-def main_clock(clocks: Mapping[str, Any]) -> str:
-    """Returns the clock that is reported: the device's own where there is one."""
-    return "device" if "device" in clocks else "wall"
+def main_clock(samples: Sequence[Sample]) -> str:
+    """Returns the clock that is reported.
+
+    It is the device's own where there is one, and process time where other programs took the cores:
+    wall time then is theirs too, and ratios of networks by it are wrong.
+    """
+    if "device" in samples[0]:
+        return "device"
+    return "process" if (cores_taken(samples) or 0.0) > TAKEN else "wall"
+
+
+def cores_taken(samples: Sequence[Sample]) -> float | None:
+    """Returns for which part of the time that threads needed a core another program had it.
+
+    None where the system does not tell.
+    """
+    if "waiting" not in samples[0]:
+        return None
+    waited, computed = (sum(s[c]["step_ms"] for s in samples) for c in ("waiting", "process"))
+    return waited / max(waited + computed, 1e-9)
 
 
 def uncertainty(samples: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The process in which one contestant is measured: it executes its parent's tasks on request.
+"""The process in which one network is measured: it executes its parent's tasks on request.
 
     python -m bench.cost.worker
 
@@ -17,9 +17,11 @@ from typing import Any, TextIO
 import torch
 from torch import nn
 
-from bench import records
+from bench import sources
 from bench.config import Config
 from bench.cost.calibration import Calibration
+from bench.cost.card_watch import CardWatch
+from bench.cost.forward_graph import ForwardGraph
 from bench.cost.memory import MemoryMeter, estimate_peak, free_bytes
 from bench.cost.nvml import Card, cuda_card
 from bench.cost.shapes import NEEDS_NUMBERS, shapes_only
@@ -27,20 +29,19 @@ from bench.cost.storage import retained_bytes
 from bench.cost.timing import take_turn, warm_up
 from bench.cost.work import count_work, file_bytes
 from bench.cost.workload import Workload
-from bench.run.__main__ import end_with_parent
+from bench.launch.processes import end_with_parent
+from bench.run.contract import BrokenContractError
 from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
+from bench.run.failure import failure
 from bench.run.network import build_network, check_logits, placed
 from bench.typed import typed
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
-# What is said by the CPU's allocator, which has no exception of its own, and by CUDA and its
-# libraries where they allocate beside torch's allocator, such as for a context.
-NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
-class Child:
-    """One contestant; the methods that end in _task answer the parent's tasks."""
+class Worker:
+    """One network in one setting; the methods that end in _task answer the parent's tasks."""
 
     def __init__(self, config: Config) -> None:
         self.config, self.cost = config, config.cost
@@ -48,7 +49,6 @@ class Child:
     @cached_property
     def device(self) -> torch.device:
         """The device, set up as for a run; this puts something on it."""
-        torch.backends.cudnn.benchmark = not self.config.protocol.deterministic
         return prepare_device(self.config)
 
     @cached_property
@@ -68,13 +68,23 @@ class Child:
         )
 
     @cached_property
+    def graph(self) -> tuple[ForwardGraph | None, str | None]:
+        """The workload's forward pass as a CUDA graph, or None and why."""
+        if self.work.device.type != "cuda":
+            return None, "no GPU"
+        try:
+            return ForwardGraph(self.work), None
+        except RuntimeError as error:  # recorded: the eager times stand without it
+            return None, failure(error)[1].splitlines()[0]
+
+    @cached_property
     def calibration(self) -> Calibration:
         """The known work that the others are compared with."""
         return Calibration(self.config, self.device)
 
     def environment_task(self) -> dict[str, Any]:
         """Says where it is measured and with which switches; the network is not yet needed."""
-        environment = describe_environment(self.config, self.device)
+        environment = describe_environment(self.config, self.device, (*sources.ROOMS, "cost"))
         return {"environment": environment, "arithmetic": self._arithmetic()}
 
     def describe_task(self) -> dict[str, Any]:
@@ -100,14 +110,16 @@ class Child:
         }
 
     def warm_up_task(self) -> dict[str, Any]:
-        """Puts the network on the device and iterates until it is warm."""
-        return warm_up(self.work, self.cost.seconds)
+        """Puts the network on the device, iterates until it is warm, captures its forward pass."""
+        warm = warm_up(self.work, self.cost.seconds)
+        return {**warm, "graph_refused": self.graph[1]}
 
     def turn_task(self, typical_ms: float, at_most: int) -> dict[str, Any]:
         """Takes samples for about a second; says how the card was meanwhile."""
-        card, _ = self.card
-        samples = take_turn(self.work, typical_ms, at_most)
-        return {"samples": samples, "card": card.state() if card else None}
+        work, (graph, _) = self.work, self.graph  # made before the watch begins
+        with CardWatch(self.card[0]) as watch:
+            samples = take_turn(work, typical_ms, at_most, graph)
+        return {"samples": samples, "card": watch.summary()}
 
     def calibrate_task(self) -> dict[str, float]:
         """Takes a sample of each rate of the device."""
@@ -154,7 +166,9 @@ class Child:
             copied, mode = shapes_only(network)
             with mode:
                 check_logits(copied, self.config, cpu)
-        except NEEDS_NUMBERS:
+        except BrokenContractError as error:
+            if not isinstance(error.__cause__, NEEDS_NUMBERS):
+                raise
             check_logits(network, self.config, cpu)
 
     def _estimate(self, network: nn.Module, batch: int | None, **how: bool) -> int | None:
@@ -184,29 +198,25 @@ class Child:
 
 def serve(requests: TextIO, replies: TextIO) -> None:
     """Answers tasks until there are no more."""
-    child = Child(typed(Config, json.loads(requests.readline())))
+    worker = Worker(typed(Config, json.loads(requests.readline())))
     for line in requests:
-        replies.write(json.dumps(answer(child, **json.loads(line))) + "\n")
+        replies.write(json.dumps(answer(worker, **json.loads(line))) + "\n")
         replies.flush()
 
 
-def answer(child: Child, task: str, **arguments: Any) -> dict[str, Any]:
+def answer(worker: Worker, task: str, **arguments: Any) -> dict[str, Any]:
     """Does a task; whatever a user's network raises becomes an answer."""
     try:
-        done: dict[str, Any] = getattr(child, f"{task}_task")(**arguments)
-    except torch.OutOfMemoryError as error:
-        return {"state": records.OUT_OF_MEMORY, "reason": str(error).split(". ")[0]}
+        done: dict[str, Any] = getattr(worker, f"{task}_task")(**arguments)
     except Exception as error:  # noqa: BLE001 - recorded; the parent goes on with the others
         traceback.print_exc()
-        reason = traceback.format_exception_only(error)[-1].strip()
-        memory = isinstance(error, MemoryError) or any(words in reason for words in NO_MEMORY)
-        state = records.OUT_OF_MEMORY if memory else records.FAILED
-        return {"state": state, "reason": str(error) if isinstance(error, ValueError) else reason}
+        state, reason = failure(error)
+        return {"state": state, "reason": reason}
     return {"answer": done}
 
 
 def main() -> None:
-    """The entry of the child process."""
+    """The entry of the worker process."""
     end_with_parent()
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.training import autocast, make_optimiser
+from bench.run.network import autocast
+from bench.run.optimiser import make_optimiser
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
@@ -79,19 +80,21 @@ class Workload:
         """Names what `run` does in order."""
         return PHASES[:1] if self.optimiser is None else PHASES
 
+    def forward(self) -> Tensor:
+        """Returns the logits of the batch, computed as in training or as in inference."""
+        precision = self.config.protocol.precision
+        with torch.set_grad_enabled(self.optimiser is not None), autocast(self.device, precision):
+            logits: Tensor = self.network(self.images)
+        return logits
+
     def run(self, mark: Callable[[], None] = lambda: None) -> None:
         """Makes one iteration; `mark` is called at its beginning and after each phase.
 
         The forward pass is the network alone. The backward pass begins with the loss, and the
         optimiser's phase includes dropping the gradients.
         """
-        precision = self.config.protocol.precision
         mark()
-        with (
-            torch.set_grad_enabled(self.optimiser is not None),
-            autocast(self.images.device, precision),
-        ):
-            logits = self.network(self.images)
+        logits = self.forward()
         mark()
         if self.optimiser is None:
             return

@@ -25,13 +25,14 @@ from torch import nn
 from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
-from bench.data.splits import Split, pairs_of
+from bench.data.splits import Split
 from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run.evaluation import collect_evidence, full_size_logits
 from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.selection import best_iteration
+from bench.words import figure
 
 VARIANT = "denseCRF"
 
@@ -102,7 +103,7 @@ class _DenseCrf:
         records.write_evaluation(folder, summary | found, evidence)
         arch = self.training.config.arch["name"]
         matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-        scores = ", ".join(f"{key} {region_score(matrix, key):.3f}" for key in REGION_SCORES)
+        scores = ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
         self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
 
     def _search_images(self) -> NDArray[np.int64]:
@@ -127,12 +128,11 @@ class _DenseCrf:
     ) -> Iterator[tuple[int, Example]]:
         """Yields each image with the network's probabilities, both at the size of the truth."""
         config, training = self.training.config, self.training
-        images = {pair.name: pair.image for pair in pairs_of(config.dataset, split.name)}
         for index, scores in full_size_logits(
             self.network, split, config, training.device, training.monitor, only=only
         ):
             name, probs = split.names[index], scores.softmax(dim=0).cpu().numpy()
-            yield index, Example(name, probs, images[name](), split.truths[index])
+            yield index, Example(name, probs, split.pairs[index].image(), split.truths[index])
 
     def _refined(self, split: Split, point: Appearance) -> Iterator[tuple[int, UInt8Array]]:
         """Yields (index, label map) of each image, the CRF on all cores beside the network."""

@@ -3,6 +3,7 @@
 check dataset=NAME [dataset.root=PATH ...]   inspect before training
 download camvid [--root PATH]                fetch CamVid from the authors' repository
 prepare sunrgbd ROOT OUT                     any set, as plain folders at one size, once
+cache [--prune [DAYS]]                       list the decoded splits on disk, or remove them
 """
 
 import argparse
@@ -11,10 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.command_line import compose_config, user_errors
+from bench.data import store
 from bench.data.camvid import fetch
 from bench.data.check import inspect
+from bench.data.pairs import pairs_of
 from bench.data.prepare import prepare
-from bench.data.splits import pairs_of
+from bench.data.schema import DatasetConfig
+from bench.overrides import override
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("--threads", type=int, help="default: one a core")
     turn.set_defaults(run=_prepare)
 
+    cache = commands.add_parser("cache", help="list the decoded splits on disk, or remove them")
+    cache.add_argument("--folder", default=DatasetConfig.cache, help="dataset.cache")
+    cache.add_argument(
+        "--prune",
+        type=float,
+        nargs="?",
+        const=0.0,
+        metavar="DAYS",
+        help="remove those unused for so many days; without a number, all",
+    )
+    cache.set_defaults(run=_cache)
+
     return parser
 
 
@@ -79,7 +95,7 @@ def _download(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     height, width = options.size
     size = f"protocol.image_size=[{height},{width}]"
-    root = f"dataset.root={options.root}"
+    root = override("dataset.root", options.root)
     config = compose_config([f"dataset={options.name}", root, size, *options.overrides])
     pairs = {split: pairs_of(config.dataset, split) for split in options.splits}
     count = prepare(config, pairs, options.out, options.threads)
@@ -87,6 +103,18 @@ def _prepare(options: argparse.Namespace) -> int:
     print(
         f"{count} of {total} pairs written; use dataset={options.name} dataset.root={options.out}"
     )
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser() / store.FOLDER
+    removed = [] if options.prune is None else store.prune(folder, options.prune)
+    stores, total = store.stores(folder), 0
+    for path in stores:
+        size, days = path.stat().st_size, store.unused_days(path)
+        print(f"{size / 1e6:>8.0f} MB, unused for {days:.1f} days: {store.describe(path)}")
+        total += size
+    print(f"{folder}: {len(stores)} files, {total / 1e6:.0f} MB; {len(removed)} removed")
     return 0
 
 

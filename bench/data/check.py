@@ -5,39 +5,29 @@ frequencies and weights, and a contact sheet to look at.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+import importlib
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
 from bench.config import Config
+from bench.data import findings
 from bench.data.ahead import ahead
 from bench.data.class_weights import class_weights, pixel_counts
 from bench.data.decoding import Decoder
+from bench.data.findings import Inspected
 from bench.data.images import UInt8Array, resize_image, resize_label, write_png
-from bench.data.pairs import Pair
+from bench.data.pairs import Pair, pairs_of
 from bench.data.prepare import is_complete, wrong_files
 from bench.data.schema import DatasetConfig
-from bench.data.splits import pairs_of
 
 SHOWN = 10  # of each kind of problem
 SHEET_ROWS, SHEET_COLUMNS, SHEET_WIDTH = 4, 3, 320  # pictures, pictures, pixels a picture
 OVERLAY_OPACITY = 0.5
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is remembered of a pair: its size, pixels of each class, and the image's hash."""
-
-    name: str
-    size: str
-    pixels: NDArray[np.int64]  # (K+1,)
-    digest: str
 
 
 def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
@@ -49,7 +39,7 @@ def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
         sheet: the PNG to write.
     """
     dataset, problems = config.dataset, []
-    known: dict[str, list[_Known]] = {}
+    known: findings.Splits = {}
     for split in splits:
         try:
             pairs = pairs_of(dataset, split)
@@ -59,14 +49,18 @@ def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
         known[split], wrong = _inspect_split(Decoder.of(config), split, pairs)
         problems += wrong
         _print_split(split, known[split])
-        if split == splits[0]:
-            _write_sheet(config, pairs, sheet)
+        if split == splits[0] and _write_sheet(config, pairs, sheet):
             print(f"{split}: contact sheet written to {sheet}")
-    problems += _shared(known)
+    problems += findings.unlabelled(known)
+    problems += findings.without_a_pixel(known, dataset, config.protocol.train_split)
+    problems += _some(findings.leaks(known), "images stand in two splits")
     if dataset.root is not None and is_complete(Path(dataset.root)):
         wrong = [f"{name}: its checksum is wrong" for name in wrong_files(Path(dataset.root))]
         problems += _some(wrong, "files have a wrong checksum")
+    problems += _some(_unlike_the_release(dataset), "files differ from the released ones")
     _print_classes(known, dataset)
+    for note in findings.equal_names(known):
+        print(f"NOTE {note}")
     for problem in problems:
         print(f"PROBLEM {problem}")
     return problems
@@ -74,40 +68,35 @@ def inspect(config: Config, splits: list[str], sheet: Path) -> list[str]:
 
 def _inspect_split(
     decoder: Decoder, split: str, pairs: list[Pair]
-) -> tuple[list[_Known], list[str]]:
+) -> tuple[list[Inspected], list[str]]:
     """Reads every pair; returns those that are sound, and what is wrong with the others."""
     results = ahead(partial(_inspect_pair, decoder), pairs)
     found = list(tqdm(results, total=len(pairs), desc=f"checking {split}", ncols=100, disable=None))
     errors = [f"{split}: {result}" for result in found if isinstance(result, str)]
-    sound = [result for result in found if isinstance(result, _Known)]
+    sound = [result for result in found if isinstance(result, Inspected)]
     return sound, _some(errors, f"pairs of {split} cannot be used")
 
 
-def _inspect_pair(decoder: Decoder, pair: Pair) -> _Known | str:
+def _inspect_pair(decoder: Decoder, pair: Pair) -> Inspected | str:
     try:
         image, truth = decoder.read(pair)
     except ValueError as error:
         return str(error)
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
     size = f"{truth.shape[1]}x{truth.shape[0]}"
-    return _Known(pair.name, size, pixel_counts(truth, decoder.num_classes), digest)
+    return Inspected(pair, size, pixel_counts(truth, decoder.num_classes), digest)
 
 
-def _shared(known: dict[str, list[_Known]]) -> list[str]:
-    """Lists images that stand in two splits, under one name or with the same pixels."""
-    places: dict[tuple[str, str], set[str]] = defaultdict(set)
-    names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for split, pairs in known.items():
-        for pair in pairs:
-            for key in (("name", pair.name), ("pixels", pair.digest)):
-                places[key].add(split)
-                names[key].append(f"{split}/{pair.name}")
-    leaks = [
-        f"{' and '.join(names[key][:4])} have the same {key[0]}"
-        for key, where in places.items()
-        if len(where) > 1
+def _unlike_the_release(dataset: DatasetConfig) -> list[str]:
+    """Lists the files whose content is not what was released, where the reader's module knows."""
+    module = importlib.import_module(dataset.reader["_target_"].rpartition(".")[0])
+    if dataset.root is None or not hasattr(module, "changed_files"):
+        return []
+    root = Path(dataset.root)
+    return [
+        f"{root / name}: not the released file (its SHA-256 differs); fetch it again"
+        for name in module.changed_files(str(root))
     ]
-    return _some(leaks, "images stand in two splits")
 
 
 def _some(texts: list[str], summary: str) -> list[str]:
@@ -116,14 +105,14 @@ def _some(texts: list[str], summary: str) -> list[str]:
     return texts[:SHOWN] + more
 
 
-def _print_split(split: str, known: list[_Known]) -> None:
+def _print_split(split: str, known: list[Inspected]) -> None:
     sizes = Counter(pair.size for pair in known).most_common()
     shown = ", ".join(f"{count} of {size}" for size, count in sizes[:4])
     rest = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
     print(f"{split}: {len(known)} sound pairs, {shown}{rest}")
 
 
-def _print_classes(known: dict[str, list[_Known]], dataset: DatasetConfig) -> None:
+def _print_classes(known: findings.Splits, dataset: DatasetConfig) -> None:
     """Prints the share of each class in each split, and the weights from the first split."""
     pixels = {split: np.stack([p.pixels for p in pairs]) for split, pairs in known.items() if pairs}
     if not pixels:
@@ -146,8 +135,8 @@ def _print_classes(known: dict[str, list[_Known]], dataset: DatasetConfig) -> No
         print(f"{name:<20}{cells}" + (f"{weights[index]:>10.4f}" if weighted else ""))
 
 
-def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> None:
-    """Writes pictures spread over the split, the colours of their labels over them."""
+def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> bool:
+    """Writes pictures spread over the split under the colours of their labels, if any is sound."""
     count = min(len(pairs), SHEET_ROWS * SHEET_COLUMNS)
     chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(int)]
     decoder, tiles = Decoder.of(config), []
@@ -159,14 +148,14 @@ def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> None:
         except ValueError:  # it is among the problems
             continue
     if not tiles:
-        return
+        return False
     sheet = np.zeros((SHEET_ROWS * tiles[0].shape[0], SHEET_COLUMNS * SHEET_WIDTH, 3), np.uint8)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, SHEET_COLUMNS)
         top, left = row * tile.shape[0], column * SHEET_WIDTH
         sheet[top : top + tile.shape[0], left : left + SHEET_WIDTH] = tile
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_png(path, Image.fromarray(sheet))
+    return True
 
 
 def _tile(image: UInt8Array, truth: UInt8Array, table: UInt8Array) -> UInt8Array:

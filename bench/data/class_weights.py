@@ -14,8 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.images import UInt8Array
+from bench.config import Config
+from bench.data.files import some
+from bench.data.images import UInt8Array, resize_label
+from bench.data.pairs import pairs_of
 from bench.data.schema import DatasetConfig
+
+BALANCED = ("median_frequency", "plain_frequency")
 
 
 def class_weights(
@@ -35,7 +40,7 @@ def class_weights(
     published = dataset.published_class_weights
     if choice == "none":
         return None
-    if choice in ("median_frequency", "plain_frequency"):
+    if choice in BALANCED:
         return _balancing(choice, pixels, dataset)
     values = published.get(choice) if isinstance(choice, str) else choice
     if not isinstance(values, list):
@@ -52,6 +57,41 @@ def class_weights(
     return weights
 
 
+def require_labelled(split: str, pixels: NDArray[np.int64]) -> None:
+    """Refuses a split, to train or select on, in which every pixel is void.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not pixels[:, :-1].any():
+        raise ValueError(
+            f"split {split!r}: none of its {len(pixels)} labels has a labelled pixel, all is void; "
+            "give labels, or set dataset.reader.values to the values that they store"
+        )
+
+
+def check_limited(config: Config) -> None:
+    """Refuses balanced weights for which the images that `dataset.limit` leaves are too few.
+
+    To be called once before many runs; labels are read until every class has been seen.
+
+    Raises:
+        ValueError: a class has no pixel, or a label cannot be read.
+    """
+    dataset, protocol = config.dataset, config.protocol
+    if dataset.limit is None or dataset.download or protocol.class_weights not in BALANCED:
+        return
+    height, width = protocol.image_size
+    pixels: list[NDArray[np.int64]] = []
+    for pair in pairs_of(dataset, protocol.train_split):
+        label = resize_label(pair.label(), height, width)
+        pixels.append(pixel_counts(label, len(dataset.classes)))
+        if np.sum(pixels, axis=0)[:-1].all():
+            return
+    require_labelled(protocol.train_split, np.stack(pixels))
+    _balancing(protocol.class_weights, np.stack(pixels), dataset)
+
+
 def pixel_counts(label: UInt8Array, num_classes: int) -> NDArray[np.int64]:
     """Counts the pixels (K+1,) of each class in a label map; all others, void, come last."""
     counts = np.bincount(label.ravel(), minlength=256)
@@ -64,11 +104,13 @@ def _balancing(
     labelled = pixels[:, :-1]  # (N, K)
     total = labelled.sum(axis=0)
     if not total.all():
-        absent = [name for name, n in zip(dataset.classes, total, strict=True) if n == 0]
+        absent = [repr(name) for name, n in zip(dataset.classes, total, strict=True) if n == 0]
+        limited = dataset.limit is not None
+        remedy = "raise dataset.limit" if limited else "see what `python -m bench.data check` finds"
         raise ValueError(
-            f"protocol.class_weights is {choice}, but class {', '.join(map(repr, absent))} has no "
-            f"pixel in the training labels, so its frequency is 0; give a list of {len(total)} "
-            "weights instead"
+            f"protocol.class_weights is {choice}, but class {some(absent)} has no pixel in the "
+            f"{f'first {dataset.limit} ' if limited else ''}training labels, so its frequency is "
+            f"0; {remedy}, set protocol.class_weights=none, or give a list of {len(total)} weights"
         )
     if choice == "plain_frequency":
         frequency = total / total.sum()

@@ -11,23 +11,6 @@ from bench.data.pairs import Pair
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One pair, read and checked.
-
-    Attributes:
-        image: uint8 (3, H, W), at the size of the network's input.
-        label: uint8 (H, W), likewise.
-        truth: the label uint8 (h, w) at its own size.
-        digest: a hash of the image as stored.
-    """
-
-    image: UInt8Array
-    label: UInt8Array
-    truth: UInt8Array
-    digest: str
-
-
-@dataclass(frozen=True)
 class Decoder:
     """Reads pairs as a data set's configuration says."""
 
@@ -50,24 +33,33 @@ class Decoder:
         """
         image, truth = pair.image(), pair.label()
         if image.shape[:2] != truth.shape:
+            swapped = image.shape[1::-1] == truth.shape
+            hint = ", and the label must lie as the image does by its EXIF orientation"
             raise ValueError(
                 f"{pair.label_source}: the label is {_size(truth)} and its image {_size(image)}; "
-                "they must have one size"
+                f"they must have one size{hint if swapped else ''}"
             )
         check_values(truth, self.num_classes, self.void, pair.label_source)
         return image, truth
 
-    def resized(self, image: UInt8Array, truth: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
-        """Returns image (3, H, W) and label (H, W) at the size of the network's input."""
-        small = resize_image(image, self.height, self.width)
-        channels_first = np.ascontiguousarray(small.transpose(2, 0, 1))
-        return channels_first, resize_label(truth, self.height, self.width)
+    def decode(self, pair: Pair) -> tuple[UInt8Array, UInt8Array, str]:
+        """Returns image (3, H, W), label (h, w) at its own size, and a hash of the stored image.
 
-    def decode(self, pair: Pair) -> Decoded:
-        """Reads, checks and hashes a pair; raises what `read` does."""
+        Raises:
+            ValueError: as `read`.
+        """
         image, truth = self.read(pair)
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
-        return Decoded(*self.resized(image, truth), truth, digest)
+        return self.image(image), truth, digest
+
+    def image(self, image: UInt8Array) -> UInt8Array:
+        """Turns an image (h, w, 3) into one (3, H, W) of the size of the network's input."""
+        resized = resize_image(image, self.height, self.width)
+        return np.ascontiguousarray(resized.transpose(2, 0, 1))
+
+    def label(self, truth: UInt8Array) -> UInt8Array:
+        """Turns a label (h, w) into one (H, W) of the size of the network's input."""
+        return resize_label(truth, self.height, self.width)
 
 
 def check_values(label: UInt8Array, num_classes: int, void: int, source: str) -> None:

@@ -4,37 +4,90 @@ Everything is 8-bit and (H, W) or (H, W, 3). What cannot be read without guessin
 """
 
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from bench.data.png import MAX_PIXELS, read_plain_png
+from bench.records import replacing
 
 UInt8Array = NDArray[np.uint8]
 
+# Pillow's own limit, a third of ours, is half a warning and half an exception of its own kind.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow raises for a damaged file: SyntaxError for a broken PNG chunk, OSError for a short
+# file, ValueError for impossible numbers and too much text, and others for what they lead to.
+DAMAGE = (
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+# How a picture is turned upright, by the EXIF tag of that name; 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Formats that keep every value; TIFF and WebP only in some of their forms.
+LOSSLESS = {"BMP", "DIB", "GIF", "PNG", "PPM", "TIFF", "WEBP"}
+LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp"}  # as Pillow names TIFF's compressions
+
+# What a label's pixels are, by Pillow's mode, where they are no indices.
+STORED_AS = {
+    "1": "in black and white, one bit a pixel",
+    "LA": "in grey with an alpha channel",
+    "La": "in grey with an alpha channel",
+    "PA": "as a palette with an alpha channel",
+    "F": "as floating-point numbers",
+    "CMYK": "in printing colours",
+}
+
 
 def read_image(path: Path) -> UInt8Array:
-    """Reads an RGB image as uint8 (H, W, 3).
+    """Reads an RGB image as uint8 (H, W, 3), turned upright as its EXIF orientation says.
 
     Grey and palette images become RGB; an opaque alpha channel is dropped.
 
     Raises:
         ValueError: the file is unreadable, has more than 8 bits a channel, or is transparent.
     """
-    image = open_picture(path)
-    if image.mode in {"RGBA", "LA", "PA"}:
-        alpha = np.asarray(image.getchannel("A"))
-        if alpha.min() < 255:
-            raise ValueError(
-                f"{path}: the image has transparent pixels, whose colour is undefined; "
-                "save it without an alpha channel"
-            )
-    elif image.mode not in {"RGB", "L", "P"}:
+    plain = read_plain_png(path)
+    if plain is not None:
+        return plain
+    image, _ = _open(path)
+    if _is_transparent(image):
+        raise ValueError(
+            f"{path}: the image has transparent pixels, whose colour is undefined; "
+            "save it without transparency"
+        )
+    if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA"}:
         raise ValueError(
             f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB"
         )
-    return np.asarray(image.convert("RGB"))
+    turn = UPRIGHT.get(_orientation(image))  # none for a TIFF, which Pillow has turned by now
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return np.asarray(image if turn is None else image.transpose(turn))
 
 
 def read_label(path: Path) -> UInt8Array:
@@ -44,9 +97,48 @@ def read_label(path: Path) -> UInt8Array:
     Maps of 16 or 32 bits are accepted when every value fits 8 bits.
 
     Raises:
-        ValueError: the file is unreadable, holds colours instead of indices, or an index above 255.
+        ValueError: as `open_label`, or the file holds something else than indices of 0..255.
     """
-    image = open_picture(path)
+    return indices(open_label(path), path)
+
+
+def open_label(path: Path, *, lossy: bool = False) -> Image.Image:
+    """Decodes a label picture, of whatever kind its pixels are.
+
+    Args:
+        path: of the file.
+        lossy: accept lossy compression too, for masks that get a threshold.
+
+    Raises:
+        ValueError: the file is unreadable, its compression changes values, its EXIF orientation
+            turns it, or it has transparent pixels.
+    """
+    image, orientation = _open(path)
+    if not lossy and _is_lossy(image, path):
+        raise ValueError(
+            f"{path}: the label is stored as {image.format}, whose compression changes class "
+            "values; save it as PNG from its source (a two-valued mask can be read with "
+            "dataset=folder dataset.reader.threshold=128)"
+        )
+    if orientation in UPRIGHT:
+        raise ValueError(
+            f"{path}: the label has the EXIF orientation {orientation}, which some programs apply "
+            "and some do not; turn its pixels as they should be and save it as PNG without EXIF"
+        )
+    if _is_transparent(image):
+        raise ValueError(
+            f"{path}: the label has transparent pixels, which are neither a class nor void; save "
+            "it without transparency"
+        )
+    return image
+
+
+def indices(image: Image.Image, path: Path) -> UInt8Array:
+    """Returns the values of a label picture (H, W).
+
+    Raises:
+        ValueError: they are no indices of 0..255.
+    """
     if image.mode in {"L", "P"}:
         return np.asarray(image)
     if image.mode.startswith("I"):
@@ -56,35 +148,39 @@ def read_label(path: Path) -> UInt8Array:
                 f"{path}: label value {_worst(values)} is outside 0..255; labels are class indices"
             )
         return values.astype(np.uint8)
+    coloured = image.mode in {"RGB", "RGBA"}
+    kind = "in colours" if coloured else STORED_AS.get(image.mode, "in a form of its own")
+    remedy = ", or read it with dataset=folder and its colours" if coloured else ""
     raise ValueError(
-        f"{path}: the label is stored in colours ({image.mode}), not as class indices; convert it "
-        "to an 8-bit PNG of indices, or read it with dataset=folder and its colours"
+        f"{path}: the label is stored {kind} ({image.mode}), not as class indices; convert it to "
+        f"an 8-bit PNG of indices{remedy}"
     )
 
 
 def write_label(path: Path, label: UInt8Array, colours: Sequence[Sequence[int]]) -> None:
-    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all.
+    """Writes a label map (H, W) as an 8-bit palette PNG, whole or not at all."""
+    write_png(path, label_picture(label, colours))
+
+
+def label_picture(label: UInt8Array, colours: Sequence[Sequence[int]]) -> Image.Image:
+    """Makes the palette picture of a label map.
 
     Args:
-        path: where to write.
-        label: class indices.
+        label: class indices (H, W).
         colours: RGB of each index; indices beyond its end show black.
     """
     image = Image.fromarray(label)
     palette = np.zeros((256, 3), np.uint8)  # a shorter one would make Pillow drop high indices
     palette[: len(colours)] = colours
     image.putpalette(palette.tobytes())
-    write_png(path, image)
+    return image
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Writes a picture as PNG under a temporary name, then renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(temporary, format="PNG", optimize=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # it is still there when the disk was full
+    """Writes a picture as PNG, whole or not at all; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # a picture's name may have folders in it
+    with replacing(path, durable=False) as file:
+        image.save(file, format="PNG", optimize=False)
 
 
 def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
@@ -101,24 +197,87 @@ def resize_label(label: UInt8Array, height: int, width: int) -> UInt8Array:
     return np.asarray(Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST))
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Decodes a file completely, so that a truncated one shows here and not later.
+def _open(path: Path) -> tuple[Image.Image, int]:
+    """Decodes a file completely, so that a truncated one shows here; adds its EXIF orientation.
 
     Raises:
-        ValueError: there is no such file, or it is no whole picture.
+        ValueError: there is no such file, or it is no whole picture, several, or too large a one.
     """
+    if path.exists() and not path.is_file():  # a FIFO would wait for a writer
+        raise ValueError(f"{path}: not a regular file; remove it")
     try:
-        if path.stat().st_size == 0:
-            raise ValueError(f"{path}: the file is empty; fetch it again")
         with path.open("rb") as file:
-            image = Image.open(file)
-            image.load()
+            image, orientation = _decoded(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        # Pillow reports a broken PNG chunk as SyntaxError and a short file as OSError.
+    except _UnusableError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{path}: not a readable image (of no known format); fetch it again"
+        ) from None
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a readable image ({error}); fetch it again") from error
-    return image
+    return image, orientation
+
+
+class _UnusableError(Exception):
+    """The file is sound and cannot be used; says why and what to do."""
+
+
+def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
+    if os.fstat(file.fileno()).st_size == 0:
+        raise _UnusableError("the file is empty; fetch it again")
+    image = Image.open(file)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _UnusableError(
+            f"{width}x{height} are more than {MAX_PIXELS // 1_000_000} million pixels; cut the "
+            "picture into parts"
+        )
+    image.verify()  # decoding skips the checksums of a PNG's pixels: a label would read as another
+    file.seek(0)
+    image = Image.open(file)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview after it
+        raise _UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")
+    orientation = _orientation(image)  # before loading, on which Pillow turns TIFF
+    image.load()
+    return image, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1 where there is none or it is no such number."""
+    stored = image.getexif().get(ExifTags.Base.Orientation)
+    return int(stored) if stored in UPRIGHT else 1
+
+
+def _is_lossy(image: Image.Image, path: Path) -> bool:
+    """Says whether the file's compression, whatever its suffix, may have changed values."""
+    if image.format == "TIFF":
+        return image.info.get("compression") in LOSSY_TIFF
+    if image.format == "WEBP":
+        return not _is_lossless_webp(path.read_bytes())
+    return image.format not in LOSSLESS
+
+
+def _is_lossless_webp(content: bytes) -> bool:
+    """Looks for the chunk that holds the pixels: after 12 bytes, (name, size, content) each."""
+    start = 12
+    while content[start : start + 4] not in {b"VP8L", b"VP8 ", b""}:
+        (size,) = struct.unpack_from("<I", content, start + 4)
+        start += 8 + size + size % 2
+    return content[start : start + 4] == b"VP8L"
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Says whether a pixel is transparent, by a channel or by a value that stands for it."""
+    if not image.has_transparency_data:
+        return False
+    if image.mode.startswith("I"):
+        return bool((np.asarray(image) == image.info["transparency"]).any())
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return bool(alpha.min() < 255)
 
 
 def _worst(values: NDArray[np.integer]) -> int:

@@ -3,6 +3,8 @@
 Runs on the device, on whole batches. Names are those of `protocol.normalisation`.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,8 +32,7 @@ def normalise(images: Tensor, choice: str) -> Tensor:
     """
     values = images.float()
     if choice == "imagenet":
-        mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1) * 255
-        std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1) * 255
+        mean, std = _imagenet(images.device)
         return (values - mean) / std
     if choice == "lcn":
         return local_contrast_normalisation(values)
@@ -39,6 +40,14 @@ def normalise(images: Tensor, choice: str) -> Tensor:
         return F.local_response_norm(values, LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K)
     assert choice == "none", choice
     return values
+
+
+@cache  # a copy to a GPU makes the host wait for it, so each device is given them once
+@torch.inference_mode(False)  # or they could take part in no training later
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation (3, 1, 1) of the channels, for values 0..255."""
+    mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1) * 255
+    return mean, torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1) * 255
 
 
 def local_contrast_normalisation(images: Tensor) -> Tensor:
@@ -57,11 +66,26 @@ def local_contrast_normalisation(images: Tensor) -> Tensor:
 
 
 def _window_mean(values: Tensor) -> Tensor:
-    """Averages (N, C, H, W) over channels and a Gaussian window to (N, 1, H, W)."""
-    radius = LCN_WINDOW // 2
-    offsets = torch.arange(-radius, radius + 1, device=values.device, dtype=values.dtype)
-    window = torch.exp(-offsets.square() / (2 * LCN_SIGMA**2))
-    window = window / window.sum()
+    """Averages (N, C, H, W) over channels and a Gaussian window to (N, 1, H, W).
+
+    Tap by tap, along columns and then along rows. As convolutions, whose bits these are on a CPU,
+    it takes three times as long there, and would round to TF32 on a GPU that may.
+    """
+    taps, radius = _gaussian(values.dtype), LCN_WINDOW // 2
     mean = F.pad(values.mean(dim=1, keepdim=True), [radius] * 4, mode="reflect")
-    # The Gaussian is separable: two passes of 9 taps instead of one of 81.
-    return F.conv2d(F.conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    for dim in (2, 3):
+        size = mean.shape[dim] - 2 * radius
+        parts = [mean.narrow(dim, offset, size) for offset in range(LCN_WINDOW)]
+        mean = parts[0] * taps[0]
+        for part, tap in zip(parts[1:], taps[1:], strict=True):
+            mean.add_(part, alpha=tap)
+    return mean
+
+
+@cache
+def _gaussian(dtype: torch.dtype) -> list[float]:
+    """Returns the taps of the window, rounded as a type does; they sum to 1."""
+    offsets = torch.arange(LCN_WINDOW, dtype=dtype) - LCN_WINDOW // 2
+    taps = torch.exp(-offsets.square() / (2 * LCN_SIGMA**2))
+    weights: list[float] = (taps / taps.sum()).tolist()
+    return weights

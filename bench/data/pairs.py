@@ -1,13 +1,18 @@
 """What a data set's reader returns: named pairs of image and label, not yet read."""
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from bench.data.files import composed, picture_files, short_names, some
 from bench.data.images import UInt8Array, read_image, read_label
+from bench.data.label_coding import LabelReader
+from bench.data.schema import DatasetConfig
+from bench.target import build
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm"}
+log = logging.getLogger("bench")
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,8 @@ class Pair:
     """One image and its label.
 
     Attributes:
-        name: unique within the split; predictions are stored under it.
+        name: unique within the split, with folders where it needs them (`berlin/0000`);
+            predictions are stored under it.
         image: reads the image, uint8 (H, W, 3).
         label: reads the label, uint8 (H, W).
         label_source: the file or place to name when a label is wrong.
@@ -28,9 +34,13 @@ class Pair:
     label_source: str
     files: tuple[Path, ...] = ()
 
-
-# Turns a label file into class indices uint8 (H, W).
-LabelReader = Callable[[Path], UInt8Array]
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.name)
+        if path.is_absolute() or ".." in path.parts or "\0" in self.name or not self.name:
+            raise ValueError(
+                f"{self.label_source}: {self.name!r} cannot name an image: predictions are stored "
+                "under it, below the run; give it a plain name"
+            )
 
 
 def file_pair(
@@ -38,7 +48,7 @@ def file_pair(
 ) -> Pair:
     """Makes the pair of two files, named after the image without its suffix by default."""
     return Pair(
-        name=image.stem if name is None else name,
+        name=composed(image.stem, image.parent) if name is None else name,
         image=partial(read_image, image),
         label=partial(read, label),
         label_source=str(label),
@@ -47,41 +57,45 @@ def file_pair(
 
 
 def folder_pairs(images: Path, labels: Path, read: LabelReader = read_label) -> list[Pair]:
-    """Pairs two folders by file name without suffix, in sorted order.
+    """Pairs the pictures in and below two folders by their paths without suffix, in sorted order.
+
+    A pair is named after its file alone, or, where these names repeat, after its path.
 
     Raises:
         ValueError: a folder is missing or has no image, or an image or a label stands alone.
     """
-    by_name = _images_by_stem(images), _images_by_stem(labels)
+    found = picture_files(images), picture_files(labels)
+    for pictures in found:
+        if pictures.skipped:
+            log.warning(pictures.note())
+    files, partners = (pictures.paths for pictures in found)
+    names = short_names(files)
+    if files.keys() != partners.keys() and (short := _by_short_name(partners, names)):
+        partners = short  # images in folders, labels in one, or the other way round
     for missing, folder, other in (
-        (by_name[0].keys() - by_name[1].keys(), labels, images),
-        (by_name[1].keys() - by_name[0].keys(), images, labels),
+        (files.keys() - partners.keys(), labels, images),
+        (partners.keys() - files.keys(), images, labels),
     ):
         if missing:
             raise ValueError(
                 f"{folder}: nothing pairs with {some(missing)} of {other}; every image needs a "
                 "label of the same name"
             )
-    return [file_pair(by_name[0][stem], by_name[1][stem], read) for stem in sorted(by_name[0])]
+    return [file_pair(files[path], partners[path], read, names[path]) for path in files]
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; set dataset.root to where the data lies")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise ValueError(f"{path} and {found[path.stem].name} share one name; remove one")
-        found[path.stem] = path
-    if not found:
-        raise ValueError(f"{folder}: holds no image; set dataset.root to where the data lies")
-    return found
+def _by_short_name(labels: dict[str, Path], names: dict[str, str]) -> dict[str, Path]:
+    """Finds the label of each image by its name alone; nothing where one is not found so."""
+    by_name = {name: labels[path] for path, name in short_names(labels).items()}
+    if set(by_name) != set(names.values()):
+        return {}
+    return {path: by_name[name] for path, name in names.items()}
 
 
-def some(names: Iterable[str]) -> str:
-    """Names the first three, and how many more there are."""
-    ordered = sorted(names)
-    rest = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
-    return ", ".join(ordered[:3]) + rest
+def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
+    """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
+    arguments = {"split": split}
+    if dataset.root is not None:
+        arguments["root"] = dataset.root
+    pairs: list[Pair] = build("dataset.reader", dataset.reader, **arguments)
+    return pairs[: dataset.limit]

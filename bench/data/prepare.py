@@ -128,7 +128,7 @@ def _describe(config: Config, out: Path) -> None:
         raise ValueError(f"{out} is not empty and holds no preparation; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     colours = ", ".join(
-        f"{json.dumps(name)}: {colour}"
+        f"{json.dumps(name, ensure_ascii=False)}: {colour}"
         for name, colour in zip(dataset.classes, dataset.colours, strict=True)
     )
     _write_text(out / "classes.yaml", f"classes: {{{colours}}}\nvoid: {dataset.void}\n")
@@ -150,7 +150,7 @@ def _sha256(folder: Path, name: str) -> str | None:
 def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

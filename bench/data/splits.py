@@ -1,141 +1,153 @@
-"""The splits of a data set: checked completely, then kept in memory or streamed from their files.
+"""The splits of a data set: checked completely, then mapped from a store or streamed from files.
 
 All labels are checked here, before training starts, so that a wrong value is an error that names
-its file and not a loss that explodes. A set within the memory budget is decoded once and kept as
-uint8; a larger one is decoded again for every batch, with the very same result.
+its file and not a loss that explodes. A split is decoded once into a store (bench/data/store.py)
+that all runs share. Where the disk is too small it is decoded again for every batch, with the very
+same result; files that have changed by then are refused.
 """
 
 import hashlib
 import importlib
+import importlib.util
+import itertools
+import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Config
-from bench.data import cache
-from bench.data.ahead import ahead, cores
+from bench.data.ahead import ahead
 from bench.data.class_weights import pixel_counts
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
-from bench.data.pairs import Pair
-from bench.data.schema import DatasetConfig
-from bench.data.streaming import stream
-from bench.target import build
+from bench.data.pairs import Pair, pairs_of
+from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig, Residence
+from bench.data.staging import staged
+from bench.data.store import FOLDER, Store, build, opened
+from bench.typed import hashed
+
+log = logging.getLogger("bench")
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, W)
 Progress = Callable[[str, int, int], None]  # phase, done, total
 
+IMAGE, TRUTH = range(2)  # the arrays of a record: (3, H, W) at input size, (h, w) at its own size
+WORTH_BYTES = 32e6  # smaller splits are decoded in less time than their files are looked after
+
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data set, N images, streamed from its files.
+    """One split of a data set, N images.
 
     Attributes:
         name: of the split.
         names: of the images.
-        truths: N label maps uint8 (h, w) at their own size, for evaluation.
-        digests: N hashes of the image pixels as stored.
         digest: a hash of every name, image and label: equal digests mean equal data.
         pixels: of each class in each label at input size, int64 (N, K+1), void last.
+        pairs: the images and labels, as files.
         decoder: what reads the pairs.
-        workers: how many processes decode ahead.
+        store: their arrays, or only the checksums.
+        on_device: all images uint8 (N, 3, H, W) and labels uint8 (N, H, W) on a device, or None.
     """
 
     name: str
     names: list[str]
-    truths: "Truths"
-    digests: list[str]
     digest: str
     pixels: NDArray[np.int64]
+    pairs: list[Pair]
     decoder: Decoder
-    workers: int
+    store: Store
+    on_device: Batch | None = None
 
     @property
     def residence(self) -> str:
         """Says in words where the data are kept."""
-        return "streamed from files"
+        if self.on_device is not None:
+            return f"kept on {self.on_device[0].device}"
+        return "mapped from disk" if self.store.holds_arrays else "streamed from files"
+
+    @cached_property
+    def truths(self) -> "Truths":
+        """The N label maps uint8 (h, w) at their own size, for evaluation."""
+        return Truths(self)
+
+    def array(self, index: int, part: int) -> NDArray[Any]:
+        """Returns the IMAGE (3, H, W) or the TRUTH (h, w) of an index.
+
+        Where it is mapped it is a read-only view: only rows that are used are read.
+
+        Raises:
+            ValueError: a file that has to be read again has changed since it was checked.
+        """
+        array = self.store.array(index, part)
+        if array is None:
+            pair = self.pairs[index]
+            array = self.decoder.image(pair.image()) if part == IMAGE else pair.label()
+            if not self.store.matches(index, part, array):
+                source = pair.files[0] if part == IMAGE and pair.files else pair.label_source
+                raise ValueError(
+                    f"{source}: its pixels are not those that were checked before training; "
+                    "restore the file, and the same command goes on"
+                )
+        return array
 
     def batches(self, chosen: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Yields images and labels, at the size of the network's input, of each set of indices."""
-        return stream(self.truths.pairs, self.decoder, chosen, self.workers)
+        """Yields copies of the images and labels of each set of indices, on their device.
 
-    def subset(self, indices: list[int]) -> "Split":
-        """Returns the split of these images only."""
-        return replace(
-            self,
-            names=[self.names[index] for index in indices],
-            truths=self.truths.subset(indices),
-            digests=[self.digests[index] for index in indices],
-            digest=hashlib.sha256(f"{self.digest} {indices}".encode()).hexdigest()[:16],
-            pixels=self.pixels[indices],
-        )
-
-
-@dataclass(frozen=True)
-class ResidentSplit(Split):
-    """A split kept in memory.
-
-    Attributes:
-        images: uint8 (N, 3, H, W), RGB, at the size of the network's input.
-        labels: uint8 (N, H, W), likewise.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    @property
-    def residence(self) -> str:
-        """Says in words where the data are kept."""
-        return f"kept on {self.images.device}"
-
-    def batches(self, chosen: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Yields copies of the images and labels of each set of indices, on their device."""
+        They depend on the indices only. Threads decode what is not mapped, a few images ahead.
+        """
+        if self.on_device is not None:
+            images, labels = self.on_device
+            for indices in chosen:
+                where = staged(torch.from_numpy(indices), images.device)
+                # Copies whole images; indexing by brackets is a sixth as fast.
+                yield images.index_select(0, where), labels.index_select(0, where)
+            return
+        chosen, coming = itertools.tee(chosen)
+        flat = itertools.chain.from_iterable(coming)
+        pairs = (map if self.store.holds_arrays else ahead)(self._pair, flat)
         for indices in chosen:
-            where = torch.from_numpy(indices).to(self.images.device)
-            # Copies whole images; indexing by brackets is a sixth as fast.
-            yield self.images.index_select(0, where), self.labels.index_select(0, where)
+            parts = zip(*itertools.islice(pairs, len(indices)), strict=True)
+            images, labels = (torch.from_numpy(np.stack(part)) for part in parts)
+            yield images, labels
 
-    def subset(self, indices: list[int]) -> "ResidentSplit":
-        """Returns the split of these images only, copied."""
-        part = super().subset(indices)
-        assert isinstance(part, ResidentSplit)
-        return replace(part, images=self.images[indices], labels=self.labels[indices])
+    def moved(self, device: torch.device) -> "Split":
+        """Returns the split with all its images and labels on a device.
+
+        Raises:
+            ValueError: the device is too small.
+        """
+        one_by_one = self.batches(np.arange(len(self.names)).reshape(-1, 1))
+        try:
+            moved = [(image.to(device), label.to(device)) for image, label in one_by_one]
+            images, labels = (torch.cat(parts) for parts in zip(*moved, strict=True))
+        except torch.OutOfMemoryError as error:
+            what = f"dataset.resident is device, but {self.name} does not fit on {device}"
+            raise ValueError(f"{what}; set dataset.resident=memory") from error
+        return replace(self, on_device=(images, labels))
+
+    def _pair(self, index: int) -> tuple[NDArray[Any], UInt8Array]:
+        return self.array(index, IMAGE), self.decoder.label(self.array(index, TRUTH))
 
 
 class Truths:
-    """Label maps at their own size.
+    """Label maps at their own size, read when they are asked for."""
 
-    Those of the network's input size are the split's labels; the others are read when they are
-    asked for.
-    """
-
-    def __init__(self, pairs: list[Pair], labels: Tensor | None, own_size: NDArray[np.bool_]):
-        self.pairs, self._labels, self._own_size = pairs, labels, own_size
+    def __init__(self, split: Split) -> None:
         # An evaluation asks several times in a row, for an image or a batch of them.
-        self._read = lru_cache(maxsize=128)(lambda index: self.pairs[index].label())
-
-    def __len__(self) -> int:
-        return len(self.pairs)
+        self._read = lru_cache(maxsize=128)(partial(split.array, part=TRUTH))
 
     def __getitem__(self, index: int) -> UInt8Array:
-        if self._labels is None or self._own_size[index]:
-            return self._read(index)
-        truth: UInt8Array = self._labels[index].cpu().numpy()
-        return truth
-
-    def __iter__(self) -> Iterator[UInt8Array]:
-        return (self[index] for index in range(len(self)))
-
-    def subset(self, indices: list[int]) -> "Truths":
-        """Returns these label maps only."""
-        labels = None if self._labels is None else self._labels[indices]
-        return Truths([self.pairs[index] for index in indices], labels, self._own_size[indices])
+        return self._read(index)
 
 
 def load_splits(
@@ -159,22 +171,12 @@ def load_splits(
     dataset = config.dataset
     if dataset.download:
         download(dataset)
-    pairs = {name: pairs_of(dataset, name) for name in dict.fromkeys(names)}
-    place = _residence(config, sum(map(len, pairs.values())), device)
-    splits = {}
-    for name, some in pairs.items():
-        splits[name] = _load(config, name, some, place, progress or (lambda *_: None))
+    progress = progress or (lambda *_: None)
+    splits = {name: _load(config, name, progress) for name in dict.fromkeys(names)}
     _require_disjoint(list(splits.values()))
+    if dataset.resident == Residence.device and device is not None:
+        return {name: split.moved(device) for name, split in splits.items()}
     return splits
-
-
-def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
-    """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
-    arguments = {"split": split}
-    if dataset.root is not None:
-        arguments["root"] = dataset.root
-    pairs: list[Pair] = build("dataset.reader", dataset.reader, **arguments)
-    return pairs[: dataset.limit]
 
 
 def download(dataset: DatasetConfig) -> None:
@@ -192,94 +194,86 @@ def download(dataset: DatasetConfig) -> None:
     module.download(dataset.root)
 
 
-def _residence(config: Config, images: int, device: torch.device | None) -> torch.device | None:
-    """Says where the data are kept; None: nowhere, they are streamed.
-
-    Raises:
-        ValueError: they should be on the device and exceed the budget.
-    """
-    dataset, (height, width) = config.dataset, config.protocol.image_size
-    size, budget = 4 * images * height * width / 1e9, dataset.memory_budget_gb  # RGB and label
-    if size <= budget:
-        on_device = dataset.resident == "device" and device is not None
-        return device if on_device else torch.device("cpu")
-    if dataset.resident == "device":
-        raise ValueError(
-            f"dataset.resident is device, but {images} images of {width}x{height} need {size:.1f} "
-            f"GB and dataset.memory_budget_gb is {budget}; raise it, or set dataset.resident=memory"
-        )
-    return None
-
-
-def _load(
-    config: Config,
-    name: str,
-    pairs: list[Pair],
-    place: torch.device | None,
-    progress: Progress,
-) -> Split:
-    path = cache.path_of(config, pairs, whole=place is not None)
-    content = cache.load(path)
-    if content is None:
-        content = _read(config, name, pairs, place is not None, progress)
-        cache.save(path, content)
+def _load(config: Config, name: str, progress: Progress) -> Split:
+    pairs, decoder = pairs_of(config.dataset, name), Decoder.of(config)
+    store = _store(config, name, pairs, progress)
     progress(f"reading {name}", len(pairs), len(pairs))
-    labels = None if place is None else torch.from_numpy(content["labels"]).to(place)
-    workers = config.dataset.workers
-    split = Split(
-        name=name,
-        names=[pair.name for pair in pairs],
-        truths=Truths(pairs, labels, content["own_size"]),
-        digests=content["digests"].tolist(),
-        digest=str(content["digest"]),
-        pixels=content["pixels"],
-        decoder=Decoder.of(config),
-        workers=min(cores(), 8) if workers is None else workers,
-    )
-    if place is None or labels is None:
-        return split
-    return ResidentSplit(
-        **vars(split), images=torch.from_numpy(content["images"]).to(place), labels=labels
-    )
+    names, pixels = [pair.name for pair in pairs], np.array(store.known["pixels"])
+    return Split(name, names, store.known["digest"], pixels, pairs, decoder, store)
 
 
-def _read(
-    config: Config, name: str, pairs: list[Pair], whole: bool, progress: Progress
-) -> dict[str, NDArray[Any]]:
-    """Decodes every pair once; keeps the pictures if `whole`, and what is known of them."""
-    decoder, count = Decoder.of(config), len(pairs)
-    kept = count if whole else 0
-    images = np.empty((kept, 3, decoder.height, decoder.width), np.uint8)
-    labels = np.empty((kept, decoder.height, decoder.width), np.uint8)
-    digests, pixels, own_size = [], [], []
-    total = hashlib.sha256()
-    for index, decoded in enumerate(ahead(decoder.decode, pairs)):
-        progress(f"reading {name}", index, count)
-        if whole:
-            images[index], labels[index] = decoded.image, decoded.label
-        digests.append(decoded.digest)
-        pixels.append(pixel_counts(decoded.label, decoder.num_classes))
-        own_size.append(decoded.truth.shape != decoded.label.shape)
-        text = f"{pairs[index].name} {decoded.digest} {decoded.truth.shape}"
-        total.update(text.encode() + decoded.truth.tobytes())
-    known = {
-        "digests": np.array(digests),
-        "digest": np.array(total.hexdigest()[:16]),
-        "pixels": np.stack(pixels),
-        "own_size": np.array(own_size),
-    }
-    return known | ({"images": images, "labels": labels} if whole else {})
+def _store(config: Config, name: str, pairs: list[Pair], progress: Progress) -> Store:
+    """Opens the store of a split, or decodes the split into one."""
+    fill, key = partial(_decoded, config, name, pairs, progress), _key(config, pairs)
+    mapped, known = (key and key.with_suffix(suffix) for suffix in (".store", ".index"))
+    places = [(mapped, True), (None, True), (known, False)]
+    for path, arrays in places[2 if config.dataset.resident == Residence.files else 0 :]:
+        try:
+            return (path and opened(path)) or build(path, len(pairs), fill, arrays=arrays)
+        except OSError as error:
+            log.warning(
+                f"{path or 'temporary file'}: {error.strerror}; {name} will be decoded again "
+                f"{'next time' if path else 'for every batch'}, unless dataset.cache has room"
+            )
+    return build(None, len(pairs), fill, arrays=False)
+
+
+def _decoded(
+    config: Config, name: str, pairs: list[Pair], progress: Progress, known: dict[str, Any]
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yields image, label and truth of every pair, and finds out what is known of them."""
+    decoder, total = Decoder.of(config), hashlib.sha256()
+    digests, pixels = [], []
+    for index, (image, truth, digest) in enumerate(ahead(decoder.decode, pairs)):
+        progress(f"reading {name}", index, len(pairs))
+        digests.append(digest)
+        pixels.append(pixel_counts(decoder.label(truth), decoder.num_classes).tolist())
+        total.update(f"{pairs[index].name} {digest} {truth.shape}".encode() + truth.tobytes())
+        yield image, truth
+    about = f"{config.dataset.name} {name}, {len(pairs)} images at {decoder.width}x{decoder.height}"
+    known |= {"about": about, "digests": digests, "pixels": pixels}
+    known["digest"] = total.hexdigest()[:16]
+
+
+def _key(config: Config, pairs: list[Pair]) -> Path | None:
+    """Returns a path that stands for all that decides a decoded split; None: it is not kept."""
+    dataset, (height, width) = config.dataset, config.protocol.image_size
+    painted = not all(pair.files for pair in pairs)
+    if dataset.cache is None or painted or 4 * len(pairs) * height * width < WORTH_BYTES:
+        return None
+    module = importlib.util.find_spec(dataset.reader["_target_"].rpartition(".")[0])
+    code = [*sorted(Path(__file__).parent.rglob("*.py"))]
+    code += [Path(module.origin)] if module is not None and module.origin is not None else []
+    files = list(dict.fromkeys(file for pair in pairs for file in pair.files))
+    digests = dict(zip(files, ahead(_file_digest, files), strict=True))
+    content = [
+        PIL.__version__,
+        list(map(_file_digest, code)),
+        {k: v for k, v in hashed(dataset).items() if k not in NOT_IN_FINGERPRINT},
+        config.protocol.image_size,
+        [[pair.name, *(digests[file] for file in pair.files)] for pair in pairs],
+    ]
+    key = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
+    return Path(dataset.cache).expanduser() / FOLDER / key
+
+
+def _file_digest(path: Path) -> str:
+    """Hashes a file, or raises ValueError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
 
 
 def _require_disjoint(splits: list[Split]) -> None:
-    """Refuses an image that stands in two splits, under one name or under two."""
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    """Refuses an image that stands in two splits, by its pixels: a name proves nothing."""
+    seen: dict[str, tuple[str, str]] = {}
     for split in splits:
-        for name, digest in zip(split.names, split.digests, strict=True):
-            for key in (("name", name), ("pixels", digest)):
-                other_split, other_name = seen.setdefault(key, (split.name, name))
-                if other_split != split.name:
-                    raise ValueError(
-                        f"{split.name}/{name} and {other_split}/{other_name} have the same "
-                        f"{key[0]}; an image may stand in one split only, so remove one of them"
-                    )
+        for name, digest in zip(split.names, split.store.known["digests"], strict=True):
+            other_split, other_name = seen.setdefault(digest, (split.name, name))
+            if other_split != split.name:
+                raise ValueError(
+                    f"{split.name}/{name} and {other_split}/{other_name} have the same pixels; "
+                    "an image may stand in one split only, so remove one of them"
+                )

@@ -30,8 +30,6 @@ def main() -> None:
     arguments = parser.parse_args()
     with user_errors(parser):
         overrides = [*DEFAULTS, *arguments.overrides]
-        if arguments.config_dir is not None:  # a user's network may lie beside their YAML
-            sys.path.append(str(arguments.config_dir.absolute()))
         patient = admit(compose_config(overrides, arguments.config_dir))
     kinds = []
     for finding in examine(patient):

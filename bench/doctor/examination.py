@@ -13,15 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from bench.data.pairs import some
+from bench.data.files import some
 from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed
+from bench.run.fitness import misfit, remarks
 
 ODD = (33, 47)  # pixels added to the configured height and width
-MEMORISED = 0.95  # mIoU
+# mIoU. A sound head that draws at a 32nd of the size blurs the border of the halves: it reaches
+# 0.94. Who sees nothing of the image reaches 0.3.
+MEMORISED = 0.85
 SECONDS = 105.0  # for the whole examination
 TOO_FEW = 40  # iterations after which nothing can be said yet
 MEMORISE_ITERATIONS = 200
@@ -40,6 +43,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
     """Yields the findings of every check; an exception in a check is one of them."""
     for check in (
         check_shapes,
+        check_habits,
         check_training_logits,
         check_gradients,
         check_evaluation,
@@ -62,14 +66,19 @@ def check_shapes(patient: Patient) -> Iterator[Finding]:
         with torch.inference_mode():
             logits = network(torch.zeros(1, 3, *size, device=patient.device))
         expected = (1, patient.num_classes, *size)
-        if not isinstance(logits, Tensor):
-            yield Finding(
-                "bad", f"evaluation gives {type(logits).__name__}, not a tensor of logits"
-            )
-        elif tuple(logits.shape) != expected:
-            yield Finding("bad", f"evaluation gives {tuple(logits.shape)} instead of {expected}")
+        wrong = misfit(logits, expected)
+        if wrong is not None:
+            yield Finding("bad", f"evaluation gives {wrong}")
         else:
             yield Finding("good", f"logits of {size[0]}x{size[1]} for an input of that size")
+
+
+def check_habits(patient: Patient) -> Iterator[Finding]:
+    """The input stays as it is, and logits are no probabilities."""
+    found = remarks(patient.twin(), patient.inputs[0])
+    yield from (Finding("bad", text) for text in found)
+    if not found:
+        yield Finding("good", "the input stays as it is, and the output is no softmax")
 
 
 def check_training_logits(patient: Patient) -> Iterator[Finding]:
@@ -143,7 +152,7 @@ def check_determinism(patient: Patient) -> Iterator[Finding]:
 
 
 def check_memory(patient: Patient) -> Iterator[Finding]:
-    """Two batches are memorised, mIoU above 0.95."""
+    """Two batches are memorised, mIoU above 0.85."""
     network = patient.twin().train()
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from bench.config import Config
 from bench.data.images import UInt8Array
 from bench.metrics.regions import confusion_matrix
+from bench.run.contract import check_training_logits
 from bench.run.device import prepare_device
 from bench.run.loss import batch_loss, shrink_labels
-from bench.run.network import build_network
-from bench.run.training import network_input
+from bench.run.network import build_network, network_input
 from bench.seeds import derive_seed
 
 BATCH = 2  # a network that normalises a map of one pixel needs two images
@@ -61,6 +61,7 @@ class Patient:
         """Returns the logits of a training pass, and the gradients that parameters received."""
         network = self.twin().train()
         logits = self.logits(network)
+        check_training_logits(logits, self.config, BATCH)
         self.loss(logits).backward()  # type: ignore[no-untyped-call]
         gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
         return logits.detach(), gradients

@@ -1,6 +1,5 @@
 """Showing a run's progress: a bar on a terminal, a line now and then in a log file."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -8,48 +7,57 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench import records
 from bench.launch.processes import Children
+from bench.records import Progress
+from bench.words import duration
 
 POLL_SECONDS = 0.2
+AWAKE_SECONDS = 5.0  # a longer time between two looks was not spent awake
 LINE_SECONDS = 30.0  # without a terminal: a line of progress this often
 
 
 def watch(folder: Path, children: Children, silence_seconds: float) -> bool:
     """Shows notices, and progress as a bar on a terminal or as lines elsewhere, until a run ends.
 
-    A run that gives no sign of life for `silence_seconds` hangs, and is killed.
+    A run that gives no sign of life for `silence_seconds` hangs, and is killed. Only time counts in
+    which both it and this process could run: neither a laptop's sleep nor SIGSTOP is silence.
 
     Returns:
         Whether it was killed for its silence.
     """
     display = Bar() if sys.stderr.isatty() else Lines()
-    shown, sign_of_life, heard, silent = 0, None, time.monotonic(), False
+    shown, sign_of_life, silence, silent = 0, None, 0.0, False
+    looked = time.monotonic()
     while True:
         ended = children.poll() is not None
-        state = _read_progress(folder)
-        if state.get("time", sign_of_life) != sign_of_life:
-            sign_of_life, heard = state["time"], time.monotonic()
-        elif time.monotonic() - heard > silence_seconds and not silent:
+        progress = _read_progress(folder)
+        now, before = time.monotonic(), looked
+        looked = now
+        if not children.stopped():
+            silence += min(now - before, AWAKE_SECONDS)
+        if progress is not None:
+            if progress.time != sign_of_life:
+                sign_of_life, silence = progress.time, 0.0
+            for text in progress.notices[shown:]:
+                display.clear()
+                print(text, flush=True)
+            shown = len(progress.notices)
+            display.show(progress)
+        if silence > silence_seconds and not silent:
             silent = True
             children.kill()
-        for text in state.get("notices", [])[shown:]:
-            display.clear()
-            print(text, flush=True)
-            shown += 1
-        if "phase" in state:
-            display.show(state)
         if ended:
             display.clear()
             return silent
         time.sleep(POLL_SECONDS)
 
 
-def _read_progress(folder: Path) -> dict[str, Any]:
+def _read_progress(folder: Path) -> Progress | None:
     try:
-        state: dict[str, Any] = json.loads((folder / "progress.json").read_text())
-    except OSError:  # the child is still starting, or a network disk is away for a moment
-        return {}
-    return state
+        return records.read_progress(folder)
+    except ValueError:  # the child is still starting, or a network disk is away for a moment
+        return None
 
 
 class Bar:
@@ -58,17 +66,19 @@ class Bar:
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
 
-    def show(self, state: dict[str, Any]) -> None:
+    def show(self, progress: Progress) -> None:
         """Shows how far the phase is, and the loss while training."""
-        if self._bar is None or self._bar.desc != f"{state['phase']}: ":
+        if progress.phase is None:
+            return
+        if self._bar is None or self._bar.desc != f"{progress.phase}: ":
             self.clear()
             self._bar = tqdm(
-                total=state["total"], initial=state["done"], desc=state["phase"], leave=False,
+                total=progress.total, initial=progress.done, desc=progress.phase, leave=False,
                 ncols=100, file=sys.stderr,
             )  # fmt: skip
-        if "loss" in state["details"]:
-            self._bar.set_postfix_str(f"loss {state['details']['loss']:.4f}", refresh=False)
-        self._bar.update(state["done"] - self._bar.n)
+        if progress.loss is not None:
+            self._bar.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
+        self._bar.update(progress.done - self._bar.n)
         self._bar.refresh()
 
     def clear(self) -> None:
@@ -84,15 +94,15 @@ class Lines:
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def show(self, state: dict[str, Any]) -> None:
+    def show(self, progress: Progress) -> None:
         """Prints a line when the last one is old enough."""
-        if time.monotonic() - self._last < LINE_SECONDS:
+        if progress.phase is None or time.monotonic() - self._last < LINE_SECONDS:
             return
         self._last = time.monotonic()
-        text = f"{state['phase']} {state['done']}/{state['total']}"
-        if "loss" in state["details"]:
-            left = state["details"]["seconds"] * (state["total"] - state["done"])
-            text += f", loss {state['details']['loss']:.4f}, about {left / 60:.0f} min left"
+        text = f"{progress.phase} {progress.done}/{progress.total}"
+        if progress.loss is not None and progress.seconds is not None:
+            left = progress.seconds * (progress.total - progress.done)
+            text += f", loss {progress.loss:.4f}, about {duration(left)} left"
         print(text, flush=True)
 
     def clear(self) -> None:

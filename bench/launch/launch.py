@@ -11,27 +11,33 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from tqdm import tqdm
 
-from bench import records
+from bench import records, sources
 from bench.config import Config, identity, read_config, run_folder, write_config
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
+from bench.records import End, State
 
 CHILD = "bench.run"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def launch(config: Config) -> dict[str, Any]:
-    """Runs one resolved configuration to its end.
+@dataclass(frozen=True)
+class Outcome:
+    """How a command that was to make a run ended, and where the run's record is, if it has one."""
 
-    Returns:
-        How it ended: `state`, `folder`, and a `reason` where there is one.
+    end: End
+    folder: str | None = None
+
+
+def launch(config: Config) -> Outcome:
+    """Runs one resolved configuration to its end.
 
     Raises:
         ValueError: another process works on the same run.
@@ -39,32 +45,58 @@ def launch(config: Config) -> dict[str, Any]:
     if config.dry_run:
         with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
             print(f"would run in {run_folder(config)}")
-            return {**_supervise(Path(scratch), config, []), "folder": None}
+            return replace(_supervise(Path(scratch), config, []), folder=None)
     folder = run_folder(config)
     with records.writing(folder):
         if config.rerun and (folder / "config.json").exists():
             _set_aside(folder)
-        elif (end := _finished(folder, config)) is not None:
-            return end
+        elif (outcome := _finished(folder, config)) is not None:
+            return outcome
         with locked(folder) as descriptor:
-            if (end := _finished(folder, config)) is not None:  # meanwhile
-                return end
+            if (outcome := _finished(folder, config)) is not None:  # meanwhile
+                return outcome
             _check_record(folder, config)
             records.remove_leftovers(folder)
-            (folder / "end.json").unlink(missing_ok=True)
-            if not config.start:
-                return _leave_to_torchrun(folder, config)
-            return _supervise(folder, config, [descriptor])
+            with _kept_if_refused(folder):
+                (folder / "end.json").unlink(missing_ok=True)
+                if not config.start:
+                    return _leave_to_torchrun(folder, config)
+                return _supervise(folder, config, [descriptor])
 
 
-def _finished(folder: Path, config: Config) -> dict[str, Any] | None:
+def _finished(folder: Path, config: Config) -> Outcome | None:
     """Returns the end of a run that has done all that is asked for now, else None."""
     end = records.read_end(folder)
     if end is None or not covers(end, config):
         return None
     _check_record(folder, config)
-    print(f"{folder.name}: finished before, at iteration {end['iteration']}")
-    return {**end, "folder": str(folder)}
+    print(f"{folder.name}: finished before, at iteration {end.iteration}")
+    environment = folder / "environment.json"
+    then = records.read_json(environment) if environment.exists() else {}
+    if other := sources.changed(then, sources.code_of(config)):
+        print(f"  with other code than today's ({', '.join(other)}); rerun=true runs today's")
+    return Outcome(end, str(folder))
+
+
+@contextlib.contextmanager
+def _kept_if_refused(folder: Path) -> Iterator[None]:
+    """Leaves a finished run as it was when its extension ends before a checkpoint of its own."""
+    end = records.read_end(folder)
+    names = ("config.json", "end.json", "environment.json", "data.json", "network.json")
+    before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    state = _checkpoint_state(folder)
+    yield
+    now = records.read_end(folder)
+    refused = now is not None and now.state != State.finished
+    untouched = _checkpoint_state(folder) == state
+    if end is not None and end.state == State.finished and refused and untouched:
+        for name, content in before.items():
+            records.write_bytes(folder / name, content)
+
+
+def _checkpoint_state(folder: Path) -> tuple[int, int] | None:
+    path = folder / "checkpoint.pt"
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
 
 
 def _check_record(folder: Path, config: Config) -> None:
@@ -87,12 +119,12 @@ def _check_record(folder: Path, config: Config) -> None:
         )
 
 
-def covers(end: dict[str, Any], config: Config) -> bool:
+def covers(end: End, config: Config) -> bool:
     """Says whether a finished run has done all that is asked for now."""
     return (
-        end["state"] == records.FINISHED
-        and end["max_iterations"] >= config.max_iterations
-        and config.postprocess["name"] in ("none", *end.get("postprocessed", []))
+        end.state == State.finished
+        and (end.max_iterations or 0) >= config.max_iterations
+        and config.postprocess["name"] in ("none", *end.postprocessed)
     )
 
 
@@ -105,15 +137,15 @@ def _set_aside(folder: Path) -> None:
         folder.rename(old)
 
 
-def _leave_to_torchrun(folder: Path, config: Config) -> dict[str, Any]:
+def _leave_to_torchrun(folder: Path, config: Config) -> Outcome:
     """Prepares a run that several machines with one file system will share."""
     write_config(folder, config)
     print("on every node, with a rendezvous of yours:")
     print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
-    return {"state": records.FINISHED, "reason": None, "folder": None}
+    return Outcome(End(State.finished))
 
 
-def _supervise(folder: Path, config: Config, descriptors: list[int]) -> dict[str, Any]:
+def _supervise(folder: Path, config: Config, descriptors: list[int]) -> Outcome:
     """Starts the child, forwards signals to it, shows its progress, reads how it ended."""
     write_config(folder, config)
     (folder / "progress.json").unlink(missing_ok=True)
@@ -128,17 +160,18 @@ def _supervise(folder: Path, config: Config, descriptors: list[int]) -> dict[str
     if end is None or killed:
         end = _died(children, silent, config.silence_minutes)
         if forwarded:
-            end["state"] = records.INTERRUPTED
-        _record(folder, end)
-    return {**end, "folder": str(folder)}
+            end = replace(end, state=State.interrupted)
+        end = _recorded(folder, end)
+    return Outcome(end, str(folder))
 
 
-def _record(folder: Path, end: dict[str, Any]) -> None:
-    """Writes how a run ended; where that is impossible, its reason says so too."""
+def _recorded(folder: Path, end: End) -> End:
+    """Writes how a run ended; where that is impossible, the reason it returns says so too."""
     try:
-        records.write_json(folder / "end.json", end)
+        records.write_end(folder, end)
     except ValueError as error:
-        end["reason"] = f"{end['reason']}; {error}"
+        return replace(end, reason=f"{end.reason}; {error}")
+    return end
 
 
 @contextlib.contextmanager
@@ -171,17 +204,14 @@ def _forwarding(children: Children) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _died(children: Children, silent: bool, minutes: float) -> dict[str, Any]:
+def _died(children: Children, silent: bool, minutes: float) -> End:
     """Describes a run that could not say itself how it ended."""
     if silent:
         reason = f"killed after silence_minutes={minutes:g} without a sign of life"
-        return {"state": records.KILLED, "reason": f"{reason}; the same command goes on"}
+        return End(State.killed, f"{reason}; the same command goes on")
     number, code = children.failed or (0, 0)
     who = f"process {number} " if children.count > 1 else ""
     if code < 0:
         reason = f"{who}killed by {signal.Signals(-code).name}; the same command goes on"
-        return {"state": records.KILLED, "reason": reason}
-    return {
-        "state": records.FAILED,
-        "reason": f"{who}ended with exit code {code}; log.txt has the rest",
-    }
+        return End(State.killed, reason)
+    return End(State.failed, f"{who}ended with exit code {code}; log.txt has the rest")

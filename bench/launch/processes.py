@@ -4,14 +4,22 @@ This file imports no torch. torchrun would do as much, but hides the reason of a
 processes outlive it.
 """
 
+import ctypes
 import os
-import socket
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from pathlib import Path
 
 PARENT = "SEGBENCH_PARENT"  # set for processes whose parent holds the lock of their run
+MEETING = "SEGBENCH_MEETING"  # the file by which the processes of one machine find each other
+# What they then say to each other stays on this machine; NCCL_SOCKET_IFNAME is gloo's for GPUs.
+_LOOPBACK_NAME = "lo0" if sys.platform == "darwin" else "lo"
+LOOPBACK = {"GLOO_SOCKET_IFNAME": _LOOPBACK_NAME, "NCCL_SOCKET_IFNAME": _LOOPBACK_NAME}
 GRACE_SECONDS = 10.0  # for the others to end by themselves when one has failed
 
 # Threads that wait by spinning collapse when another program wants a core. Seen once each, with one
@@ -27,6 +35,15 @@ MALLOC = {
 }
 
 
+def end_with_parent() -> None:
+    """Asks Linux for SIGTERM when the parent dies, however it dies."""
+    if sys.platform == "linux" and os.getppid() != 1:
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        sys.exit("the process that started this run is gone")  # killed while torch was imported
+
+
 class Children:
     """One process of `python -m bench.run FOLDER`, or several that share the run.
 
@@ -39,7 +56,9 @@ class Children:
         self.count = count
         self.failed: tuple[int, int] | None = None
         self._deadline: float | None = None
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+        place = tempfile.mkdtemp(prefix="segbench-meeting-")  # on this machine's own disk
+        self._forget = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        meeting = {MEETING: str(Path(place, "store")), **LOOPBACK}
         with (folder / "log.txt").open("a") as log:
             self._processes = [
                 subprocess.Popen(
@@ -65,10 +84,15 @@ class Children:
                 self.failed = number, code
                 self._deadline = time.monotonic() + GRACE_SECONDS
         if None not in codes:
+            self._forget()
             return self.failed[1] if self.failed else 0
         if self._deadline is not None and time.monotonic() > self._deadline:
             self.kill()
         return None
+
+    def stopped(self) -> bool:
+        """Says whether a process is suspended (SIGSTOP, SLURM), where the system tells."""
+        return any(_state(process.pid) == "T" for process in self._processes)
 
     def send_signal(self, number: int) -> None:
         """Sends a signal to every process that lives."""
@@ -81,6 +105,14 @@ class Children:
             process.kill()
 
 
+def _state(pid: int) -> str:
+    """Returns Linux's letter for what a process does, `T` for stopped; elsewhere nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def _environment() -> dict[str, str]:
     """Returns the environment of a process: torch's threads and memory, and our import path."""
     path = os.pathsep.join(p for p in sys.path if p)
@@ -91,10 +123,3 @@ def _place(number: int, count: int) -> dict[str, str]:
     """Names one of several processes as torchrun does; see bench/run/distributed.py."""
     mine = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     return {key: str(value) for key, value in mine.items()}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -4,6 +4,7 @@ The record becomes the configuration that Hydra composes in place of conf/, so o
 by the same schema, and sweeps and launchers work as ever.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import records
 from bench.command_line import CONF
-from bench.config import ComposedConfig, Config, identity, read_config
+from bench.config import ComposedConfig, Config, identity, read_config, recorded
 from bench.data.schema import NOT_IN_FINGERPRINT
+from bench.trust import is_harmless, require_harmless, without_places
 from bench.typed import leaves, plain
 
 NAME = "recorded"
@@ -28,20 +29,26 @@ FOLLOWING = {
     "dataset.reader.classes": "dataset.classes",
     "dataset.reader.colours": "dataset.colours",
     "dataset.reader.void": "dataset.void",
+    "dataset.reader.names": "dataset.classes",
 }
 
 
-def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
+def hydra_arguments(folder: Path, arguments: list[str], *, trusted: bool = False) -> list[str]:
     """Makes a run's configuration known to Hydra, and returns the arguments that choose it.
 
     Args:
         folder: the recorded run.
         arguments: all others of the command line, overrides among them.
+        trusted: whether the record may call any code, see bench/trust.py.
 
     Raises:
-        ValueError: the folder is no run, or its record is not one of this version.
+        ValueError: the folder is no run, its record is not one of this version, or it would call
+            code that is neither ours nor the user's.
     """
-    config = _recorded(folder)
+    config = recorded(folder)
+    if not trusted:
+        require_harmless(config, folder, _config_dir(arguments))
+        config = without_places(config)
     entry = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(entry, DictConfig)
     given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
@@ -59,7 +66,7 @@ def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
     }
     ConfigStore.instance().store(name=NAME, node=OmegaConf.create(content))
     chosen = ["--config-name", NAME]
-    users = config.get("config_dir")
+    users = config.get("config_dir") if trusted else None
     if users is not None and "--config-dir" not in given:
         if not Path(users).is_dir():
             raise ValueError(
@@ -70,17 +77,12 @@ def hydra_arguments(folder: Path, arguments: list[str]) -> list[str]:
     return [*chosen, *arguments]
 
 
-def _recorded(folder: Path) -> dict[str, Any]:
-    """Reads a run's configuration as it was written, whatever today's schema says.
-
-    Raises:
-        ValueError: the folder is no run.
-    """
-    path = folder / "config.json"
-    config = records.read_json(path).get("config")
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: not the record of a run")
-    return config
+def _config_dir(arguments: list[str]) -> Path | None:
+    """Returns what Hydra will take for --config-dir."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    found: Path | None = parser.parse_known_args(arguments)[0].config_dir
+    return found
 
 
 def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[str, Any]:
@@ -112,6 +114,13 @@ def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[st
     content = OmegaConf.to_container(merged, enum_to_str=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items() if key not in ONCE}
+
+
+def needs_trust(config: Config) -> bool:
+    """Says whether the record that a configuration came from calls code of its own."""
+    assert config.replay_of is not None
+    users = config.config_dir
+    return not is_harmless(recorded(Path(config.replay_of)), Path(users) if users else None)
 
 
 def announce_changes(config: Config) -> None:

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,11 +28,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import records
 from bench.composition import resolve
-from bench.launch.launch import FORWARDED
+from bench.launch.gpus import gpus_of_own, jobs_at_a_time, lay_out_gpus
+from bench.launch.launch import FORWARDED, Outcome
 from bench.launch.sweep_plan import Job, announce, labelled, size
-from bench.launch.sweep_progress import RUNNING, Progress, job_files
+from bench.launch.sweep_progress import JobFile, Progress, job_files
+from bench.records import End, State
 from bench.target import users_folder
+from bench.typed import plain
 
+GPUS = "gpus"  # the folder of GPUs that no job has
 STOP = "stop"  # the file that keeps jobs from starting after a sweep was asked to stop
 
 started: list["Sweep"] = []  # the sweep that this process started, if it did
@@ -46,23 +51,26 @@ class Sweep:
         self.progress = Progress(folder, jobs)
         self._handlers: dict[int, Any] = {}
 
-    def ends(self) -> list[dict[str, Any]]:
-        """Returns how those jobs ended that began, once the launcher has returned.
+    def outcomes(self) -> list[tuple[str, Outcome]]:
+        """Returns label and outcome of those jobs that began, once the launcher has returned.
 
         A job whose process is gone without having said how it ended was killed.
         """
         files = job_files(self.folder)
-        ends = []
-        for job in self.jobs:
-            end = files.get(job.number)
-            if end is None or (end["state"] == RUNNING and self.left_alone):
+        labels = {job.number: job.label for job in self.jobs}
+        folders = {job.number: job.folder for job in self.jobs}
+        found = []
+        for number, file in sorted(files.items()):
+            if file.end is not None:
+                outcome = Outcome(file.end, file.folder)
+            elif self.left_alone:
                 continue
-            if end["state"] == RUNNING:
+            else:
                 reason = f"its process ended without a word; see {self.folder}"
-                end = {"state": records.KILLED, "reason": reason, "folder": job.folder}
-            ends.append({**end, "label": job.label})
-        unplanned = sorted(files.keys() - {job.number for job in self.jobs})
-        return ends + [{**files[number], "label": f"job {number}"} for number in unplanned]
+                folder = folders.get(number)
+                outcome = Outcome(End(State.killed, reason), str(folder) if folder else None)
+            found.append((labels.get(number, f"job {number}"), outcome))
+        return found
 
     def stopped(self) -> bool:
         """Says whether the user stopped the sweep, or waiting for it."""
@@ -75,9 +83,9 @@ class Sweep:
             (self.folder / STOP).touch()
             print("stopping after checkpoints; Ctrl-C to stop at once", file=sys.stderr)
             for job in job_files(self.folder).values():
-                if job["state"] == RUNNING and job["host"] == socket.gethostname():
+                if job.end is None and job.host == socket.gethostname():
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(job["pid"], number)
+                        os.kill(job.pid, number)
 
         self._handlers = {number: signal.signal(number, stop) for number in FORWARDED}
 
@@ -113,7 +121,9 @@ class SweepCallback(Callback):
             with records.writing(folder):
                 shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier one of this name
                 (folder / STOP).unlink(missing_ok=True)
+                shutil.rmtree(folder / GPUS, ignore_errors=True)
                 (folder / "jobs").mkdir(parents=True)
+            lay_out_gpus(folder / GPUS, jobs, jobs_at_a_time(config.hydra.launcher, len(jobs)))
         except ValueError as error:
             sys.exit(str(error))
         started.append(Sweep(folder, jobs))
@@ -152,42 +162,48 @@ def plan(config: DictConfig) -> list[Job]:
     return labelled(jobs)
 
 
-def take_part(execute: Callable[[], dict[str, Any]]) -> None:
-    """Executes one job of a sweep, and leaves how it ended in the sweep's folder."""
+def take_part(execute: Callable[[], Outcome], gpus: int) -> None:
+    """Executes one job of a sweep, and leaves how it ended in the sweep's folder.
+
+    Args:
+        execute: does it.
+        gpus: how many GPUs it is to have for itself where several jobs run at a time.
+    """
     hydra = HydraConfig.get()
     folder = Path(hydra.sweep.dir).absolute()
     if (folder / STOP).exists():
         return
     path = folder / "jobs" / f"{hydra.job.num}.json"
     launcher, began = str(hydra.launcher._target_), time.time()
-    place = {"host": socket.gethostname(), "pid": os.getpid(), "began": began}
-    _leave(path, {"state": RUNNING, **place})
+    file = JobFile(socket.gethostname(), os.getpid(), began)
+    _leave(path, file)
     with contextlib.ExitStack() as stack:
         if not _is_basic(launcher):
             stack.enter_context(_apart(path.with_suffix(".log"), launcher))
         received = stack.enter_context(_received_signals())
         try:
-            end = execute()
+            with gpus_of_own(folder / GPUS, gpus):
+                outcome = execute()
         except KeyboardInterrupt:  # before the run's own process took signals over
-            reason = "stopped by a signal before it began"
-            end = {"state": records.INTERRUPTED, "reason": reason, "folder": None}
-        signals = received()
-        if end["state"] == records.INTERRUPTED and "submitit" in launcher:
+            outcome = Outcome(End(State.interrupted, "stopped by a signal before it began"))
+        end, signals = outcome.end, received()
+        if end.state == State.interrupted and "submitit" in launcher:
             end = _requeued(end, signals)
-    _leave(path, {**end, **place, "seconds": round(time.time() - began, 1)})
+    seconds = round(time.time() - began, 1)
+    _leave(path, replace(file, end=end, folder=outcome.folder, seconds=seconds))
     if _is_basic(launcher):
         # A signal stops the sweep even if it came too late to interrupt this run.
-        if end["state"] == records.INTERRUPTED or any(n in FORWARDED for n in signals):
+        if end.state == State.interrupted or any(n in FORWARDED for n in signals):
             (folder / STOP).touch()
         started[0].progress.report()
 
 
-def _leave(path: Path, end: dict[str, Any]) -> None:
+def _leave(path: Path, file: JobFile) -> None:
     """Writes how a job stands; a disk that is full ends neither the job nor the sweep."""
     try:
-        records.write_json(path, end)
+        records.write_json(path, plain(file))
     except ValueError as error:
-        print(f"{end['state']}, {end.get('reason')}; {error}", file=sys.stderr)
+        print(f"{file.end or 'begun'}; {error}", file=sys.stderr)
 
 
 def _is_basic(launcher: str) -> bool:
@@ -231,7 +247,7 @@ def _received_signals() -> Iterator[Callable[[], bytes]]:
         os.close(write)
 
 
-def _requeued(end: dict[str, Any], received: bytes) -> dict[str, Any]:
+def _requeued(end: End, received: bytes) -> End:
     """Has submitit requeue a job that its time limit or a preemption interrupted.
 
     The run took the signal for itself, to save a checkpoint; now submitit gets it, and leaves this
@@ -242,5 +258,5 @@ def _requeued(end: dict[str, Any], received: bytes) -> dict[str, Any]:
             try:
                 signal.raise_signal(number)
             except RuntimeError as error:  # submitit's word for: not requeued
-                return {**end, "reason": f"{end['reason']} ({error})"}
+                return replace(end, reason=f"{end.reason} ({error})")
     return end

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import records
-from bench.config import Config, run_folder
+from bench.config import Config, fingerprint, run_folder
+from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
+from bench.losses import read_losses
 from bench.typed import plain
 
 # Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
@@ -62,7 +64,7 @@ class Job:
         """Returns how many iterations an earlier start has recorded."""
         if self.folder is None or self.config is None or self.config.rerun:
             return 0
-        lines = list(records.read_losses(self.folder))
+        lines = list(read_losses(self.folder))
         return lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
 
 
@@ -94,11 +96,32 @@ def size(jobs: Sequence[Job], what: str) -> str:
     return f"{len(jobs)} {what}" + (f" ({product})" if product else "")
 
 
+def check_data(jobs: Sequence[Job]) -> None:
+    """Looks for the data that all jobs share, so that a wrong path is said once and at once.
+
+    Raises:
+        ValueError: they share a folder that is not there.
+    """
+    found = {
+        (job.config.dataset.root, job.config.dataset.download)
+        for job in jobs
+        if job.config is not None
+    }
+    if len(found) == 1:
+        ((root, download),) = found
+        if root is not None and not download and not Path(root).is_dir():
+            raise ValueError(
+                f"dataset.root is {root}, which is no folder: all {len(jobs)} runs would fail; set "
+                "dataset.root=PATH"
+            )
+
+
 def announce(jobs: Sequence[Job]) -> None:
     """Says how large a sweep is, how much of it is finished, and what it needs on the disk.
 
     Raises:
-        ValueError: the disk is too full.
+        ValueError: the disk is too full, no run would find its data, or `dataset.limit` leaves too
+            little for class weights.
     """
     if not jobs:  # of a sweeper that chooses as it goes
         return
@@ -108,6 +131,10 @@ def announce(jobs: Sequence[Job]) -> None:
     real = [job for job in due if job.config is not None and not job.config.dry_run]
     if len(real) < 2:  # a single run says itself what it needs
         return
+    check_data(real)
+    configs = [job.config for job in real if job.config is not None]
+    for config in {fingerprint(config): config for config in configs}.values():
+        check_limited(config)
     roots: dict[Path, list[Job]] = {}
     for job in real:
         assert job.folder is not None

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -19,18 +18,31 @@ from bench import records
 from bench.config import read_config
 from bench.launch.sweep_plan import Job
 from bench.metrics.regions import region_score
+from bench.records import End, State
 from bench.selection import selected_iteration
-from bench.words import duration
+from bench.typed import typed
+from bench.words import duration, figure
 
-RUNNING = "running"
 LOOK_SECONDS = 1.0
 COLUMNS = 100
 
 
-def job_files(folder: Path) -> dict[int, dict[str, Any]]:
-    """Reads what the jobs of a sweep have left: job number -> state, host, pid, folder, ..."""
+@dataclass(frozen=True)
+class JobFile:
+    """What a job of a sweep leaves in SWEEP/jobs: where it runs, and how it ended once it has."""
+
+    host: str
+    pid: int
+    began: float  # seconds since the epoch
+    end: End | None = None
+    folder: str | None = None  # of the run
+    seconds: float = 0.0  # from its beginning to its end
+
+
+def job_files(folder: Path) -> dict[int, JobFile]:
+    """Reads what the jobs of a sweep have left, by job number."""
     paths = (folder / "jobs").glob("[0-9]*.json")
-    return {int(path.stem): records.read_json(path) for path in paths}
+    return {int(path.stem): typed(JobFile, records.read_json(path)) for path in paths}
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,11 @@ class Progress:
         self._over.set()
         self._thread.join()
         self.report()
+        ends = [file.end for file in job_files(self.folder).values() if file.end is not None]
+        estimates = [end.estimated_seconds for end in ends if end.estimated_seconds is not None]
+        if estimates:
+            total = duration(sum(estimates))
+            _say(f"about {total} of training in total, one run after another; none was started")
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
@@ -98,7 +115,7 @@ class Progress:
         """Tells of runs that ended since the last time, and of the first estimate."""
         with self._lock:
             files = job_files(self.folder)
-            running = [n for n, file in files.items() if file["state"] == RUNNING]
+            running = [n for n, file in files.items() if file.end is None]
             self._at_once = max(self._at_once, len(running))
             for job in self.jobs:
                 if job.number in running:
@@ -114,28 +131,30 @@ class Progress:
         """Learns from a running run how far it is and how fast."""
         if job.folder is None:
             return
-        try:
-            state = records.read_json(job.folder / "progress.json")
-        except ValueError:  # it is still starting
-            return
-        if state.get("phase") == "training" and state["time"] > self._began:
-            left = job.iterations() - state["done"]
-            self._standings[job.number] = Standing(job.name, left, state["details"]["seconds"])
+        progress = records.read_progress(job.folder)
+        if progress and progress.phase == "training" and progress.time > self._began:
+            left = job.iterations() - progress.done
+            self._standings[job.number] = Standing(job.name, left, progress.seconds)
 
-    def _tell(self, job: Job, end: dict[str, Any]) -> None:
+    def _tell(self, job: Job, ended: JobFile) -> None:
         """Prints the line of a run that ended."""
+        assert ended.end is not None
         self._told.add(job.number)
         self._estimated = True  # from here on every line has one
-        done = end.get("iteration", 0) - self._before[job.number]
-        finished = end["state"] == records.FINISHED
-        whole = end["seconds"] / done if finished and done > 0 else None
+        end, finished = ended.end, ended.end.state == State.finished
+        done = (end.iteration or 0) - self._before[job.number]
+        whole = ended.seconds / done if finished and done > 0 else None
         self._standings[job.number] = Standing(job.name, 0, whole)
-        head = f"{job.label}: {end['state'].replace('_', ' ')}"
-        tail = f"{duration(end['seconds'])}; {len(self._told)} of {len(self.jobs)}"
+        if end.estimated_seconds is not None:  # of a dry run
+            time_needed = duration(end.estimated_seconds)
+            _say(f"{job.label}: about {time_needed}; {len(self._told)} of {len(self.jobs)}")
+            return
+        head = f"{job.label}: {end.state.replace('_', ' ')}"
+        tail = f"{duration(ended.seconds)}; {len(self._told)} of {len(self.jobs)}"
         left = seconds_left(list(self._standings.values()), self._at_once)
         if left:
             tail += f", about {duration(left)} left"
-        result = _scores(Path(end["folder"])) if finished and end["folder"] else end["reason"]
+        result = _scores(Path(ended.folder)) if finished and ended.folder else end.reason
         room = COLUMNS - len(f"{head}, , {tail}")
         _say(", ".join(text for text in (head, _cut(result or "", room), tail) if text))
 
@@ -147,7 +166,8 @@ def _scores(folder: Path) -> str:
     for evaluation in records.read_evaluations(folder, split):
         if evaluation["iteration"] == selected:
             matrix = np.array(evaluation["confusion"])
-            return ", ".join(f"{n} {100 * region_score(matrix, n):.1f}" for n in ("G", "mIoU"))
+            shown = {name: 100 * region_score(matrix, name) for name in ("G", "mIoU")}
+            return ", ".join(f"{name} {figure(score, 1)}" for name, score in shown.items())
     return ""
 
 

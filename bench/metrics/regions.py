@@ -16,6 +16,23 @@ from bench.metrics.ratios import FloatArray, mean_defined, ratio
 
 AbsentClasses = Literal["paper_script", "ground_truth", "union"]
 ABSENT_CLASSES: tuple[AbsentClasses, ...] = get_args(AbsentClasses)
+# What peers report is a pair: one rule for C, which they call mAcc, and another one for mIoU.
+Peer = Literal["mmseg", "huggingface", "cityscapes"]
+PEERS: tuple[Peer, ...] = get_args(Peer)
+MeanRule = AbsentClasses | Peer
+
+
+def rules_of(name: MeanRule) -> tuple[AbsentClasses, AbsentClasses]:
+    """Returns the rules for C and for mIoU.
+
+    mmsegmentation's `mAcc` and `mIoU`, Hugging Face's `mean_accuracy` and `mean_iou`, and
+    cityscapesScripts' class mean leave out what has no denominator: C goes over the classes in the
+    truth, mIoU over those in truth or prediction.
+    """
+    for rule in ABSENT_CLASSES:
+        if name == rule:
+            return rule, rule
+    return "ground_truth", "union"
 
 
 class ClassPixels(NamedTuple):
@@ -112,16 +129,44 @@ def class_iou(confusion: Confusion) -> FloatArray:
     return ratio(right, in_truth + predicted - right)
 
 
+def class_precision(confusion: Confusion) -> FloatArray:
+    """The share of the pixels predicted as a class that are right: (..., K); NaN if there is none.
+
+    Predictions on void truth do not count.
+    """
+    right, _, predicted = class_pixels(confusion)
+    return ratio(right, predicted)
+
+
+def class_dice(confusion: Confusion) -> FloatArray:
+    """Dice, or F1, of each class: (..., K); NaN if absent from truth and prediction (Dice 1945)."""
+    right, in_truth, predicted = class_pixels(confusion)
+    return ratio(2 * right, in_truth + predicted)
+
+
+def micro_iou(confusion: Confusion) -> FloatArray:
+    """Intersections over unions, each summed over the classes first: (...)."""
+    right, in_truth, predicted = class_pixels(confusion)
+    return ratio(right.sum(-1), (in_truth + predicted - right).sum(-1))
+
+
+def frequency_weighted_iou(confusion: Confusion) -> FloatArray:
+    """The mean of `class_iou` weighted by the pixels of the truth: (...) (Long et al. 2015)."""
+    _, in_truth, _ = class_pixels(confusion)
+    weighted = (in_truth * np.nan_to_num(class_iou(confusion))).sum(-1)
+    return ratio(weighted, in_truth.sum(-1))
+
+
 def mean_class_accuracy(
-    confusion: Confusion, absent_classes: AbsentClasses = "paper_script"
+    confusion: Confusion, absent_classes: MeanRule = "paper_script"
 ) -> FloatArray:
     """C: the mean of `class_accuracy`, (...); see `_mean_over_classes` for the convention."""
-    return _mean_over_classes(class_accuracy(confusion), confusion, absent_classes)
+    return _mean_over_classes(class_accuracy(confusion), confusion, rules_of(absent_classes)[0])
 
 
-def mean_iou(confusion: Confusion, absent_classes: AbsentClasses = "paper_script") -> FloatArray:
+def mean_iou(confusion: Confusion, absent_classes: MeanRule = "paper_script") -> FloatArray:
     """mIoU: the mean of `class_iou`, (...); see `_mean_over_classes` for the convention."""
-    return _mean_over_classes(class_iou(confusion), confusion, absent_classes)
+    return _mean_over_classes(class_iou(confusion), confusion, rules_of(absent_classes)[1])
 
 
 # The names the paper uses, each with the convention of the authors' script.
@@ -138,8 +183,10 @@ def _mean_over_classes(
 ) -> FloatArray:
     """Averages (..., K) over the classes that a convention counts; NaN if it counts none.
 
-    paper_script: all K, an absent class counts 0 (compute_test_results.m).
-    ground_truth: the classes that occur in the truth (PASCAL VOC).
+    paper_script: all K, an absent class counts 0 (compute_test_results.m); none where no pixel is
+        labelled, which leaves nothing to be right or wrong about.
+    ground_truth: the classes that occur in the truth (detectron2). PASCAL VOC's own script counts a
+        class that is only predicted as 0 and says NaN where one is absent from both.
     union: the classes that occur in the truth or, on labelled pixels, in the prediction; a class
         that is only predicted counts 0 (torchmetrics' macro average).
     """
@@ -147,7 +194,7 @@ def _mean_over_classes(
     zero_if_undefined = np.nan_to_num(values)
     match absent_classes:
         case "paper_script":
-            return np.asarray(zero_if_undefined.mean(-1))
+            counted = np.broadcast_to(in_truth.sum(-1, keepdims=True) > 0, values.shape)
         case "ground_truth":
             counted = in_truth > 0
         case "union":

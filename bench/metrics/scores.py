@@ -19,7 +19,7 @@ from bench.metrics.boundaries import (
     image_f1,
 )
 from bench.metrics.ratios import FloatArray, mean_defined, ratio
-from bench.metrics.regions import ABSENT_CLASSES, AbsentClasses
+from bench.metrics.regions import ABSENT_CLASSES, MeanRule
 
 HEADLINE = ("G", "C", "mIoU", "BF")
 
@@ -42,6 +42,12 @@ class Evidence:
         n, k, _ = self.boundaries.shape
         assert (len(self.names), k + 1, k + 1) == (n, *self.confusion.shape[1:])
 
+    @property
+    def counted_boundaries(self) -> NDArray[np.integer]:
+        """The boundaries, none in images without a labelled pixel: these say nothing of a class."""
+        labelled = self.confusion[:, :-1].sum(axis=(1, 2)) > 0
+        return np.where(labelled[:, None, None], self.boundaries, 0)
+
     def select(self, images: Sequence[int] | NDArray[np.integer]) -> "Evidence":
         """Keeps the images at the given positions."""
         names = tuple(self.names[image] for image in images)
@@ -52,7 +58,7 @@ class Evidence:
 class Conventions:
     """Which of the readings of C, mIoU and BF a table shows. The defaults are the paper's."""
 
-    absent_classes: AbsentClasses = "paper_script"
+    absent_classes: MeanRule = "paper_script"
     matching: Matching = "one_to_one"
     boundary_classes: BoundaryClasses = "ground_truth"
 
@@ -99,7 +105,7 @@ def weighted_scores(
     summed = weights @ of_images.reshape(len(of_images), -1).astype(np.float64)
     pixels = regions.ClassPixels(*np.moveaxis(summed.reshape(-1, *of_images.shape[1:]), 1, 0))
     per_image = image_f1(
-        evidence.boundaries,
+        evidence.counted_boundaries,
         matching=conventions.matching,
         classes=conventions.boundary_classes,
     )
@@ -118,12 +124,13 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
 
     Returns:
         `{"G": x, "C": {absent_classes: x}, "mIoU": {absent_classes: x}, "BF": {matching:
-        {boundary_classes: x}}, "per_class": {"accuracy": [K], "IoU": [K], "BF": {matching:
-        {boundary_classes: [K]}}}}`, fractions of 1; None where a score is undefined. A class's BF
-        is the mean over the images in which it is counted.
+        {boundary_classes: x}}, "other": {name: x}, "per_class": {"accuracy": [K], "IoU": [K],
+        "precision": [K], "Dice": [K], "BF": {matching: {boundary_classes: [K]}}}}`, fractions of 1;
+        None where a score is undefined. A class's BF is the mean over the images in which it is
+        counted; of the others see `other_scores`.
     """
     confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
-    counts = evidence.boundaries
+    counts = evidence.counted_boundaries
     scores = {
         "G": regions.global_accuracy(confusion),
         "C": {rule: regions.mean_class_accuracy(confusion, rule) for rule in ABSENT_CLASSES},
@@ -135,9 +142,12 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
             }
             for matching in MATCHINGS
         },
+        "other": other_scores(evidence),
         "per_class": {
             "accuracy": regions.class_accuracy(confusion),
             "IoU": regions.class_iou(confusion),
+            "precision": regions.class_precision(confusion),
+            "Dice": regions.class_dice(confusion),
             "BF": {
                 matching: {
                     classes: mean_defined(class_f1(counts, matching=matching, classes=classes), 0)
@@ -148,6 +158,27 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
         },
     }
     return {name: _plain(value) for name, value in scores.items()}
+
+
+def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
+    """What others report of the same counts, by name; fractions of 1 or NaN.
+
+    FWIoU, micro IoU: of the set. precision, Dice: means over the classes that have one. image mIoU,
+    image Dice: means over images of the mean over the classes in truth or prediction of the image;
+    worst tenth: the mean over the tenth of the images (one at least) whose mIoU is lowest.
+    """
+    confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
+    of_images = regions.mean_iou(evidence.confusion, "union")
+    defined = np.sort(of_images[~np.isnan(of_images)])
+    return {
+        "FWIoU": regions.frequency_weighted_iou(confusion),
+        "micro IoU": regions.micro_iou(confusion),
+        "precision": mean_defined(regions.class_precision(confusion)),
+        "Dice": mean_defined(regions.class_dice(confusion)),
+        "image mIoU": mean_defined(of_images),
+        "image mIoU, worst tenth": mean_defined(defined[: -(-len(defined) // 10)]),
+        "image Dice": mean_defined(mean_defined(regions.class_dice(evidence.confusion))),
+    }
 
 
 def scores_by_sequence(evidence: Evidence, sequence_of: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,19 +1,24 @@
 """How far the scores would move with other test images, and with other seeds.
 
 Neighbouring frames of a drive are nearly the same picture, so images are resampled in blocks of
-consecutive frames within their sequence (circular block bootstrap: Politis & Romano 1992), and the
-interval is the percentile interval. What a bootstrap over images cannot show is the variation
-between training runs: that takes several seeds.
+consecutive frames within their sequence (circular block bootstrap: Politis & Romano 1992). The
+resamples give a standard error; how many blocks there were decides how well it is known, so the
+interval is Student's. What images cannot show is the variation between training runs: that is a
+second source, which takes several seeds, and an interval may combine the two.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import inf, isnan, nan, sqrt
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from bench.metrics.ratios import FloatArray
+from bench.metrics.ratios import FloatArray, mean_defined
 from bench.metrics.scores import PAPER, Conventions, Evidence, headline
 
 # Frames of CamVid's test set are a second apart. Along its two sequences the autocorrelation of
@@ -21,7 +26,8 @@ from bench.metrics.scores import PAPER, Conventions, Evidence, headline
 # and 12. Ten frames cover that, and leave the shorter sequence (62 frames) six blocks to draw.
 BLOCK_LENGTH = 10
 
-RESAMPLES = 1000
+RESAMPLES = 1000  # the standard error is known to 2 %
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -37,17 +43,65 @@ class Resampling:
 
     block_length: int = BLOCK_LENGTH
     resamples: int = RESAMPLES
-    level: float = 0.95
+    level: float = LEVEL
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score, or a difference of scores, with its percentile interval; fractions of 1."""
+    """A score, or a difference of scores, with its interval; fractions of 1."""
 
     estimate: float
     low: float
     high: float
+
+
+class Source(NamedTuple):
+    """A source of variation.
+
+    Attributes:
+        error: the standard error that it gives the estimate.
+        freedom: the degrees of freedom with which that error is known.
+    """
+
+    error: float
+    freedom: float
+
+
+def half_width(sources: Sequence[Source], level: float = LEVEL, networks: int = 2) -> float:
+    """Returns half the width of an interval over independent sources of variation.
+
+    Each source would have a critical value of its own; they are averaged by the squares of the
+    errors, which never promises too much (Cochran & Cox, Experimental Designs, 1950). With more
+    than two networks the interval holds for all their pairs at once (Tukey and Kramer).
+
+    Args:
+        sources: of the estimate; those whose error is 0 change nothing.
+        level: coverage.
+        networks: how many are compared, each with each.
+
+    Returns:
+        The half-width in the unit of the errors; NaN where an error is unknown.
+    """
+    variance = sum(source.error**2 for source in sources)
+    if isnan(variance):
+        return nan
+    if variance == 0:
+        return 0.0
+    critical = sum(
+        error**2 * _critical_value(level, networks, freedom) for error, freedom in sources if error
+    )
+    return float(critical / sqrt(variance))
+
+
+@lru_cache(maxsize=1024)
+def _critical_value(level: float, networks: int, freedom: float) -> float:
+    """The quantile of Student's t, or of the studentised range over more than two means."""
+    if networks <= 2:
+        return float(stdtrit(freedom, (1 + level) / 2))
+    from scipy.stats import studentized_range  # noqa: PLC0415 - half a second to import
+
+    return float(studentized_range.ppf(level, networks, freedom)) / sqrt(2)
 
 
 def sequences(names: Sequence[str], pattern: str | None) -> list[str]:
@@ -87,7 +141,7 @@ def resample(sequence_of: Sequence[str], resampling: Resampling) -> NDArray[np.i
     drawn = np.zeros((resampling.resamples, len(sequence_of)), np.int64)
     for members in _strata(sequence_of, resampling.block_length):
         n = len(members)
-        length = min(resampling.block_length, max(1, n // 2))
+        length = _length(n, resampling)
         starts = rng.integers(n, size=(resampling.resamples, -(-n // length), 1))
         positions = (starts + np.arange(length)) % n
         images = members[positions.reshape(resampling.resamples, -1)[:, :n]]
@@ -96,20 +150,58 @@ def resample(sequence_of: Sequence[str], resampling: Resampling) -> NDArray[np.i
     return drawn
 
 
+def image_freedom(sequence_of: Sequence[str], resampling: Resampling = Resampling()) -> int:
+    """Counts the blocks of all sequences, less one for the mean of each; see `resample`."""
+    blocks = [
+        len(members) // _length(len(members), resampling)
+        for members in _strata(sequence_of, resampling.block_length)
+    ]
+    return sum(blocks) - len(blocks)
+
+
+def image_error(
+    samples: FloatArray, sequence_of: Sequence[str], resampling: Resampling = Resampling()
+) -> FloatArray:
+    """Returns the standard error over images, from the scores of resamples.
+
+    A resample of b blocks varies like a mean whose variance was divided by b, not by b - 1; with
+    the few blocks that a short drive has, the difference counts.
+
+    Args:
+        samples: (..., resamples).
+        sequence_of: of the images that were resampled.
+        resampling: how.
+
+    Returns:
+        (...); resamples in which a score is undefined are left out. NaN where it is undefined in
+        all, or there is but one block.
+    """
+    freedom = image_freedom(sequence_of, resampling)
+    if freedom == 0:
+        return np.full(samples.shape[:-1], np.nan)
+    strata = len(_strata(sequence_of, resampling.block_length))
+    mean = mean_defined(samples)
+    deviation = np.sqrt(mean_defined((samples - mean[..., None]) ** 2))
+    return np.asarray(deviation * sqrt((freedom + strata) / freedom))
+
+
 def bootstrap(
     evidence: Evidence,
     sequence_of: Sequence[str],
     conventions: Conventions = PAPER,
     resampling: Resampling = Resampling(),
 ) -> dict[str, Interval]:
-    """The interval of G, C, mIoU and BF over resamples of the test images.
+    """The interval of G, C, mIoU and BF over the test images.
 
     A resample may lack a rare class altogether; under `paper_script` it then counts 0 there, under
     the other conventions it leaves the mean.
     """
     samples = headline(evidence, conventions, resample(sequence_of, resampling))
     estimates = headline(evidence, conventions)
-    return {name: _interval(estimates[name], samples[name], resampling.level) for name in estimates}
+    return {
+        name: _interval(estimates[name], samples[name], sequence_of, resampling)
+        for name in estimates
+    }
 
 
 def paired_difference(
@@ -135,14 +227,26 @@ def paired_difference(
     drawn = resample(sequence_of, resampling)
     a, b = (headline(run, conventions, drawn) for run in (first, second))
     a0, b0 = (headline(run, conventions) for run in (first, second))
-    return {name: _interval(a0[name] - b0[name], a[name] - b[name], resampling.level) for name in a}
+    return {
+        name: _interval(a0[name] - b0[name], a[name] - b[name], sequence_of, resampling)
+        for name in a
+    }
 
 
-def mean_and_deviation(values: ArrayLike) -> tuple[float, float]:
-    """Mean and sample standard deviation over runs; the deviation of a single run is NaN."""
-    values = np.asarray(values, np.float64)
-    deviation = values.std(ddof=1) if values.size > 1 else np.nan
-    return float(values.mean()), float(deviation)
+def interval(
+    estimate: float,
+    sources: Sequence[Source],
+    *,
+    level: float = LEVEL,
+    networks: int = 2,
+    limits: tuple[float, float] = (-inf, inf),
+) -> Interval:
+    """Sets an interval about an estimate, see `half_width`, and cuts it off at the limits."""
+    half = half_width(sources, level, networks)
+    if isnan(half):
+        return Interval(estimate, nan, nan)
+    low, high = np.clip([estimate - half, estimate + half], *limits).tolist()
+    return Interval(estimate, low, high)
 
 
 def _strata(sequence_of: Sequence[str], block_length: int) -> list[NDArray[np.intp]]:
@@ -154,6 +258,14 @@ def _strata(sequence_of: Sequence[str], block_length: int) -> list[NDArray[np.in
     return [*long, np.concatenate(short)] if short else long
 
 
-def _interval(estimate: FloatArray, samples: FloatArray, level: float) -> Interval:
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate.item(), float(low), float(high))
+def _length(images: int, resampling: Resampling) -> int:
+    """Images of a block, so that there are two blocks at least."""
+    return min(resampling.block_length, max(1, images // 2))
+
+
+def _interval(
+    estimate: FloatArray, samples: FloatArray, sequence_of: Sequence[str], resampling: Resampling
+) -> Interval:
+    error = float(image_error(samples, sequence_of, resampling))
+    source = Source(error, image_freedom(sequence_of, resampling))
+    return interval(estimate.item(), [source], level=resampling.level)

@@ -6,32 +6,30 @@ is what `python -m bench` starts, or torchrun on several machines. However bench
 FOLDER/end.json and the exit code say how; if the process is killed, its parent records the end.
 """
 
-import ctypes
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from bench import records
 from bench.launch.lock import locked
-from bench.launch.processes import PARENT
+from bench.launch.processes import PARENT, end_with_parent
+from bench.records import End, State
 from bench.run import distributed
+from bench.run.contract import BrokenContractError
+from bench.run.failure import failure
 from bench.run.monitor import InterruptedRunError, Monitor, log
 from bench.run.run import run
 from bench.run.training import DivergedError
 
 EXIT_CODES = {
-    records.FINISHED: 0,
-    records.FAILED: 1,
-    records.DIVERGED: 3,
-    records.OUT_OF_MEMORY: 4,
-    records.INTERRUPTED: 75,  # EX_TEMPFAIL: the same command goes on
+    State.finished: 0,
+    State.failed: 1,
+    State.diverged: 3,
+    State.out_of_memory: 4,
+    State.interrupted: 75,  # EX_TEMPFAIL: the same command goes on
 }
 
 
@@ -40,44 +38,31 @@ def execute(folder: Path) -> int:
     monitor = Monitor(folder, reports=distributed.is_first())
     monitor.catch_signals()
     try:
-        end = {"state": records.FINISHED, **run(folder, monitor)}
+        end = run(folder, monitor)
     except InterruptedRunError:
-        end = {
-            "state": records.INTERRUPTED,
-            "reason": "stopped by a signal; the same command goes on",
-        }
+        end = End(State.interrupted, "stopped by a signal; the same command goes on")
     except DivergedError as error:
-        end = {"state": records.DIVERGED, "reason": str(error)}
-    except ValueError as error:
-        end = {"state": records.FAILED, "reason": str(error)}
-        log.exception("failed")
+        end = End(State.diverged, str(error))
     except Exception as error:  # noqa: BLE001 - whatever a user's network raises is recorded
-        lines = traceback.format_exception(error)
-        end = {"state": records.FAILED, "reason": lines[-1].strip(), "traceback": lines[-8:]}
-        if ran_out_of_memory(error):
-            reason = str(error).rpartition("DefaultCPUAllocator: ")[2].split(". ")[0]
-            end = {"state": records.OUT_OF_MEMORY, "reason": reason}
-        log.exception(end["state"])  # unlike print, it does not raise when the disk is full
+        state, reason = failure(error)
+        cause = error.__cause__ if isinstance(error, BrokenContractError) else error
+        unforeseen = state == State.failed and not isinstance(cause, ValueError | None)
+        lines = traceback.format_exception(cause)[-8:] if unforeseen else []
+        end = End(state, reason, traceback=lines)
+        log.exception(state)  # unlike print, it does not raise when the disk is full
     # Whoever fails first knows the reason; the others only see it gone.
     told = distributed.size() > 1 and (folder / "end.json").exists()
-    if not told and (distributed.is_first() or end["state"] != records.FINISHED):
+    if not told and (distributed.is_first() or end.state != State.finished):
         record_end(folder, end)
-    return EXIT_CODES[end["state"]]
+    return EXIT_CODES[end.state]
 
 
-def record_end(folder: Path, end: dict[str, Any]) -> None:
+def record_end(folder: Path, end: End) -> None:
     """Records how the run ended; where that is impossible, the parent sees it and says so."""
     try:
-        records.write_json(folder / "end.json", end)
+        records.write_end(folder, end)
     except ValueError:
         log.exception("the end could not be recorded")
-
-
-def ran_out_of_memory(error: Exception) -> bool:
-    """Says whether an allocation failed; on the CPU, torch has no class of errors for that."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
-    )
 
 
 def main() -> None:
@@ -99,15 +84,6 @@ def main() -> None:
     with locked(folder):  # started by torchrun
         (folder / "end.json").unlink(missing_ok=True)
         sys.exit(execute(folder))
-
-
-def end_with_parent() -> None:
-    """Asks Linux for SIGTERM when the parent dies, however it dies."""
-    if sys.platform == "linux" and os.getppid() != 1:
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
-        sys.exit("the process that started this run is gone")  # killed while torch was imported
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.run import distributed
+from bench.run.network import autocast
 
 
 class _Accumulator:
@@ -51,7 +52,9 @@ class _Accumulator:
 
 
 @torch.no_grad()
-def recomputed(network: nn.Module, batches: Iterable[Tensor], statistics: str) -> nn.Module:
+def recomputed(
+    network: nn.Module, batches: Iterable[Tensor], statistics: str, precision: str = "fp32"
+) -> nn.Module:
     """Returns a copy in evaluation mode, its batch-norm statistics those of the given batches.
 
     The network itself is left untouched. Several processes each give some of the batches.
@@ -61,6 +64,7 @@ def recomputed(network: nn.Module, batches: Iterable[Tensor], statistics: str) -
         batches: normalised images (N, 3, H, W), all of one batch size.
         statistics: `paper` averages the biased variances of the batches; `exact` adds the
             variance of their means.
+        precision: of the protocol, in which the network computes, and nothing else.
     """
     twin = copy.deepcopy(network).eval()
     layers = [m for m in twin.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
@@ -70,7 +74,8 @@ def recomputed(network: nn.Module, batches: Iterable[Tensor], statistics: str) -
         layer.train()
         layer.momentum = 1.0
     for images in batches if layers else ():
-        twin(images)
+        with autocast(images.device, precision):
+            twin(images)
     for accumulator, momentum in zip(accumulators, momenta, strict=True):
         accumulator.finish(statistics)
         accumulator.layer.momentum = momentum

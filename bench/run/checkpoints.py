@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from bench import records
 from bench.run.monitor import Monitor
@@ -46,20 +47,50 @@ def load(path: Path) -> dict[str, Any]:
     """Loads what `save` wrote, onto the CPU.
 
     Raises:
-        ValueError: the file is missing, truncated or damaged.
+        ValueError: the file is missing, truncated, damaged or no weights of a run.
     """
     try:
+        if not path.is_file() and path.exists():  # a FIFO would wait for a writer
+            raise ValueError(f"{path}: not a regular file; remove it")
         with zipfile.ZipFile(path) as archive:
             damaged = _damaged_part(archive)
         if damaged is not None:
             raise ValueError(f"{path}: its part {damaged} is damaged; remove the file")
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; has the run been evaluated yet?") from None
     except DAMAGE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged ({reason}); remove the file") from error
-    return content
+    return _weights(path, content)
+
+
+def _weights(path: Path, content: Any) -> dict[str, Any]:
+    """Holds a file's content to what every file of weights has: an iteration, and tensors by name.
+
+    Raises:
+        ValueError: a part is missing or something else.
+    """
+    found: dict[str, Any] = content if isinstance(content, dict) else {}
+    iteration, network = found.get("iteration"), found.get("network")
+    if type(iteration) is not int or iteration < 0:
+        raise ValueError(f"{path}: its iteration is {iteration}; it is no file of a run, remove it")
+    if not isinstance(network, dict) or not all(map(torch.is_tensor, network.values())):
+        raise ValueError(f"{path}: has no tensors of a network; it is no file of a run, remove it")
+    return found
+
+
+def fill(network: nn.Module, tensors: dict[str, torch.Tensor], where: Path) -> None:
+    """Loads tensors into the network they are said to be of.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{where}: not the weights of this network ({reason})") from error
 
 
 def weights_of(folder: Path, iteration: int) -> dict[str, torch.Tensor] | None:

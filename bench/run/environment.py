@@ -1,14 +1,14 @@
 """Where a run ran: machine, versions, commit and the sources themselves."""
 
-import hashlib
-import importlib.util
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import sources
 from bench.config import Config
 from bench.run import distributed
 
@@ -16,9 +16,17 @@ from bench.run import distributed
 BINDING = ("torch", "device", "threads", "processes", "sources")
 
 
-def describe_environment(config: Config, device: torch.device) -> dict[str, Any]:
-    """Describes the machine and the software; a reading that is missing is None, never 0."""
-    cuda = device.type == "cuda"
+def describe_environment(
+    config: Config, device: torch.device, rooms: Iterable[str] = sources.ROOMS
+) -> dict[str, Any]:
+    """Describes the machine and the software; a reading that is missing is None, never 0.
+
+    Args:
+        config: of the run.
+        device: where it computes.
+        rooms: the parts of bench whose code decides the result.
+    """
+    cuda, code = device.type == "cuda", sources.code_of(config, rooms)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -30,35 +38,18 @@ def describe_environment(config: Config, device: torch.device) -> dict[str, Any]
         "threads": torch.get_num_threads(),
         "processes": distributed.size(),
         "commit": _commit(),
-        "sources": sources_digest(config),
+        "sources": sources.total(code),
+        "code": code,
         "host": platform.node(),
     }
-
-
-def sources_digest(config: Config) -> str:
-    """Hashes the source files that decide a result: bench, architectures, the user's module."""
-    files: set[Path] = set()
-    for target in (
-        "bench.run.run",
-        config.arch["_target_"],
-        config.dataset.reader["_target_"],
-    ):
-        spec = importlib.util.find_spec(target.split(".")[0])
-        if spec is None or spec.origin is None:
-            continue
-        origin = Path(spec.origin)
-        package = origin.name == "__init__.py"
-        files.update(origin.parent.rglob("*.py") if package else [origin])
-    total = hashlib.sha256()
-    for path in sorted(files):
-        total.update(path.name.encode() + path.read_bytes())
-    return total.hexdigest()[:12]
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Says in words what differs between two environments and could change results."""
     before = {"processes": 1, **then}  # records older than the key are of one process
-    return [f"{key} was {before[key]}, is {now[key]}" for key in BINDING if before[key] != now[key]]
+    # On a GPU the CPU's threads change no number; that the device did is said by itself.
+    binding = [key for key in BINDING if key != "threads" or now["device_type"] == "cpu"]
+    return [f"{key} was {before[key]}, is {now[key]}" for key in binding if before[key] != now[key]]
 
 
 def _cpu_name() -> str:

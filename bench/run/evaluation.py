@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -24,7 +23,8 @@ from bench.metrics.boundaries import boundary_counts
 from bench.metrics.regions import confusion_matrix
 from bench.run import batch_norm, distributed
 from bench.run.monitor import Monitor
-from bench.run.training import Training, autocast, network_input
+from bench.run.network import autocast, network_input
+from bench.run.training import Training
 from bench.seeds import derive_seed
 
 PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
@@ -49,8 +49,9 @@ def evaluation_network(training: Training) -> nn.Module:
             training.monitor.beat("batch-norm statistics", number, len(mine))
             yield network_input(images, protocol, training.device)
 
-    with autocast(training.device, protocol.precision):
-        return batch_norm.recomputed(training.network, inputs(), protocol.batch_norm.statistics)
+    return batch_norm.recomputed(
+        training.network, inputs(), protocol.batch_norm.statistics, protocol.precision
+    )
 
 
 @torch.inference_mode()
@@ -84,8 +85,9 @@ def full_size_logits(
         monitor.check_stop()
         monitor.beat(f"evaluating {split.name}", number * size, count)
         torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
+        values = network_input(images, protocol, device)
         with autocast(device, protocol.precision):
-            logits = network(network_input(images, protocol, device)).float()
+            logits = network(values).float()
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
     monitor.beat(f"evaluating {split.name}", count, count)
@@ -108,7 +110,9 @@ def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resizes logits (K, h, w) to (K, H, W), bilinear with half-pixel centres."""
     if logits.shape[1:] == size:
         return logits
-    return F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    # F.interpolate, in deterministic mode on a GPU, takes many launches to have a sorted gradient.
+    resized: Tensor = torch.ops.aten.upsample_bilinear2d(logits[None], size, False)[0]
+    return resized
 
 
 def collect_evidence(

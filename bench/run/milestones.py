@@ -21,6 +21,7 @@ from bench.run import checkpoints, distributed
 from bench.run.evaluation import evaluate, evaluation_network
 from bench.run.training import Training
 from bench.selection import best_iteration, validations
+from bench.words import figure
 
 
 def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str]) -> None:
@@ -132,7 +133,7 @@ def _record(
     }
     records.write_evaluation(training.folder, summary, evidence)
     scores = {name: region_score(matrix, name) for name in REGION_SCORES}
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    shown = ", ".join(f"{name} {figure(value, 3)}" for name, value in scores.items())
     training.monitor.notice(f"iteration {iteration}, {split}: {shown}")
     measured = {f"{split}/{name}": value for name, value in scores.items()}
     training.monitor.measure(training.iteration, measured)

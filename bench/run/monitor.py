@@ -8,11 +8,12 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from bench import records
+from bench.typed import plain
 
 log = logging.getLogger("bench")
 
@@ -34,7 +35,7 @@ class Monitor:
         self.folder, self.interval, self.reports = folder, interval, reports
         self.stop_requested = False
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
-        self._state: dict[str, Any] = {"notices": []}
+        self._progress = records.Progress(time.time())
         self._written = 0.0
 
     def catch_signals(self) -> None:
@@ -46,9 +47,19 @@ class Monitor:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop_requested = True
 
-    def beat(self, phase: str, done: int, total: int, **details: Any) -> None:
+    def beat(
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        *,
+        loss: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
         """Says that the run is alive: `done` of `total` in a phase such as training."""
-        self._state.update(phase=phase, done=done, total=total, details=details)
+        self._progress = replace(
+            self._progress, phase=phase, done=done, total=total, loss=loss, seconds=seconds
+        )
         if time.monotonic() - self._written >= self.interval or done == total:
             self._write()
 
@@ -70,12 +81,12 @@ class Monitor:
         """Tells the user something once, in the console and in the log."""
         if self.reports:
             log.info(text)
-        self._state["notices"].append(text)
+        self._progress.notices.append(text)
         self._write()
 
     def _write(self) -> None:
         if not self.reports:
             return
-        state = {**self._state, "time": time.time()}
-        records.write_json(self.folder / "progress.json", state, durable=False)
+        content = plain(replace(self._progress, time=time.time()))
+        records.write_json(self.folder / "progress.json", content, durable=False)
         self._written = time.monotonic()

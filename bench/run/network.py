@@ -1,29 +1,46 @@
-"""From configuration to network: built, seeded, checked against the contract, counted."""
+"""From configuration to network: built, seeded, checked against the contract, counted, fed."""
 
+import contextlib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.config import Config, ProtocolConfig
+from bench.data.normalisation import normalise
+from bench.data.staging import staged
+from bench.run.contract import DOCTOR, check_not_lazy, failures_explained
+from bench.run.fitness import misfit
 from bench.seeds import derive_seed
 from bench.target import build
+from bench.trust import NETWORKS
+
+OWN = "initialisation by its own code"
 
 
 def build_network(config: Config) -> nn.Module:
     """Instantiates `arch` with the data set's number of classes; weights depend on the seed alone.
 
     Raises:
-        ValueError: the import path, an argument or a weight file is wrong.
+        ValueError: the import path, an argument or a weight file is wrong, or a layer is lazy.
     """
     arguments = {key: value for key, value in config.arch.items() if key != "name"}
     torch.manual_seed(derive_seed(config.seed, "initialisation"))
-    network = build("arch", arguments, num_classes=len(config.dataset.classes))
+    try:
+        network = build("arch", arguments, num_classes=len(config.dataset.classes))
+    except ValueError as error:
+        if "unexpected keyword argument 'num_classes'" not in str(error):
+            raise
+        raise ValueError(
+            f"arch._target_ {arguments['_target_']} takes no num_classes; give its constructor "
+            "that argument, the channels of its last layer"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"arch._target_ {arguments['_target_']} gives a {type(network).__name__}, "
             "not a torch.nn.Module"
         )
+    check_not_lazy(network, config)
     return network
 
 
@@ -35,33 +52,54 @@ def placed(network: nn.Module, protocol: ProtocolConfig, device: torch.device) -
     return network
 
 
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Returns the context in which a network computes: bfloat16 where the protocol says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
+    """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
+    values = normalise(staged(images, device), protocol.normalisation)
+    if protocol.channels_last:
+        values = values.contiguous(memory_format=torch.channels_last)
+    return values
+
+
 @torch.inference_mode()
 def check_logits(network: nn.Module, config: Config, device: torch.device) -> None:
     """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).
 
     Raises:
-        ValueError: it gives something else.
+        ValueError: it fails, or gives something else.
     """
     height, width = config.protocol.image_size
     expected = (1, len(config.dataset.classes), height, width)
     network.eval()
-    logits = network(torch.zeros(1, 3, height, width, device=device))
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    with failures_explained(config, 1, "evaluation"):
+        logits = network(torch.zeros(1, 3, height, width, device=device))
+    wrong = misfit(logits, expected)
+    if wrong is not None:
         raise ValueError(
-            f"arch {config.arch['name']} gives {got} for an input of {height}x{width}; in "
-            f"evaluation mode it must give logits of shape {expected}"
+            f"arch {config.arch['name']} gives, in evaluation for an input of {height}x{width}, "
+            f"{wrong}; {DOCTOR}"
         )
 
 
 def describe_network(network: nn.Module) -> dict[str, Any]:
-    """Counts parameters; the size is 4 bytes for each, as in Table 6."""
+    """Counts parameters and says what they started from; 4 bytes for each, as in Table 6.
+
+    What a network started from it says itself: `loaded_weights` (parameter -> where it is from)
+    where weights were loaded, else the class's `initialisation`. Of one that says neither it is not
+    known, also where it derives from one of ours and may have loaded weights since.
+    """
     parameters = sum(p.numel() for p in network.parameters())
     loaded: dict[str, str] = getattr(network, "loaded_weights", {})
+    ours = type(network).__module__.split(".")[0] == NETWORKS
+    said = getattr(network if ours else type(network), "initialisation", None)
     return {
         "parameters": parameters,
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "model_bytes": 4 * parameters,
-        "initialisation": "loaded weights" if loaded else "He initialisation",
+        "initialisation": "loaded weights" if loaded else said or OWN,
         "loaded_weights": loaded,
     }

@@ -2,20 +2,29 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from bench import records
 from bench.config import Config, identity
-from bench.data.class_weights import class_weights
+from bench.data.class_weights import class_weights, require_labelled
+from bench.data.files import some
 from bench.data.splits import Split
+from bench.losses import cut_losses
 from bench.run import checkpoints, distributed
+from bench.run.contract import failures_explained
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
+from bench.run.fitness import warnings
+from bench.run.graph import GraphedUpdate
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.training import Training, make_optimiser, seconds_per_iteration
+from bench.run.optimiser import make_optimiser
+from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
 
@@ -27,19 +36,33 @@ def wanted_splits(config: Config) -> list[str]:
     return [protocol.train_split, *validation, *protocol.evaluation_splits]
 
 
+def prepare_network(config: Config) -> nn.Module:
+    """Builds the network with the weights that it starts from; needs no data.
+
+    Raises:
+        ValueError: it cannot be built as configured.
+    """
+    return start_from_run(build_network(config), config)
+
+
 def prepare_training(
     config: Config,
     folder: Path,
     splits: dict[str, Split],
     device: torch.device,
     monitor: Monitor,
+    *,
+    network: nn.Module | None = None,
 ) -> Training:
-    """Builds network, optimiser and class weights.
+    """Prepares optimiser and class weights for a network, or for a new one.
 
     Raises:
-        ValueError: the training split is smaller than a batch, or the network breaks the contract.
+        ValueError: the training split is smaller than a batch, the network breaks the contract, or
+            there is no GPU for a CUDA graph.
     """
     protocol, dataset = config.protocol, config.dataset
+    if config.cuda_graph and device.type != "cuda":
+        raise ValueError(f"cuda_graph is true, but device={device}; set cuda_graph=false")
     split = splits[protocol.train_split]
     if protocol.batch_size > len(split.names):
         raise ValueError(
@@ -47,14 +70,17 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
-    network = placed(start_from_run(build_network(config), config), protocol, device)
+    network = placed(network or prepare_network(config), protocol, device)
     check_logits(network, config, device)
+    _warn(network, config, device, monitor)
+    optimiser = make_optimiser(network, protocol)
     return Training(
         config=config,
         folder=folder,
         network=network,
         model=distributed.training_model(network, device, compiled=protocol.compile),
-        optimiser=make_optimiser(network, protocol),
+        optimiser=optimiser,
+        graph=GraphedUpdate(optimiser) if config.cuda_graph else None,
         split=split,
         class_weights=None
         if weights is None
@@ -64,13 +90,26 @@ def prepare_training(
     )
 
 
-def check_pictures(config: Config, splits: dict[str, Split]) -> None:
-    """Rejects dataset.pictures that no evaluated split contains.
+def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Monitor) -> None:
+    """Says what the network does that training would not show, or not soon."""
+    height, width = config.protocol.image_size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, height, width, generator=generator).to(device)
+    with failures_explained(config, len(images), "training"):
+        found = warnings(network, images)
+    for text in found:
+        monitor.notice(f"WARNING {config.arch['name']}: {text}")
+
+
+def check_splits(config: Config, splits: dict[str, Split]) -> None:
+    """Rejects a split to train or select on without a labelled pixel, and pictures of no split.
 
     Raises:
-        ValueError: naming it.
+        ValueError: naming the split, or the picture of dataset.pictures that none evaluated has.
     """
     evaluated = config.protocol.evaluation_splits
+    for name in wanted_splits(config)[: -len(evaluated)]:
+        require_labelled(name, splits[name].pixels)
     names = {name for split in evaluated for name in splits[split].names}
     for name in config.dataset.pictures:
         if name not in names:
@@ -80,8 +119,11 @@ def check_pictures(config: Config, splits: dict[str, Split]) -> None:
             )
 
 
-def announce(training: Training, splits: dict[str, Split]) -> None:
+def announce(training: Training, splits: dict[str, Split]) -> float:
     """Says what will run, how large it is and how long it will take; checks the disk.
+
+    Returns:
+        The seconds that training will take.
 
     Raises:
         ValueError: the disk is too full for the run's checkpoints.
@@ -96,6 +138,12 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         f"{training.split.residence}), protocol {protocol.name}, "
         f"{config.max_iterations} iterations ({epochs:.1f} epochs)"
     )
+    never = np.flatnonzero(training.split.pixels[:, :-1].sum(axis=0) == 0)
+    if len(never):
+        notice(
+            f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
+            f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
+        )
     # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
     # while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
@@ -107,6 +155,8 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
             f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
             f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
         )
+    if protocol.compile:
+        notice("compiling the network, once for the run; large ones take minutes")
     each = seconds_per_iteration(training)
     seconds = each * config.max_iterations
     notice(
@@ -117,6 +167,7 @@ def announce(training: Training, splits: dict[str, Split]) -> None:
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
     if seconds > DAY and protocol.name != "short":
         notice(f"for a result today: {config.command} protocol=short")
+    return seconds
 
 
 def resume(training: Training) -> None:
@@ -129,7 +180,7 @@ def resume(training: Training) -> None:
     state = distributed.first_alone(lambda: checkpoints.load_checkpoint(folder, training.monitor))
     if state is None:
         if distributed.is_first():
-            records.cut_losses(folder, 0)
+            cut_losses(folder, 0)
         return
     if state.get("identity") not in (None, identity(config)):
         raise ValueError(
@@ -143,13 +194,35 @@ def resume(training: Training) -> None:
             f"{folder.name} has a checkpoint at iteration {state['iteration']}, but since then "
             f"{'; '.join(changed)}: give accept_changes=true to go on, or rerun=true for a new run"
         )
-    training.restore(state)
+    _restore(training, state)
     assert distributed.agreed(training.iteration) == training.iteration
     if distributed.is_first():
-        records.cut_losses(folder, training.iteration)
+        cut_losses(folder, training.iteration)
     training.monitor.notice(f"resuming at iteration {training.iteration}")
     for text in changed:
         training.monitor.notice(f"accepted change: {text}")
+
+
+def _restore(training: Training, state: dict[str, Any]) -> None:
+    """Takes a checkpoint's state over.
+
+    Raises:
+        ValueError: a part is missing or does not fit, or it is from beyond the last iteration.
+    """
+    folder, last = training.folder, training.config.max_iterations
+    if state["iteration"] > last:
+        raise ValueError(
+            f"{folder.name} has a checkpoint at iteration {state['iteration']}, beyond "
+            f"max_iterations={last}; raise that, or start afresh with rerun=true"
+        )
+    try:
+        training.restore(state)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"the checkpoint in {folder} does not fit this run ({reason}); restore its own, or "
+            "start afresh with rerun=true"
+        ) from error
 
 
 def record_start(training: Training, splits: dict[str, Split]) -> None:
@@ -162,10 +235,17 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
         return
     folder, weights = training.folder, training.class_weights
     data = {
-        "splits": {n: {"images": len(s.names), "digest": s.digest} for n, s in splits.items()},
+        "splits": {
+            name: {
+                "images": len(split.names),
+                "digest": split.digest,
+                "names": records.names_digest(split.names),
+            }
+            for name, split in splits.items()
+        },
         "class_weights": None if weights is None else weights.tolist(),
     }
-    if training.iteration > 0 and records.read_json(folder / "data.json") != data:
+    if training.iteration > 0 and not _agree(records.read_json(folder / "data.json"), data):
         raise ValueError(
             f"the data under dataset.root={training.config.dataset.root} differ from those "
             f"{folder.name} was trained on; restore them, or start afresh with rerun=true"
@@ -180,3 +260,10 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
             *(f"iteration {training.iteration}: {text}" for text in changes(then, environment)),
         ]
     records.write_json(folder / "environment.json", environment)
+
+
+def _agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Says whether two descriptions of data are of the same; older ones have no `names`."""
+    splits = now["splits"].items()
+    older = {name: {**entry, **before["splits"].get(name, {})} for name, entry in splits}
+    return {**before, "splits": {**before["splits"], **older}} == now

@@ -2,25 +2,25 @@
 
 `python -m bench` prepares a folder for every run and starts `python -m bench.run FOLDER`, which
 calls `run`; several processes can share a run (bench/run/distributed.py). FOLDER/config.json says
-what
-to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: read and
-check the data, build the network, train to each stop, re-estimate batch-norm statistics, evaluate,
-and at the end evaluate the best network that validation found.
+what to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build
+the network, read and check the data, train to each stop, re-estimate batch-norm statistics,
+evaluate, and at the end evaluate the best network that validation found.
 """
 
 import time
 from pathlib import Path
-from typing import Any
 
 from bench.config import Config, identity, read_config
 from bench.data.splits import load_splits
+from bench.records import End, State
 from bench.run import checkpoints, distributed
 from bench.run.device import prepare_device
 from bench.run.milestones import evaluate_best, evaluate_missing, patience_exhausted
 from bench.run.monitor import Monitor
 from bench.run.preparation import (
     announce,
-    check_pictures,
+    check_splits,
+    prepare_network,
     prepare_training,
     record_start,
     resume,
@@ -30,20 +30,21 @@ from bench.run.training import train
 from bench.run.wandb_log import attach_wandb
 
 
-def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
+def run(folder: Path, monitor: Monitor) -> End:
     """Executes the run of a folder and returns how it ended."""
     start = time.monotonic()
     config = read_config(folder)
     distributed.join(config.silence_minutes)
     device = prepare_device(config)
+    network = prepare_network(config)  # a wrong argument shows before data are read
     splits = distributed.first_alone(
         lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
     )
-    check_pictures(config, splits)
-    training = prepare_training(config, folder, splits, device, monitor)
-    announce(training, splits)
+    check_splits(config, splits)
+    training = prepare_training(config, folder, splits, device, monitor, network=network)
+    seconds = announce(training, splits)
     if config.dry_run:
-        return {"iteration": 0}
+        return End(State.finished, iteration=0, estimated_seconds=seconds)
     resume(training)
     record_start(training, splits)
     if distributed.is_first():
@@ -61,20 +62,21 @@ def run(folder: Path, monitor: Monitor) -> dict[str, Any]:
             break
     evaluate_best(training, splits)
     if not distributed.is_first():
-        return {}
+        return End(State.finished)
     postprocessed = []
     if config.postprocess["name"] != "none":
         from bench.crf.stage import postprocess  # noqa: PLC0415 - only this row needs the CRF
 
         postprocessed = postprocess(training, splits)
     checkpoints.prune(folder)
-    return {
-        "iteration": training.iteration,
-        "max_iterations": config.max_iterations,
-        "postprocessed": postprocessed,
-        "reason": reason,
-        "seconds": round(time.monotonic() - start, 1),
-    }
+    return End(
+        State.finished,
+        reason,
+        iteration=training.iteration,
+        max_iterations=config.max_iterations,
+        postprocessed=postprocessed,
+        seconds=round(time.monotonic() - start, 1),
+    )
 
 
 def stops(config: Config) -> list[int]:

@@ -1,7 +1,6 @@
 """Loading the network of a recorded run, for prediction and for evaluation elsewhere."""
 
 import argparse
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,9 @@ from bench.config import Config, read_config
 from bench.run import checkpoints
 from bench.run.device import prepare_device
 from bench.run.network import build_network
+from bench.target import make_importable
+from bench.trust import require_harmless, without_places
+from bench.typed import plain, typed
 
 WEIGHTS = {"best": checkpoints.BEST, "last": checkpoints.LAST}
 
@@ -37,9 +39,12 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
         ValueError: the folder is no run, or has no such weights.
     """
     folder, which = arguments.run, arguments.weights
-    if arguments.config_dir is not None:
-        sys.path.append(str(arguments.config_dir.absolute()))
     config = replace(read_config(folder), device=arguments.device)
+    if not arguments.trust:
+        require_harmless(plain(config), folder, arguments.config_dir)
+        config = typed(Config, without_places(plain(config)))
+    if arguments.config_dir is not None:
+        make_importable(arguments.config_dir)
     if which == "auto":
         which = "best" if (folder / checkpoints.BEST).exists() else "last"
     weights = checkpoints.load(folder / WEIGHTS[which])
@@ -48,7 +53,7 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
         config.arch = config.arch | {"weights": None}
     place = prepare_device(config)
     network = build_network(config)
-    network.load_state_dict(weights["network"])
+    checkpoints.fill(network, weights["network"], folder / WEIGHTS[which])
     return Trained(network.to(place).eval(), config, place, weights["iteration"])
 
 
@@ -57,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="the folder of a run")
     parser.add_argument("--weights", choices=("auto", *WEIGHTS), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--trust", action="store_true", help="let the record call any code, not only ours and yours"
+    )
     parser.add_argument(
         "--config-dir", type=Path, help="the folder of your own network, as given when it trained"
     )

@@ -5,30 +5,33 @@ each iteration would make a GPU wait for the CPU. Several processes share a batc
 bench/run/distributed.py.
 """
 
-import contextlib
-import copy
 import itertools
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench import records
-from bench.config import Config, ProtocolConfig, identity
-from bench.data.normalisation import normalise
+from bench.config import Config, identity
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Split
+from bench.data.staging import staged
+from bench.losses import append_losses
 from bench.run import checkpoints, distributed
+from bench.run.contract import check_training_logits, failures_explained
+from bench.run.graph import GraphedUpdate
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
+from bench.run.network import autocast, network_input
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
+SLOW_SECONDS = 5.0  # an iteration that takes longer is timed once
 
 
 class DivergedError(Exception):
@@ -48,6 +51,7 @@ class Training:
     class_weights: Tensor | None  # (K,)
     device: torch.device
     monitor: Monitor
+    graph: GraphedUpdate | None = None  # launches updates, where cuda_graph=true
     iteration: int = 0
 
     def state(self) -> dict[str, Any]:
@@ -72,68 +76,20 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def make_optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.SGD:
-    """Makes SGD with momentum, and the bias rules of the authors' network files.
-
-    Biases learn `bias_lr_factor` times as fast, and decay `bias_decay_factor` times as much as
-    weights. Shifts of batch norm learn as fast as weights, and decay as biases do, or
-    `batch_norm.shift_decay_factor` times as much as weights.
-    """
-    bias_decay = protocol.bias_decay_factor
-    shift_decay = protocol.batch_norm.shift_decay_factor
-    shift_decay = bias_decay if shift_decay is None else shift_decay
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for layer in network.modules():
-        normalises = isinstance(layer, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
-        for name, parameter in layer.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            is_bias = name == "bias"
-            lr = protocol.bias_lr_factor if is_bias and not normalises else 1.0
-            decay = (shift_decay if normalises else bias_decay) if is_bias else 1.0
-            group = groups.setdefault((lr, decay), [])
-            if not any(parameter is known for known in group):  # shared layers count once
-                group.append(parameter)
-    return torch.optim.SGD(
-        [
-            {
-                "params": parameters,
-                "lr": lr * protocol.lr,
-                "weight_decay": decay * protocol.weight_decay,
-            }
-            for (lr, decay), parameters in groups.items()
-        ],
-        lr=protocol.lr,
-        momentum=protocol.momentum,
-    )
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Returns the context in which a network computes: bfloat16 where the protocol says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
-    """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
-    values = normalise(images.to(device, non_blocking=True), protocol.normalisation)
-    if protocol.channels_last:
-        values = values.contiguous(memory_format=torch.channels_last)
-    return values
-
-
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields this process's input (N, 3, H, W) and labels (N, H, W) of iterations, from 0."""
     protocol, seed, split = training.config.protocol, training.config.seed, training.split
     size, count = protocol.batch_size, len(split.names)
     shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
     batches = split.batches(shares)
-    for iteration, (images, labels) in zip(iterations, batches, strict=True):
+    for iteration, batch in zip(iterations, batches, strict=True):
+        images, labels = (staged(tensor, training.device) for tensor in batch)
         if protocol.mirror:
-            flips = distributed.share(mirrored(seed, iteration, size))
-            flip = torch.from_numpy(flips).to(images.device)
-            images[flip] = images[flip].flip(3)
-            labels[flip] = labels[flip].flip(2)
-        yield network_input(images, protocol, training.device), labels.to(training.device)
+            flips = torch.from_numpy(distributed.share(mirrored(seed, iteration, size)))
+            flip = staged(flips, training.device)[:, None, None]
+            images = torch.where(flip[..., None], images.flip(3), images)
+            labels = torch.where(flip, labels.flip(2), labels)
+        yield network_input(images, protocol, training.device), labels
 
 
 def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
@@ -141,10 +97,17 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
 
     The losses of processes that share a batch are parts of a sum.
     """
+    torch.manual_seed(distributed.own_seed(training.config.seed, "dropout", iteration))
+    if training.graph is not None:
+        return training.graph(partial(_update, training), images, labels)
+    return _update(training, images, labels)
+
+
+def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
-    torch.manual_seed(distributed.own_seed(config.seed, "dropout", iteration))
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
+    check_training_logits(logits, config, len(images))
     loss = batch_loss(
         logits,
         shrink_labels(labels, logits, training.network),
@@ -152,10 +115,10 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
         config.dataset.void,
         protocol.loss_normaliser,
     )
-    training.optimiser.zero_grad(set_to_none=True)
     scaled = loss * distributed.size()  # gradients are averaged then; a sum is wanted
     scaled.backward()  # type: ignore[no-untyped-call]
     training.optimiser.step()
+    training.optimiser.zero_grad(set_to_none=True)  # the next forward pass needs the memory
     return loss.detach()
 
 
@@ -207,7 +170,7 @@ def _record(training: Training, losses: list[float], seconds: float) -> None:
     first = training.iteration - len(losses) + 1
     finite = list(itertools.takewhile(math.isfinite, losses))
     if finite and distributed.is_first():
-        records.append_losses(training.folder, first, finite, seconds)
+        append_losses(training.folder, first, finite, seconds)
     if len(finite) < len(losses):
         config = training.config
         raise DivergedError(
@@ -222,19 +185,29 @@ def _record(training: Training, losses: list[float], seconds: float) -> None:
 
 
 def seconds_per_iteration(training: Training) -> float:
-    """Times one iteration on a copy, so that the run itself starts untouched."""
-    twin, protocol = copy.copy(training), training.config.protocol
-    twin.network = copy.deepcopy(training.network)
-    twin.model = distributed.training_model(
-        twin.network, training.device, compiled=protocol.compile
-    ).train()
-    twin.optimiser = make_optimiser(twin.network, protocol)
+    """Times an iteration, compilation left out, and takes it back: the run starts untouched.
+
+    The network itself is used, so that it is compiled once and nothing is held twice.
+
+    Raises:
+        ValueError: the network cannot be trained as configured.
+    """
+    tensors = [*training.network.parameters(), *training.network.buffers()]
+    before = [tensor.detach().clone() for tensor in tensors]
+    training.model.train()
+    graph, training.graph = training.graph, None
     images, labels = next(training_batches(training, range(1)))
-    slow = 5.0
-    for _ in range(2):  # the first one pays for memory and for choosing algorithms
+    compiled = training.config.protocol.compile
+    for number in range(2):  # the first one pays for memory, algorithms and compilation
         start = time.perf_counter()
-        step(twin, images, labels, 0).item()
+        with failures_explained(training.config, len(images), "training"):
+            step(training, images, labels, 0).item()
         (elapsed,) = distributed.largest([time.perf_counter() - start])
-        if elapsed > slow:
+        if number == 0 and elapsed > SLOW_SECONDS and not compiled:
             break
+    with torch.no_grad():
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
+    training.optimiser.state.clear()
+    training.graph = graph
     return elapsed

@@ -1,10 +1,25 @@
-"""Sending a run's numbers to Weights & Biases: an option whose failure never ends a run."""
+"""Sending a run's numbers to Weights & Biases: an option whose failure never ends a run.
 
+Offline, wandb begins a new folder at every start of a run, and a server that is sent several of
+one run keeps the last. So a resumed run writes all that its records hold once more, and removes the
+folders before: whatever is sent when, the whole curve arrives.
+"""
+
+import shutil
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from bench import records
 from bench.config import Config, WandbMode
+from bench.losses import read_losses
+from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run.monitor import Monitor
 from bench.typed import plain
+
+Point = tuple[int, dict[str, float]]  # iteration, what was measured
 
 
 def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) -> None:
@@ -15,9 +30,11 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     import wandb  # noqa: PLC0415 - half a second, for those who use it
 
     failures = (wandb.errors.Error, OSError)
+    before = recorded_points(folder)
 
     def send(iteration: int, values: dict[str, float]) -> None:
         try:
+            send_recorded(run, before, iteration)
             run.log(values, step=iteration)
         except failures as error:
             monitor.listeners.remove(send)
@@ -34,7 +51,50 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
             dir=folder,
             settings=wandb.Settings(console="off", silent=True),
         )
+        if before:
+            send_recorded(run, before, trained_iterations(folder))
+            if mode == WandbMode.offline:
+                remove_earlier(folder / "wandb", Path(run.dir).parent, identity)
     except failures as error:
         monitor.notice(f"wandb is left out: {error}")
         return
     monitor.listeners.append(send)
+
+
+def recorded_points(folder: Path) -> list[Point]:
+    """Returns what an earlier start of a run measured, by iteration."""
+    points: list[Point] = [
+        (line["first"] + len(line["losses"]) - 1, {"loss": line["losses"][-1]})
+        for line in read_losses(folder)
+    ]
+    for evaluation in records.read_evaluations(folder):
+        matrix = np.array(evaluation["confusion"])
+        split, iteration = evaluation["split"], evaluation["iteration"]
+        scores = {f"{split}/{name}": region_score(matrix, name) for name in REGION_SCORES}
+        points.append((iteration, scores))
+    return sorted(points, key=itemgetter(0))
+
+
+def trained_iterations(folder: Path) -> int:
+    """Returns up to which iteration the losses are recorded."""
+    lines = list(read_losses(folder))
+    return lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
+
+
+def send_recorded(run: Any, points: list[Point], iteration: int) -> None:
+    """Sends recorded points up to an iteration, and takes them off the list.
+
+    wandb wants iterations in order, and evaluations may be recorded of later ones than the
+    checkpoint that the run resumed from. What a server has already is left out.
+    """
+    while points and points[0][0] <= iteration:
+        step, values = points.pop(0)
+        if step >= run.starting_step:
+            run.log(values, step=step)
+
+
+def remove_earlier(place: Path, current: Path, identity: str) -> None:
+    """Removes the folders of earlier starts, all of whose numbers the current one has."""
+    for folder in place.glob(f"offline-run-*-{identity}"):
+        if folder.resolve() != current.resolve():
+            shutil.rmtree(folder)

@@ -3,8 +3,10 @@
 A claim holds where the interval of the paired difference bears out every comparison it makes, is
 refuted where one comes out the other way round, and is undecided otherwise. Below three seeds there
 is no verdict: a third of the differences that one or two seeds separate are gone with the third.
-Comparisons are not corrected for their number. A correlation that the paper asserts is judged by
-the interval of its rank correlation. Beside each verdict stands what the paper's own figures say.
+One comparison of many refutes a claim by chance more easily than one alone, so that refutations are
+corrected for their number (Bonferroni); that all agree needs no correction. A correlation that the
+paper asserts is judged by the interval of its rank correlation. Beside each verdict stands what the
+paper's own figures say.
 """
 
 from collections.abc import Sequence
@@ -16,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.uncertainty import Interval
-from reports.compute.estimates import ENOUGH_SEEDS, Evaluated, with_common_seeds
+from reports.compute.estimates import Difference, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.kept import Evaluated
 from reports.compute.paper_claims import (
     CLAIMS,
     EQUAL_POINTS,
@@ -27,6 +30,7 @@ from reports.compute.paper_claims import (
     own_figures,
     scores_of_table_1,
 )
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
 from reports.read.runs import Run, matrix, warn, weighting
 from reports.tables.notes import FEW_SEEDS
@@ -98,7 +102,7 @@ def _compared(
         The class weightings of both sides in the first comparison, and (verdict, difference) of
         each.
     """
-    verdicts: list[tuple[str, str]] = []
+    changes: list[tuple[str, str, dict[str, Difference]]] = []
     used: tuple[str, str] | None = None
     for one, other in product(claim.first, claim.second):
         for weightings in claim.pairs():
@@ -111,19 +115,24 @@ def _compared(
             continue
         used = used or weightings
         try:
-            change = context.estimates.difference(*sides)
+            change = context.estimates.difference(*sides, _pool(weightings, found, context))
         except ValueError as error:  # records are incomplete
             warn(str(error))
             continue
-        enough = min(map(len, with_common_seeds(*sides))) >= ENOUGH_SEEDS
-        verdicts += [
-            (
-                _verdict(change[metric], claim.relation) if enough else TOO_FEW,
-                _reason(one, other, metric, change[metric]),
-            )
-            for metric in claim.metrics
-        ]
-    return used or claim.pairs()[0], verdicts
+        changes.append((one, other, change))
+    made = len(changes) * len(claim.metrics)
+    return used or claim.pairs()[0], [
+        (_verdict(change[m], claim.relation, made), _reason(one, other, m, change[m]))
+        for one, other, change in changes
+        for m in claim.metrics
+    ]
+
+
+def _pool(weightings: tuple[str, str], found: Sequence[Contestant], context: Context) -> Pool:
+    """Estimates the residual from all networks of the weighting that both sides share."""
+    if weightings[0] != weightings[1]:
+        return {}
+    return context.estimates.pool([_evaluated([one], one.label, weightings[0]) for one in found])
 
 
 def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, str]:
@@ -149,13 +158,16 @@ def _split(run: Run) -> str:
     return str(run.config["protocol"]["evaluation_splits"][0])
 
 
-def _verdict(change: Interval, relation: str) -> str:
+def _verdict(change: Difference, relation: str, comparisons: int) -> str:
+    if not change.is_of_networks:
+        return TOO_FEW
+    corrected = change.corrected(comparisons)
     if relation == "better":
-        return SUPPORTED if change.low > 0 else REFUTED if change.high < 0 else UNDECIDED
+        return SUPPORTED if change.low > 0 else REFUTED if corrected.high < 0 else UNDECIDED
     margin = EQUAL_POINTS / 100
     if -margin <= change.low and change.high <= margin:
         return SUPPORTED
-    return REFUTED if change.low > margin or change.high < -margin else UNDECIDED
+    return REFUTED if corrected.low > margin or corrected.high < -margin else UNDECIDED
 
 
 def _reason(one: str, other: str, metric: str, change: Interval) -> str:

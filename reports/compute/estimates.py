@@ -1,55 +1,83 @@
-"""Scores of networks with their intervals, and paired differences; kept in a cache.
+"""Scores of networks with their intervals, and differences of two networks.
 
-A network's figure is the mean over its seeds. Its interval comes from resamples of the test images
-in blocks (bench/metrics/uncertainty.py), every seed and every network scored on the same resamples.
-With three seeds or more each resample also moves by what other seeds would have changed: Student's
-t times the standard error of the mean over seeds. To draw so few seeds anew instead would promise
-too much: with three of them it gives little more than the range from the lowest to the highest,
-which misses the mean of all seeds one time in four.
+A network's figure is the mean over its seeds. Two sources make its interval: the test images, which
+are resampled in blocks (bench/metrics/uncertainty.py), every seed and every network on the same
+resamples; and, with three seeds or more, the seeds, by Student's t.
 
 A seed gives every network the same batches in the same order, so that it moves them alike: networks
-are compared seed by seed on the seeds they share.
+are compared seed by seed on the seeds they share, and what is left of a seed is estimated from all
+networks together (pooling.py). With fewer than three seeds a difference has the images' error only:
+it is of these weights, and no verdict on the networks.
 """
 
-import hashlib
-import json
-import sys
-import zipfile
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import lru_cache
-from math import isnan, sqrt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
-from bench import records
-from bench.metrics import regions
 from bench.metrics.ratios import FloatArray
-from bench.metrics.scores import HEADLINE, PAPER, Conventions, Evidence, weighted_scores
-from bench.metrics.uncertainty import Interval, Resampling, resample, sequences
-from reports.read.runs import Evaluation, Run, matrix, warn
+from bench.metrics.scores import PAPER, Conventions
+from bench.metrics.uncertainty import LEVEL, Interval, Source, interval
+from reports.compute.kept import FREEDOM, Evaluated, Kept
+from reports.compute.pooling import ENOUGH_SEEDS, Residual, common_layout, residual
+from reports.compute.resamples import Resamples
+from reports.read.runs import Run
 
-CACHE = ".estimates.json"
-FORMAT = 3  # of the cache; a change in what the figures mean needs a new number
-ENOUGH_SEEDS = 3  # below, a comparison is of these weights and not of the architectures
+BETTER, WORSE, NOT_SEPARATED, NEEDS_SEEDS = "better", "worse", "not separated", "needs seeds"
+Pool = Mapping[str, Residual]  # by score
 
-SAMPLES_KEPT = 256  # evaluations whose resamples stay in memory, some 0.1 MB each
 
-Evaluated = tuple[Run, Evaluation]
+@dataclass(frozen=True)
+class Difference(Interval):
+    """A score of one network less that of another, with the interval of these two alone.
+
+    Attributes:
+        sources: what it varies by.
+        seeds: of the side that has fewer.
+    """
+
+    sources: tuple[Source, ...]
+    seeds: int
+
+    def among(self, networks: int) -> Interval:
+        """The interval that holds for all pairs of so many networks at once."""
+        return interval(self.estimate, self.sources, networks=networks)
+
+    def corrected(self, comparisons: int) -> Interval:
+        """The interval that holds for so many comparisons at once (Bonferroni)."""
+        return interval(self.estimate, self.sources, level=1 - (1 - LEVEL) / comparisons)
+
+    @property
+    def is_of_networks(self) -> bool:
+        """Whether there are enough seeds to speak of the networks, and not of these weights."""
+        return self.seeds >= ENOUGH_SEEDS
+
+    def verdict(self, networks: int = 2) -> str:
+        """Says whether the first is better or worse, or why that cannot be said."""
+        if not self.is_of_networks:
+            return NEEDS_SEEDS
+        found = self.among(networks)
+        return BETTER if found.low > 0 else WORSE if found.high < 0 else NOT_SEPARATED
+
+
+def _difference(estimate: float, sources: tuple[Source, ...], seeds: int) -> Difference:
+    found = interval(estimate, sources)
+    return Difference(found.estimate, found.low, found.high, sources, seeds)
 
 
 class Estimates:
-    """Intervals by what they were computed from; a second report opens no evidence."""
+    """Intervals and differences; what they take from evidence is kept for the next report."""
 
     def __init__(self, folder: Path | None, conventions: Conventions = PAPER) -> None:
         self.conventions = conventions
-        self._path = folder / CACHE if folder else None
-        self._known = _read_cache(self._path)
-        self._changed = False
-        self._samples = lru_cache(maxsize=SAMPLES_KEPT)(self._resampled)
+        self._kept = Kept(folder, conventions)
+        self._resamples = Resamples(conventions)
+
+    def save(self) -> None:
+        """Writes what was computed, for the next report."""
+        self._kept.save()
 
     def of(self, seeds: Sequence[Evaluated]) -> dict[str, Interval]:
         """Estimates G, C, mIoU, BF and `accuracy/CLASS` of a network.
@@ -57,170 +85,107 @@ class Estimates:
         Args:
             seeds: the evaluations of its runs, all on the same images.
         """
-        return self._remember(seeds, [])
+        errors, points, freedom = self._numbers(seeds)
+        found = {}
+        for name, values in points.items():
+            sources = [Source(errors[name], freedom), *_seed_source(values)]
+            found[name] = interval(float(values.mean()), sources, limits=(0.0, 1.0))
+        return found
+
+    def points(self, seeds: Sequence[Evaluated]) -> dict[str, dict[int, float]]:
+        """Returns the scores on all images: by score, and then by seed."""
+        numbers = sorted(run.seed for run, _ in seeds)
+        return {
+            name: dict(zip(numbers, values.tolist(), strict=True))
+            for name, values in self._numbers(seeds)[1].items()
+        }
+
+    def pool(self, sides: Sequence[Sequence[Evaluated]]) -> Pool:
+        """Estimates the residual of every score from all networks of one set of conditions.
+
+        Empty where there are not two networks with three seeds in common.
+        """
+        complete = [side for side in sides if len(side) >= ENOUGH_SEEDS]
+        layout = common_layout([self._table(side) for side in complete])
+        if layout is None:
+            return {}
+        scores = self.points(complete[0])
+        return {name: residual(values) for name, values in zip(scores, layout, strict=True)}
 
     def difference(
-        self, first: Sequence[Evaluated], second: Sequence[Evaluated]
-    ) -> dict[str, Interval]:
+        self, first: Sequence[Evaluated], second: Sequence[Evaluated], pool: Pool | None = None
+    ) -> dict[str, Difference]:
         """Estimates `first` minus `second`, both on the same resamples.
 
         Where the two have seeds in common, only these count; see `with_common_seeds`.
+
+        Args:
+            first: the evaluations of one network.
+            second: those of another one.
+            pool: the residuals of the networks that both belong to, from `pool`.
 
         Raises:
             ValueError: the two were not evaluated on the same images.
         """
         one, other = with_common_seeds(first, second)
         _require_same_images([*one, *other])
-        if _stamps(one) <= _stamps(other):
-            return self._remember(one, other)
-        # What is drawn for the seeds must not depend on which side is named first.
-        return {
-            name: Interval(0.0 - change.estimate, 0.0 - change.high, 0.0 - change.low)
-            for name, change in self._remember(other, one).items()
-        }
-
-    def save(self) -> None:
-        """Writes the cache, together with what another report has found meanwhile."""
-        if self._path is None or not self._changed:
-            return
-        content = {"version": FORMAT, "estimates": {**_read_cache(self._path), **self._known}}
-        try:
-            records.write_bytes(self._path, json.dumps(content).encode())
-        except OSError as error:  # a reader of somebody else's runs may not write there
-            print(f"{self._path}: not kept for the next report ({error})", file=sys.stderr)
-
-    def _remember(
-        self, first: Sequence[Evaluated], second: Sequence[Evaluated]
-    ) -> dict[str, Interval]:
-        text = json.dumps([_stamps(first), _stamps(second), asdict(self.conventions)])
-        key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        if key not in self._known:
-            self._known[key] = self._compute(first, second)
-            self._changed = True
-        return {
-            name: Interval(*(np.nan if number is None else number for number in numbers))
-            for name, numbers in self._known[key].items()
-        }
-
-    def _compute(
-        self, first: Sequence[Evaluated], second: Sequence[Evaluated]
-    ) -> dict[str, list[float | None]]:
-        names, ours = _names(first), self._samples_of(first)
-        if not second:
-            values = _over_seeds(ours, side=0).clip(0, 1)
-        else:
-            known = _names(second)
-            theirs = self._samples_of(second)[[known.index(name) for name in names]]
-            if _seeds(first) == _seeds(second):
-                values = _over_seeds(ours - theirs, side=0)
-            else:
-                values = _over_seeds(ours, side=0) - _over_seeds(theirs, side=1)
-        level = Resampling().level
-        low, high = np.quantile(values[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1)
-        numbers = np.stack([values[:, 0], low, high], axis=1).tolist()
-        return {
-            name: [None if isnan(number) else number for number in three]
-            for name, three in zip(names, numbers, strict=True)
-        }
-
-    def _samples_of(self, seeds: Sequence[Evaluated]) -> FloatArray:
-        """Scores every seed, in their order: (scores, 1 + resamples, seeds), the estimate first."""
-        ordered = sorted(seeds, key=lambda one: one[0].seed)
-        return np.stack([self._of_one(*one) for one in ordered], axis=-1)
-
-    def _of_one(self, run: Run, evaluation: Evaluation) -> FloatArray:
-        """Scores one network on all images and on every resample: (scores, 1 + resamples).
-
-        Falls back on the set's matrix where the evidence is unreadable: no interval, no BF.
-        """
-        variant = evaluation.get("variant", "")
-        where = run.folder, evaluation["split"], evaluation["iteration"], variant
-        samples = self._samples(*where, run.config["dataset"].get("sequence"))
-        if samples is not None:
-            return samples
-        pixels, rule = regions.class_pixels(matrix(evaluation)), self.conventions.absent_classes
-        point = [
-            *regions.class_accuracy(pixels),
-            regions.global_accuracy(pixels),
-            regions.mean_class_accuracy(pixels, rule),
-            regions.mean_iou(pixels, rule),
-            np.nan,
-        ]
-        missing = np.full((len(point), Resampling().resamples), np.nan)
-        return np.column_stack([point, missing])
-
-    def _resampled(
-        self, folder: Path, split: str, iteration: int, variant: str, sequence: str | None
-    ) -> FloatArray | None:
-        """Opens the evidence of an evaluation and scores it, see `_of_one`; None: unreadable."""
-        summary = {"split": split, "iteration": iteration, "variant": variant}
-        try:
-            arrays = records.read_evidence(folder, summary)
-            evidence = Evidence(
-                tuple(map(str, arrays["names"])), arrays["confusion"], arrays["boundaries"]
+        pair = sorted([one, other], key=lambda side: [run.folder.name for run, _ in side])
+        numbers = self._kept.remember(pair, lambda: self._resamples.paired(*pair))
+        (freedom,) = numbers[FREEDOM]
+        ours, theirs = self._numbers(one)[1], self._numbers(other)[1]
+        same = _seeds(one) == _seeds(other)
+        found = {}
+        for name, values in ours.items():
+            shared = (pool or {}).get(name)
+            sources = _paired_source(values, theirs[name], shared) if same else [
+                *_seed_source(values), *_seed_source(theirs[name])
+            ]  # fmt: skip
+            found[name] = _difference(
+                float(values.mean() - theirs[name].mean()),
+                (Source(numbers[name][0], freedom), *sources),
+                min(len(one), len(other)),
             )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            name = records.evaluation_name(split, iteration, variant)
-            warn(f"{folder / 'evaluations' / name}.npz: {error}")
-            return None
-        weights = _weights(evidence.names, sequence)
-        scores, accuracy = weighted_scores(evidence, self.conventions, weights)
-        return np.vstack([accuracy.T, *(scores[name] for name in HEADLINE)])
+        return found
+
+    def _numbers(
+        self, seeds: Sequence[Evaluated]
+    ) -> tuple[dict[str, float], dict[str, FloatArray], float]:
+        """Returns errors over images, figures by seed in ascending order, degrees of freedom."""
+        ordered = sorted(seeds, key=lambda one: one[0].seed)
+        numbers = self._kept.remember([ordered], lambda: self._resamples.numbers(ordered))
+        scores = {name: values for name, values in numbers.items() if name != FREEDOM}
+        return (
+            {name: values[0] for name, values in scores.items()},
+            {name: np.array(values[1:]) for name, values in scores.items()},
+            numbers[FREEDOM][0],
+        )
+
+    def _table(self, side: Sequence[Evaluated]) -> dict[int, FloatArray]:
+        """Returns the scores (scores,) of a side by seed."""
+        points = np.array(list(self._numbers(side)[1].values()))
+        return dict(zip(_seeds(side), points.T, strict=True))
 
 
-def _names(seeds: Sequence[Evaluated]) -> list[str]:
-    """Names the scores of an evaluation, in the order in which they are computed."""
-    run, _ = seeds[0]
-    return [*(f"accuracy/{name}" for name in run.config["dataset"]["classes"]), *HEADLINE]
+def _seed_source(values: FloatArray) -> list[Source]:
+    """Returns the variation of a mean over seeds, where there are enough of them."""
+    count = len(values)
+    if count < ENOUGH_SEEDS:
+        return []
+    return [Source(float(values.std(ddof=1)) / sqrt(count), count - 1)]
+
+
+def _paired_source(ours: FloatArray, theirs: FloatArray, shared: Residual | None) -> list[Source]:
+    """Returns the variation over seeds of a difference, pooled where the networks are alike."""
+    count = len(ours)
+    if count < ENOUGH_SEEDS:
+        return []
+    if shared is None or not shared.is_shared:
+        shared = residual(np.stack([ours, theirs]), tested=False)
+    return [Source(sqrt(2 * shared.variance / count), shared.freedom)]
 
 
 def _seeds(side: Sequence[Evaluated]) -> list[int]:
     return sorted(run.seed for run, _ in side)
-
-
-def _over_seeds(samples: FloatArray, side: int) -> FloatArray:
-    """Averages (scores, 1 + resamples, seeds); resamples of enough seeds vary as seeds do."""
-    mean: FloatArray = np.asarray(samples.mean(axis=-1))
-    count = samples.shape[-1]
-    if count >= ENOUGH_SEEDS:
-        error = samples[:, :1].std(axis=-1, ddof=1) / sqrt(count)
-        mean[:, 1:] += error * _student(count - 1, mean.shape[1] - 1, side)
-    return mean
-
-
-@lru_cache(maxsize=32)
-def _student(freedom: int, resamples: int, side: int) -> FloatArray:
-    """Draws from Student's t, one in each of `resamples` equally likely ranges, in random order."""
-    order = np.random.default_rng([Resampling().seed, side]).permutation(resamples)
-    return np.asarray(stdtrit(freedom, (order + 0.5) / resamples))
-
-
-@lru_cache(maxsize=8)
-def _weights(names: tuple[str, ...], pattern: str | None) -> FloatArray:
-    """How often each image occurs: once in the first row, as drawn in the others."""
-    drawn = resample(sequences(names, pattern), resampling(pattern))
-    return np.vstack([np.ones(len(names)), drawn])
-
-
-def resampling(pattern: str | None) -> Resampling:
-    """How a data set is resampled: in blocks where its images come from videos."""
-    return Resampling() if pattern else Resampling(block_length=1)
-
-
-def _stamps(side: Sequence[Evaluated]) -> list[list[Any]]:
-    """Identifies the evidence of evaluations without opening it."""
-    stamps = []
-    for run, evaluation in side:
-        name = records.evaluation_name(
-            evaluation["split"], evaluation["iteration"], evaluation.get("variant", "")
-        )
-        stamp: list[Any] = [run.folder.name, name]
-        for suffix in (".npz", ".json"):
-            path = run.folder / "evaluations" / f"{name}{suffix}"
-            state = path.stat() if path.exists() else None
-            stamp += [state.st_mtime_ns, state.st_size] if state else [0, 0]
-        stamps.append(stamp)
-    return stamps
 
 
 def with_common_seeds(
@@ -254,17 +219,3 @@ def _require_same_images(sides: Sequence[Evaluated]) -> None:
             f"{one.folder.name} and {other.folder.name} were evaluated on different images; "
             "a paired difference needs the same ones"
         )
-
-
-def _read_cache(path: Path | None) -> dict[str, Any]:
-    """Reads the cache; one of another format, or a damaged one, is computed anew."""
-    if path is None or not path.exists():
-        return {}
-    try:
-        content = records.read_json(path)
-    except ValueError as error:
-        warn(str(error))
-        return {}
-    estimates = content.get("estimates") if content.get("version") == FORMAT else None
-    sound = isinstance(estimates, dict) and all(isinstance(e, dict) for e in estimates.values())
-    return estimates if isinstance(estimates, dict) and sound else {}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import records
+from bench.records import State
 from reports.read.costs import cost_of
 from reports.read.runs import Run, without_postprocessings
 from reports.tables.of_scores import Context
@@ -14,7 +14,7 @@ NAMED = 4  # networks that a sentence names before it only counts
 def gaps(runs: Sequence[Run], context: Context) -> list[str]:
     """Says in sentences what is missing; nothing where all is there."""
     runs = without_postprocessings(runs)
-    finished = [run for run in runs if run.state == records.FINISHED]
+    finished = [run for run in runs if run.state == State.finished]
     found = []
     roots = {run.config["dataset"]["name"]: run.config["dataset"].get("root") for run in runs}
     for name, root in roots.items():

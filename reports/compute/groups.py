@@ -79,10 +79,17 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
 
 
 def _network(run: Run) -> dict[str, Any]:
-    """Returns a network's arguments, and the run whose weights it started from, if any."""
-    start = run.config.get("init_from")
+    """Returns a network's arguments, the run whose weights it started from, and its code.
+
+    Runs of other code are another network: no mean is taken over both.
+    """
+    start, code = run.config.get("init_from"), run.environment.get("code", {})
     source = {} if start is None else {"init_from": Path(start).name}
-    return {**run.config["arch"], **source}
+    return {
+        **run.config["arch"],
+        **source,
+        **({"code": code["network"]} if "network" in code else {}),
+    }
 
 
 def _distinctions(variants: list[list[Run]]) -> list[str]:

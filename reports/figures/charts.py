@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from reports.figures.learning import Curve
-from reports.figures.style import COLOURS, HATCHES, INK, MOST, dot, plain, styled
+from reports.figures.style import COLOURS, HATCHES, MOST, dot, plain, styled
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Entry:
     Attributes:
         name: as displayed.
         miou: percent, or None.
+        interval: of the mIoU, or None.
         costs: parameters in millions, ms, MB, by axis title, as far as known.
         curve: the course of training.
         accuracy: percent by class.
@@ -29,6 +30,7 @@ class Entry:
 
     name: str
     miou: float | None = None
+    interval: tuple[float, float] | None = None
     costs: dict[str, float] = field(default_factory=dict)
     curve: Curve = field(default_factory=Curve)
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -37,7 +39,7 @@ class Entry:
 
 
 def accuracy_against_cost(entries: Sequence[Entry]) -> Figure | None:
-    """Draws mIoU over parameters, time and memory; the Pareto front is a line.
+    """Draws mIoU with its interval over parameters, time and memory.
 
     None where there are not two networks to be compared.
     """
@@ -49,29 +51,18 @@ def accuracy_against_cost(entries: Sequence[Entry]) -> Figure | None:
         figure = Figure(figsize=(max(4.2 * len(titles), 6.5), 3.4))
         panels = figure.subplots(1, len(titles), squeeze=False, sharey=True)[0]
         for axes, title in zip(panels, titles, strict=True):
-            points = [
-                (entry.costs[title], entry.miou or 0.0, number)
-                for number, entry in enumerate(entries)
-                if title in entry.costs and entry.miou is not None
-            ]
-            for x, y, number in points:
-                axes.plot(x, y, **dot(number), markersize=8, label=entries[number].name)
-            front = pareto([(x, y) for x, y, _ in points])
-            axes.plot(*zip(*front, strict=True), color=INK, linewidth=1, linestyle=":", zorder=0)
+            for number, entry in enumerate(entries):
+                if title not in entry.costs or entry.miou is None:
+                    continue
+                x, y = entry.costs[title], entry.miou
+                axes.plot(x, y, **dot(number), markersize=8, label=entry.name)
+                if entry.interval is not None:
+                    axes.vlines(x, *entry.interval, color=dot(number)["color"], linewidth=1.2)
             axes.set(xlabel=title)
             axes.margins(0.12)
         panels[0].set(ylabel="mIoU (%)")
         _legend(figure, panels[0])
     return figure
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the points that no other beats in cost (lower) and accuracy (higher) at once."""
-    front: list[tuple[float, float]] = []
-    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or accuracy > front[-1][1]:
-            front.append((cost, accuracy))
-    return front
 
 
 def class_bars(entries: Sequence[Entry]) -> Figure | None:

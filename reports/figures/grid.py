@@ -19,48 +19,76 @@ from numpy.typing import NDArray
 from bench import records
 from bench.data.images import read_label
 from bench.data.pairs import Pair
-from bench.metrics.regions import region_score
 from bench.target import build
 from reports.figures.style import LINE, plain, styled
-from reports.read.runs import Run, matrix, warn
+from reports.read.runs import Run, warn
 
 SHOWN = 4  # images: those that dataset.pictures names, or some that are spread evenly
-FROM_BEST = "From each network's evaluation with the highest mIoU."
 LEGEND_COLUMNS = 7
 LABEL_WIDTH = 20  # letters of a network's name in a line
-RIGHT, WRONG, VOID = (225, 225, 225), (213, 94, 0), (0, 0, 0)
+WRONG, VOID = (213, 94, 0), (0, 0, 0)
+FADED = 0.45  # of a grey image, so that errors stand out on it
 
 Colours = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The label maps of one network: the folder of its evaluation with the highest mIoU."""
+    """The label maps of one network: the folder of one evaluation, and which one it is."""
 
     name: str
     folder: Path
+    seed: int = 0
+    iteration: int = 0
 
     def names(self) -> set[str]:
         """The images it holds."""
-        return {path.stem for path in self.folder.glob("*.png")}
+        below = (path.relative_to(self.folder) for path in self.folder.rglob("*.png"))
+        return {path.with_suffix("").as_posix() for path in below}
 
     def map_of(self, image: str) -> NDArray[np.uint8]:
         """Reads the label map (H, W) of an image."""
         return read_label(self.folder / f"{image}.png")
 
 
-def kept_predictions(name: str, runs: Sequence[Run], split: str) -> Predictions | None:
-    """Finds the predictions of a network's best evaluation of a split, over seeds and time."""
+def kept_predictions(
+    networks: Sequence[tuple[str, Sequence[Run]]], split: str
+) -> list[Predictions]:
+    """Finds kept predictions, chosen without looking at how good they are.
+
+    Each network's are of the lowest seed of which all networks kept some, or else of its own
+    lowest, at the iteration that the tables report: the one that validation selected, or the last.
+
+    Args:
+        networks: names and runs.
+        split: whose images.
+    """
     found = []
-    for run in runs:
-        for evaluation in run.evaluations:
-            stem = records.evaluation_name(
-                split, evaluation["iteration"], evaluation.get("variant", "")
-            )
-            folder = run.folder / "predictions" / stem
-            if evaluation["split"] == split and folder.is_dir():
-                found.append((region_score(matrix(evaluation), "mIoU"), str(folder)))
-    return Predictions(name, Path(max(found)[1])) if found else None
+    for name, runs in networks:
+        kept = [p for run in runs if (p := _kept(name, run, split))]
+        if kept:
+            found.append({p.seed: p for p in kept})
+    common = set.intersection(*map(set, found)) if found else set()
+    return [of_seeds[min(common or of_seeds)] for of_seeds in found]
+
+
+def _kept(name: str, run: Run, split: str) -> Predictions | None:
+    evaluation = run.evaluation(split, None)
+    if evaluation is None:
+        return None
+    iteration, variant = evaluation["iteration"], evaluation.get("variant", "")
+    folder = run.folder / "predictions" / records.evaluation_name(split, iteration, variant)
+    return Predictions(name, folder, run.seed, iteration) if folder.is_dir() else None
+
+
+def _origin(predictions: Sequence[Predictions]) -> str:
+    """Says which evaluations the pictures are from, and that nothing was picked."""
+    seeds = sorted({one.seed for one in predictions})
+    whose = f"Seed {seeds[0]}"
+    if len(seeds) > 1:
+        whose = f"Each network's lowest seed ({', '.join(map(str, seeds))})"
+    iterations = sorted({one.iteration for one in predictions})
+    return f"{whose}, the reported iteration ({', '.join(map(str, iterations))})."
 
 
 def qualitative(
@@ -93,10 +121,13 @@ def _with_truth(
     if not pairs:
         raise ValueError(f"none of the kept predictions is of an image under {dataset['root']}")
     chosen = [pairs[name] for name in _chosen(list(pairs), dataset)]
-    caption = "Images, truth, predictions (not masked) and their errors; unlabelled truth is black."
-    legend = {"unlabelled": VOID, "errors: wrong": WRONG, "errors: right": RIGHT}
+    caption = (
+        "Images, truth, predictions (not masked), and what is wrong in them, over the image; "
+        "unlabelled truth is black."
+    )
+    legend = {"unlabelled": VOID, "errors": WRONG}
     figure = _grid(_rows(predictions, chosen, dataset), [p.name for p in chosen], dataset, legend)
-    return f"{caption} {FROM_BEST}", figure
+    return f"{caption} {_origin(predictions)}", figure
 
 
 def _alone(
@@ -110,7 +141,7 @@ def _alone(
         f"Predictions alone, of images of split {split}: the images and their truth are not here "
         f"(dataset.root is {dataset.get('root')})."
     )
-    return f"{caption} {FROM_BEST}", _grid(rows, chosen, dataset, {})
+    return f"{caption} {_origin(predictions)}", _grid(rows, chosen, dataset, {})
 
 
 def _chosen(names: Sequence[str], dataset: dict[str, Any]) -> list[str]:
@@ -135,15 +166,16 @@ def _rows(
 ) -> list[tuple[str, list[Colours]]]:
     """Reads and paints the grid's rows of pictures, each with its title."""
     truths = [pair.label() for pair in chosen]
+    images = [pair.image() for pair in chosen]
     rows = [
-        ("image", [pair.image() for pair in chosen]),
+        ("image", images),
         ("truth", [_paint(truth, dataset) for truth in truths]),
     ]
     for one in predictions:
         maps = [one.map_of(pair.name) for pair in chosen]
         rows.append((one.name, [_paint(label, dataset) for label in maps]))
         classes = len(dataset["classes"])
-        errors = [_errors(*pair, classes) for pair in zip(maps, truths, strict=True)]
+        errors = [_errors(*all_of, classes) for all_of in zip(images, maps, truths, strict=True)]
         rows.append(("errors", errors))
     return rows
 
@@ -154,13 +186,19 @@ def _paint(label: NDArray[np.uint8], dataset: dict[str, Any]) -> Colours:
     return colours[label]
 
 
-def _errors(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> Colours:
+def _errors(
+    image: Colours, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int
+) -> Colours:
+    """Paints what is wrong over the image, which is grey and faded."""
     if prediction.shape != truth.shape:
         raise ValueError(
             f"a kept prediction has {prediction.shape} pixels, the truth {truth.shape}; "
             "dataset.root holds another form of the data set"
         )
-    painted = np.where((prediction == truth)[..., None], RIGHT, WRONG).astype(np.uint8)
+    grey = 255 - FADED * (255 - image.mean(axis=-1, keepdims=True))
+    painted: Colours = np.repeat(grey, 3, axis=-1).round().astype(np.uint8)
+    wrong = (prediction != truth) & (truth < classes)
+    painted[wrong] = WRONG
     painted[truth >= classes] = VOID
     return painted
 

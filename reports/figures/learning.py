@@ -1,4 +1,8 @@
-"""How training went: loss and scores by iteration and by time on the device, from records."""
+"""How training went: loss and scores by iteration, from records.
+
+Not by time: seconds of training are those of a machine that may have done other work meanwhile.
+What a network costs is measured apart, and has tables of its own.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from numpy.typing import NDArray
 
-from bench.metrics.regions import AbsentClasses, mean_iou
+from bench.metrics.regions import MeanRule, mean_iou
 from reports.figures.style import INK, dot, plain, styled
 from reports.read.runs import Run, matrix, read_losses
 
@@ -19,7 +22,7 @@ POINTS = 60  # of the loss curve of a finished run; each the mean of equally man
 LOGARITHMIC_SPAN = 5.0  # the ratio of largest to smallest loss from which an axis is logarithmic
 VALIDATION = "validation"
 
-Point = tuple[int, float, float]  # iteration, seconds of training on the device until then, value
+Point = tuple[int, float]  # iteration, value
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Curve:
 Curves = Sequence[tuple[str, Curve]]  # with the names of the networks
 
 
-def curve_of(run: Run, absent_classes: AbsentClasses) -> Curve:
+def curve_of(run: Run, absent_classes: MeanRule) -> Curve:
     """Reads the course of a run; one that only post-processes another has none of its own.
 
     Stretches are equally long whatever the lines of the record hold, so that neither a resumed run
@@ -48,29 +51,19 @@ def curve_of(run: Run, absent_classes: AbsentClasses) -> Curve:
         return Curve()
     lines = [line for line in read_losses(run.folder) if line["losses"]]
     if not lines:
-        return Curve(scores=_scores(run, absent_classes, np.zeros(0), np.zeros(0)))
+        return Curve(scores=_scores(run, absent_classes))
     iterations = np.concatenate([line["first"] + np.arange(len(line["losses"])) for line in lines])
     losses = np.concatenate([line["losses"] for line in lines])
-    each = [np.full(len(line["losses"]), line["seconds"] / len(line["losses"])) for line in lines]
-    passed = np.cumsum(np.concatenate(each))
     length = -(-run.config["max_iterations"] // POINTS)
     ends = np.arange(length, len(losses), length)
     if len(ends) and len(losses) - ends[-1] < length / 2:  # the last one would be mostly noise
         ends = ends[:-1]
     stretches = np.split(np.arange(len(losses)), ends)
-    means = [
-        (int(iterations[part[-1]]), float(passed[part[-1]]), float(losses[part].mean()))
-        for part in stretches
-    ]
-    return Curve(means, _scores(run, absent_classes, iterations, passed))
+    means = [(int(iterations[part[-1]]), float(losses[part].mean())) for part in stretches]
+    return Curve(means, _scores(run, absent_classes))
 
 
-def _scores(
-    run: Run,
-    absent_classes: AbsentClasses,
-    iterations: NDArray[np.int64] | NDArray[np.float64],
-    passed: NDArray[np.float64],
-) -> dict[str, list[Point]]:
+def _scores(run: Run, absent_classes: MeanRule) -> dict[str, list[Point]]:
     protocol = run.config["protocol"]
     splits = {protocol["evaluation_splits"][0]: protocol["evaluation_splits"][0]}
     if protocol["validation"]["every"] is not None:
@@ -78,18 +71,15 @@ def _scores(
     scores: dict[str, list[Point]] = {}
     for evaluation in sorted(run.evaluations, key=lambda e: e["iteration"]):
         if evaluation["split"] in splits:
-            iteration = evaluation["iteration"]
-            known = len(passed) and iterations[0] <= iteration <= iterations[-1]
-            seconds = np.interp(iteration, iterations, passed) if known else np.nan
             score = 100 * float(mean_iou(matrix(evaluation), absent_classes))
             scores.setdefault(splits[evaluation["split"]], []).append(
-                (iteration, float(seconds), score)
+                (evaluation["iteration"], score)
             )
     return scores
 
 
 def learning_curves(curves: Curves) -> Figure | None:
-    """Draws training loss, and below it the mIoU of evaluations, over iterations and over time.
+    """Draws training loss, and beside it the mIoU of evaluations, over iterations.
 
     Scores are drawn where one network at least has several; tables hold single ones better.
     """
@@ -98,38 +88,26 @@ def learning_curves(curves: Curves) -> Figure | None:
     rows += ["scores"] if any(len(points) > 1 for points in scores) else []
     if not rows:
         return None
-    unit, seconds = _time_unit(curves)
     with styled():
-        figure = Figure(figsize=(8.4, 2.7 * len(rows) + 0.8))
-        panels = figure.subplots(len(rows), 2, squeeze=False, sharex="col", sharey="row")
+        figure = Figure(figsize=(8.4, 4.0))
+        panels = figure.subplots(1, len(rows), squeeze=False)[0]
         for number, (_, curve) in enumerate(curves):
-            for row, line in zip(rows, panels, strict=True):
+            for row, axes in zip(rows, panels, strict=True):
                 for kind, points in _lines(curve, row).items():
-                    iterations, passed, values = np.array(points).T
+                    iterations, values = np.array(points).T
                     style = {**dot(number), **_line_style(kind, len(points))}
-                    line[0].plot(iterations, values, **style)
-                    line[1].plot(passed / seconds, values, **style)
-        for row, line in zip(rows, panels, strict=True):
-            line[0].set_ylabel("training loss" if row == "losses" else "mIoU (%)")
-            if row == "losses":
-                _scale([loss for _, curve in curves for _, _, loss in curve.losses], line[0])
-        panels[-1][0].set_xlabel("iteration")
-        panels[-1][1].set_xlabel(f"training time on the device ({unit})")
-        for axes in panels.ravel():
+                    axes.plot(iterations, values, **style)
+        for row, axes in zip(rows, panels, strict=True):
+            axes.set(xlabel="iteration", ylabel="training loss" if row == "losses" else "mIoU (%)")
             axes.set_xlim(left=0)
-        figure.align_ylabels(panels[:, 0])
+            if row == "losses":
+                _scale([loss for _, curve in curves for _, loss in curve.losses], axes)
         _legend(figure, curves, scores="scores" in rows)
     return figure
 
 
 def _lines(curve: Curve, row: str) -> dict[str, list[Point]]:
     return curve.scores if row == "scores" else {"losses": curve.losses} if curve.losses else {}
-
-
-def _time_unit(curves: Curves) -> tuple[str, float]:
-    """Chooses a unit of time, and says how many seconds it has."""
-    longest = max((passed for _, curve in curves for _, passed, _ in curve.losses), default=0.0)
-    return ("h", 3600.0) if longest > 7200 else ("min", 60.0) if longest > 180 else ("s", 1.0)
 
 
 def _line_style(kind: str, points: int) -> dict[str, Any]:

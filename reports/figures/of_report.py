@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.metrics.ratios import ratio
+from bench.metrics.uncertainty import Interval
 from reports.compute.groups import Contestant, contestants, groups
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
@@ -53,22 +55,22 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
     dataset = _dataset(group)
     ranked = _best(contestants(group), context, split)
     entries = [entry for _, entry in ranked]
-    kept = [kept_predictions(one.label, one.runs, split) for one, _ in ranked]
-    grid = qualitative([predictions for predictions in kept if predictions], dataset, split)
+    kept = kept_predictions([(one.label, one.runs) for one, _ in ranked], split)
+    grid = qualitative(kept, dataset, split)
     more = len(contestants(group)) - len(ranked)
     only = f" The {len(ranked)} networks with the highest mIoU." if more > 0 else ""
     return [
         (
             "accuracy-cost",
-            "Accuracy against what a network costs; dotted: no network is cheaper and better."
-            f"{only}",
+            "mIoU, with its 95 % interval, against what a network costs; networks whose intervals "
+            f"overlap may not differ.{only}",
             figures.accuracy_against_cost(entries),
         ),
         ("qualitative", *(grid or ("", None))),
         (
             "learning",
-            "Training loss, and mIoU where there were several evaluations, over iterations and "
-            f"over the time of training (evaluations do not count); of the lowest seed.{only}",
+            "Training loss, and mIoU where there were several evaluations, over iterations; of the "
+            f"lowest seed.{only}",
             learning_curves([(entry.name, entry.curve) for entry in entries]),
         ),
         ("classes", f"Accuracy of each class, {split}.{only}", figures.class_bars(entries)),
@@ -118,6 +120,7 @@ def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
     return figures.Entry(
         name=one.label,
         miou=100 * estimates["mIoU"].estimate if estimates else None,
+        interval=_percent(estimates["mIoU"]) if estimates else None,
         costs={title: value for title, value in known.items() if value is not None},
         curve=curve_of(run, context.estimates.conventions.absent_classes),
         accuracy={
@@ -128,6 +131,10 @@ def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
         confusion=_confusion([matrix(e) for _, e in seeds]),
         samples=cost.samples.get("forward_ms", []) if cost else [],
     )
+
+
+def _percent(found: Interval) -> tuple[float, float] | None:
+    return None if isnan(found.low) else (100 * found.low, 100 * found.high)
 
 
 def _confusion(matrices: Sequence[NDArray[np.int64]]) -> NDArray[np.float64] | None:

@@ -4,7 +4,7 @@ A reading that is missing is None and shows as n/a; it never becomes 0.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import records
+from bench.sound_files import require
 from reports.read.runs import warn
+from reports.read.shapes import COST
 
 # From what a driver sees down to what the allocator handed out: the first that was read is shown.
 MEMORY_SOURCES = {
@@ -26,9 +28,13 @@ NVML_SOURCES = {
     "only new process": "the only process that came since",
     "device delta": "growth of the whole card",
 }
+PUBLISHED_SIZE, PUBLISHED_DEVICE = (360, 480), "titan"
 TRAINING, INFERENCE = "training", "inference"
 TIMES = ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")
 WALL = "wall_"  # before the name of a time: by the wall clock, where another is the first
+GRAPH = "graph_"  # likewise: of the forward pass as a CUDA graph, without the host's launches
+# A forward pass that takes this many times as long as its graph is bound by the host's launches.
+LAUNCH_BOUND = 1.1
 # What a rate of the device is compared with, and how many of its unit are in one of that.
 RATES = {
     "convolution_flops": ("multiply_accumulates", 2),
@@ -64,8 +70,9 @@ class Cost:
             comparable.
         state: measured, out_of_memory, killed or failed.
         reason: why it was not measured.
-        samples: milliseconds by forward_ms, backward_ms, optimiser_ms and step_ms, and on a GPU
-            the same by the wall clock with `wall_` before them.
+        samples: milliseconds by forward_ms, backward_ms, optimiser_ms and step_ms, where they are
+            not wall time the same by the wall clock with `wall_` before them, and on a GPU
+            graph_forward_ms.
         memory: readings by `training` and `inference`.
         memory_states: measured, out_of_memory and so on, by the same.
         estimates: bytes from shapes alone, by the same.
@@ -121,23 +128,21 @@ class Cost:
         reading = self.memory.get(mode)
         return reading.bytes / 1e6 if reading else None
 
-    @property
-    def storage_multiplier(self) -> float | None:
-        """What the first level keeps for the decoder, in the paper's unit (Table 1)."""
-        return self._in_maps(self.storage.get("retained_bytes_first_level"))
+    def storage_in_maps(self, key: str) -> float | None:
+        """What is kept for the decoder in the paper's unit (Table 1).
 
-    @property
-    def storage_of_all_levels(self) -> float | None:
-        """What all levels keep for the decoder, in the same unit."""
-        return self._in_maps(self.storage.get("retained_bytes"))
-
-    def _in_maps(self, kept: float | None) -> float | None:
-        """Counts in fp32 maps of half the image's height and width: 180x240 for 360x480."""
-        height, width = self.image_size
+        It is one fp32 map of half the image's height and width: 180x240 for 360x480.
+        """
+        kept, (height, width) = self.storage.get(key), self.image_size
         return None if kept is None else float(kept) / (4 * -(-height // 2) * -(-width // 2))
 
     def share(self, rate: str) -> float | None:
-        """What the forward pass reaches of a rate of the device, in percent."""
+        """What the forward pass reaches of a rate of the device, in percent.
+
+        None by process time: rates are by the wall clock.
+        """
+        if self.clock == "process":
+            return None
         counted, factor = RATES[rate]
         forward, work = self.samples.get("forward_ms"), self.work.get(counted)
         if not forward or not work or not self.rates.get(rate):
@@ -147,11 +152,30 @@ class Cost:
         return float(100 * reached / median(self.rates[rate]))
 
     @property
-    def computing(self) -> float | None:
-        """The share of the wall time for which a CPU computed; None on other devices."""
-        clocks = self.timing.get("clocks") or {}
-        wall, process = (sum((clocks.get(c) or {}).get("step_ms", [])) for c in ("wall", "process"))
-        return float(process / wall) if wall and process else None
+    def is_like_published(self) -> bool:
+        """Whether times and memory were taken as the paper's, on a Titan at 360x480 (Table 6)."""
+        return self.image_size == PUBLISHED_SIZE and PUBLISHED_DEVICE in self.setting[0].lower()
+
+    @property
+    def clock(self) -> str | None:
+        """Which clock the times are by: device, wall or process; None without times."""
+        return self.timing.get("clock")
+
+    def by_clock(self, clock: str) -> "Cost":
+        """Returns the same measurement by another of the clocks that it was taken by."""
+        times = (self.timing.get("clocks") or {}).get(clock)
+        if not times:
+            return self
+        timing = {**self.timing, "clock": clock, **times}
+        return replace(self, timing=timing, samples=_samples(timing))
+
+    @property
+    def bound_by_launches(self) -> bool | None:
+        """Says whether the forward pass waits for the host; None where no graph was captured."""
+        eager, graph = self.samples.get("forward_ms"), self.samples.get(f"{GRAPH}forward_ms")
+        if not eager or not graph:
+            return None
+        return bool(median(eager) > LAUNCH_BOUND * median(graph))
 
 
 def read_costs(root: Path) -> list[Cost]:
@@ -162,26 +186,28 @@ def read_costs(root: Path) -> list[Cost]:
 def costs_in(paths: Iterable[Path]) -> list[Cost]:
     """Reads cost records; unreadable ones are passed over, with a warning.
 
-    Of several measurements of one network in one setting, the last counts.
+    Of several measurements of one network in one setting, the last counts. All of a setting are by
+    process time where one of them is, so that they can be compared.
     """
     found: dict[tuple[Any, ...], Cost] = {}
     for path in paths:
         try:
-            cost = _read_cost(path)
+            cost = read_cost(path)
         except ValueError as error:
             warn(str(error))
         else:
             found[(*cost.setting, str(sorted(cost.arch.items(), key=str)))] = cost
-    return list(found.values())
+    process = {cost.setting for cost in found.values() if cost.clock == "process"}
+    return [c.by_clock("process") if c.setting in process else c for c in found.values()]
 
 
-def _read_cost(path: Path) -> Cost:
+def read_cost(path: Path) -> Cost:
+    """Reads one cost record; raises ValueError where it is unsound."""
     content = records.read_json(path)
-    arch, size = content.get("arch"), content.get("image_size")
-    if content.get("version", 0) > records.VERSION:
-        raise ValueError(f"{path}: its version {content['version']} is newer than this program")
-    if not isinstance(arch, dict) or "name" not in arch or not isinstance(size, list):
-        raise ValueError(f"{path}: not a cost record (no arch.name or no image_size)")
+    require(path, content, COST)
+    arch, size = content["arch"], content["image_size"]
+    if len(size) != 2:
+        raise ValueError(f"{path}: image_size={size} is no height and width; remove the file")
     time, memory = content.get("time") or {}, content.get("memory") or {}
     parts = {mode: memory.get(mode) or {} for mode in (TRAINING, INFERENCE)}
     return Cost(
@@ -199,7 +225,7 @@ def _read_cost(path: Path) -> Cost:
         storage=content.get("storage") or {},
         environment=content.get("environment") or {},
         timing=time,
-        rates={k: v for k, v in (content.get("calibration") or {}).items() if k != "reason"},
+        rates={k: v for k, v in (content.get("calibration") or {}).items() if k in RATES and v},
         joules=(content.get("energy") or {}).get("joules_per_image"),
         how=content.get("cost") or {},
         switches=content.get("arithmetic") or {},
@@ -225,12 +251,11 @@ def _setting(content: dict[str, Any], size: list[int]) -> tuple[str, ...]:
 
 
 def _samples(time: dict[str, Any]) -> dict[str, list[float]]:
-    wall = (time.get("clocks") or {}).get("wall") or {}
-    others = wall if time.get("clock") not in {None, "wall"} else {}
-    return {
-        **{name: time[name] for name in TIMES if time.get(name)},
-        **{f"{WALL}{name}": others[name] for name in TIMES if others.get(name)},
-    }
+    clocks = time.get("clocks") or {}
+    wall = clocks.get("wall") if time.get("clock") not in {None, "wall"} else None
+    named = (("", time), (WALL, wall or {}), (GRAPH, clocks.get("graph") or {}))
+    found = {f"{prefix}{name}": times.get(name) for prefix, times in named for name in TIMES}
+    return {name: samples for name, samples in found.items() if samples}
 
 
 def _reading(part: dict[str, Any]) -> Memory | None:
@@ -250,11 +275,8 @@ def costs_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> li
 
     The arguments that only mirror the protocol (dropout, epsilon) do not change what it costs.
     """
-    return [
-        cost
-        for cost in costs
-        if list(cost.image_size) == list(size) and _structure(cost.arch) == _structure(arch)
-    ]
+    wanted = [*size], _structure(arch)
+    return [cost for cost in costs if ([*cost.image_size], _structure(cost.arch)) == wanted]
 
 
 def cost_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> Cost | None:

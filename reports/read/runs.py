@@ -3,27 +3,31 @@
 Only records are read: no torch, no data set, no network.
 """
 
-import json
+import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import records
+from bench import losses, records
 from bench.config import ProtocolConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
-from bench.typed import neutral_values
+from bench.records import End, State
+from bench.sound_files import require
+from bench.typed import leaves, neutral_values
+from reports.read.shapes import CONFIG, SHAPES
 
 # Keys in which two runs may differ and share a fingerprint all the same.
 PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
+T = TypeVar("T")
 STALE_SECONDS = 600.0  # without a sign of life for so long, a run that has not ended is not running
 SET_ASIDE = re.compile(r"\.old\d+$")
 Evaluation = dict[str, Any]  # split, iteration, images, confusion
@@ -120,30 +124,19 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 def _read_run(folder: Path) -> Run:
     path = folder / "config.json"
-    content = _read_record(path)
-    try:
-        config = content["config"]
-        for key, parts in {
-            "arch": ("name",),
-            "dataset": ("name", "classes"),
-            "protocol": ("name", "image_size", "validation", "evaluation_splits", "class_weights"),
-        }.items():
-            for part in parts:
-                config[key][part]
-        config["seed"], config["max_iterations"]
-        fingerprint = content["fingerprint"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: key {error} is missing; not the record of a run") from error
+    content = records.read_json(path)
+    require(path, content, CONFIG)
+    config = content["config"]
     state, detail = _state(folder)
     return Run(
         folder=folder,
         config=config,
-        fingerprint=fingerprint,
+        fingerprint=content["fingerprint"],
         state=state,
         detail=detail,
-        network=_read_if_sound(folder / "network.json"),
-        environment=_read_if_sound(folder / "environment.json"),
-        data=_read_if_sound(folder / "data.json"),
+        network=read_if_sound(folder / "network.json"),
+        environment=read_if_sound(folder / "environment.json"),
+        data=read_if_sound(folder / "data.json"),
         evaluations=_evaluations(folder, len(config["dataset"]["classes"])),
     )
 
@@ -166,6 +159,12 @@ def _with_postprocessings(run: Run) -> list[Run]:
     return runs
 
 
+def reading_from(root: Path, run: Run) -> Run:
+    """Returns the run as if it had read its data set from a folder of this machine."""
+    dataset = run.config["dataset"] | {"root": str(root)}
+    return replace(run, config=run.config | {"dataset": dataset})
+
+
 def without_postprocessings(runs: Sequence[Run]) -> list[Run]:
     """Returns every run once, under the network's own name."""
     first: dict[Path, Run] = {}
@@ -174,33 +173,25 @@ def without_postprocessings(runs: Sequence[Run]) -> list[Run]:
     return list(first.values())
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    content = records.read_json(path)
-    version = content.get("version", records.VERSION)
-    if not isinstance(version, int) or version > records.VERSION:
-        raise ValueError(f"{path}: its version {version} is newer than this program; update it")
-    return content
-
-
-def _read_if_sound(path: Path) -> dict[str, Any]:
-    """Reads an additional record; one that is missing or malformed is empty."""
-    if not path.exists():
+def read_if_sound(path: Path) -> dict[str, Any]:
+    """Reads an additional record; one that is missing, damaged or malformed is empty."""
+    if not os.path.lexists(path):
         return {}
     try:
-        return records.read_json(path)
+        content = records.read_json(path)
+        require(path, content, SHAPES[path.name])
     except ValueError as error:
         warn(str(error))
         return {}
+    return content
 
 
 def _evaluations(folder: Path, classes: int) -> list[Evaluation]:
     found = []
     for path in sorted((folder / "evaluations").glob("*.json")):
         try:
-            evaluation = _read_record(path)
-            if {"split", "iteration", "confusion"} - evaluation.keys():
-                raise ValueError(f"{path}: not an evaluation; remove the file")
-            if np.shape(evaluation["confusion"]) != (classes + 1, classes + 1):
+            evaluation = records.read_evaluation(path)
+            if len(evaluation["confusion"]) != classes + 1:
                 raise ValueError(f"{path}: its matrix does not fit {classes} classes; remove it")
         except ValueError as error:
             warn(str(error))
@@ -210,32 +201,57 @@ def _evaluations(folder: Path, classes: int) -> list[Evaluation]:
 
 
 def _state(folder: Path) -> tuple[str, str]:
-    end = _read_if_sound(folder / "end.json")
-    if "state" in end:
-        return str(end["state"]), str(end.get("reason") or "")
-    progress = _read_if_sound(folder / "progress.json")
-    if "time" not in progress:
+    end = sound(records.read_end, folder)
+    if end is not None:
+        return end.state, end.reason or ""
+    progress = sound(records.read_progress, folder)
+    if progress is None:
         return "pending", ""
-    silent = time.time() - float(progress["time"])
+    silent = time.time() - progress.time
     detail = ""
-    if "phase" in progress:
-        detail = f"{progress['phase']} {progress.get('done')}/{progress.get('total')}"
+    if progress.phase is not None:
+        detail = f"{progress.phase} {progress.done}/{progress.total}"
     if silent > STALE_SECONDS:
         return "silent", f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
     return "running", detail
 
 
+def sound(read: Callable[[Path], T | None], folder: Path) -> T | None:
+    """Reads a record; a damaged one is told and passed over."""
+    try:
+        return read(folder)
+    except ValueError as error:
+        warn(str(error))
+        return None
+
+
 def read_losses(folder: Path) -> list[dict[str, Any]]:
     """Returns the lines of losses.jsonl: first, losses, seconds; none if the file is unsound."""
-    path = folder / "losses.jsonl"
     try:
-        lines = list(records.read_losses(folder))
-    except json.JSONDecodeError as error:
-        warn(f"{path}: {error}")
+        return whole_losses(folder, sound(records.read_end, folder))
+    except ValueError as error:
+        warn(str(error))
         return []
-    if any({"first", "losses", "seconds"} - line.keys() for line in lines):
-        warn(f"{path}: a line has not all of first, losses and seconds")
-        return []
+
+
+def whole_losses(folder: Path, end: End | None) -> list[dict[str, Any]]:
+    """Returns the lines of losses.jsonl.
+
+    Args:
+        folder: the run.
+        end: how it ended; a finished run has the loss of every iteration.
+
+    Raises:
+        ValueError: a line is damaged or missing.
+    """
+    lines = list(losses.read_losses(folder))
+    last = lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
+    wanted = end.iteration or 0 if end and end.state == State.finished else 0
+    if last < wanted:
+        raise ValueError(
+            f"{folder / 'losses.jsonl'}: ends at iteration {last}, the run at {wanted}; losses are "
+            "missing"
+        )
     return lines
 
 
@@ -275,13 +291,6 @@ def conditions(run: Run) -> dict[str, Any]:
     config = run.config
     return {
         **_of_older_records(),
-        **flatten("dataset", config["dataset"]),
-        **flatten("protocol", config["protocol"]),
+        **leaves(config["dataset"], "dataset"),
+        **leaves(config["protocol"], "protocol"),
     }
-
-
-def flatten(prefix: str, node: Any) -> dict[str, Any]:
-    """Turns nested dictionaries into one of dotted keys."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    return {k: v for key, n in node.items() for k, v in flatten(f"{prefix}.{key}", n).items()}

@@ -5,9 +5,10 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from bench import records
 from reports.compute.claims import COLUMNS, claim_rows, few_seeds
@@ -19,6 +20,8 @@ from reports.read.published import SOURCE, rank_of
 from reports.read.runs import Run, without_postprocessings
 from reports.render import latex
 from reports.render import text as formats
+from reports.render.answer import answers
+from reports.render.cells import csv
 from reports.render.html import anchor, group_start, html
 from reports.tables.choice import fitting_tables
 from reports.tables.model import Table
@@ -26,7 +29,8 @@ from reports.tables.notes import FEW_SEEDS
 from reports.tables.of_scores import Context
 
 HERE = Path(__file__).parent
-RASTER = "qualitative"  # photographs are smaller as PNG
+PHOTOGRAPHS = "qualitative"  # the figure of images, which are no drawing
+PHOTOGRAPHS_DPI = 110
 
 
 def write_report(runs: Sequence[Run], context: Context, out: Path) -> Path:
@@ -49,22 +53,26 @@ def write_report(runs: Sequence[Run], context: Context, out: Path) -> Path:
     drawn = drawings(runs, context)
     pictures = {}
     for drawing in drawn:
-        picture = style.svg(drawing.figure)
-        pictures[drawing.name] = picture
-        records.write_bytes(out / "figures" / f"{drawing.name}.svg", picture)
-        records.write_bytes(out / "figures" / f"{drawing.name}.png", style.png(drawing.figure))
+        figure = out / "figures" / drawing.name
+        if drawing.name.startswith(PHOTOGRAPHS):
+            pictures[drawing.name] = style.jpeg(drawing.figure, PHOTOGRAPHS_DPI)
+            records.write_bytes(Path(f"{figure}.png"), style.png(drawing.figure, PHOTOGRAPHS_DPI))
+        else:
+            pictures[drawing.name] = style.svg(drawing.figure)
+            records.write_bytes(Path(f"{figure}.svg"), pictures[drawing.name])
+            records.write_bytes(Path(f"{figure}.png"), style.png(drawing.figure))
     page = out / "index.html"
     parts = [
         _head(runs),
         '<main id="top">',
-        _cards(runs),
-        _gaps(runs, context),
+        answers(tables),
         '<p class="nothing" id="nothing" hidden>Nothing fits these filters.</p>',
         *(html(table) for table in tables),
         '<section id="figures"><h2>Figures</h2>',
         *(_figure(drawing, pictures[drawing.name]) for drawing in drawn),
         "</section>",
         _claims(runs, context),
+        _gaps(runs, context),
         _runs(runs, context, out),
         "</main>",
         _foot(),
@@ -74,19 +82,16 @@ def write_report(runs: Sequence[Run], context: Context, out: Path) -> Path:
 
 
 def _write_tables(tables: Sequence[Table], runs: Sequence[Run], out: Path) -> None:
-    writers = {
+    writers: dict[str, Callable[[Table], str]] = {
         "md": formats.markdown,
         "tex": latex.latex,
-        "csv": formats.csv,
+        "csv": lambda table: csv([table]),
         "html": html,
     }
-    by_number: dict[str, list[Table]] = {}
     for table in tables:
-        by_number.setdefault(table.number, []).append(table)
-    for number, same in by_number.items():
         for suffix, write in writers.items():
-            content = "\n".join(write(table) for table in same)
-            records.write_bytes(out / "tables" / f"table{number}.{suffix}", content.encode())
+            path = out / "tables" / f"{table.slug}.{suffix}"
+            records.write_bytes(path, write(table).encode())
     datasets = {run.config["dataset"]["name"] for run in runs}
     records.write_bytes(out / "tables" / "macros.tex", latex.macros(tables).encode())
     records.write_bytes(out / "tables" / "references.bib", latex.bibtex(tables, datasets).encode())
@@ -129,27 +134,18 @@ def _head(runs: Sequence[Run]) -> str:
 <body>
 <header>
 <h1>{escape(title)}</h1>
-<p class="lead">Trained under one protocol, measured one way, beside the SegNet paper.
-Rows under one heading may be compared; every figure leads to its run.</p>
+<p class="lead">Trained under one protocol, measured one way, beside the SegNet paper. Rows under
+one heading may be compared; every number leads to its runs. {escape(_counted(runs))}</p>
 </header>
 <div class="bar"><div><nav aria-label="parts of the page">{links}</nav>{selects}
 <label>network<input id="network" type="search" placeholder="part of a name"></label></div></div>"""
 
 
-def _cards(runs: Sequence[Run]) -> str:
-    runs = without_postprocessings(runs)
-    states = Counter(run.state.replace("_", " ") for run in runs)
-    counts = {
-        "network": len({run.name for run in runs}),
-        "seed": len({run.seed for run in runs}),
-        "fingerprint": len({run.fingerprint for run in runs}),
-        **{f"run {state}": count for state, count in states.most_common()},
-    }
-    cards = "".join(
-        f"<div><b>{n}</b><span>{escape(_plural(what, n))}</span></div>"
-        for what, n in counts.items()
-    )
-    return f'<div class="cards">{cards}</div>'
+def _counted(runs: Sequence[Run]) -> str:
+    """Says how many runs there are, and how they ended."""
+    states = Counter(run.state.replace("_", " ") for run in without_postprocessings(runs))
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    return f"{states.total()} {_plural('run', states.total())}: {counts}."
 
 
 def _plural(words: str, count: int) -> str:
@@ -159,9 +155,9 @@ def _plural(words: str, count: int) -> str:
 
 def _figure(drawing: Drawing, picture: bytes) -> str:
     label = escape(drawing.caption)
-    if drawing.name.startswith(RASTER):
-        data = base64.b64encode(style.png(drawing.figure)).decode()
-        inside = f'<img alt="{label}" src="data:image/png;base64,{data}">'
+    if drawing.name.startswith(PHOTOGRAPHS):
+        data = base64.b64encode(picture).decode()
+        inside = f'<img alt="{label}" src="data:image/jpeg;base64,{data}">'
     else:
         inside = inline(picture, drawing.name, label)
     return (
@@ -255,7 +251,7 @@ def _run_row(run: Run, out: Path) -> str:
 
 
 def _relative(path: Path, out: Path) -> str:
-    return Path(os.path.relpath(path, out)).as_posix()
+    return quote(Path(os.path.relpath(path, out)).as_posix())  # a colon would make it a scheme
 
 
 def _foot() -> str:

@@ -1,5 +1,6 @@
-"""Tables as text for a terminal, as Markdown and as CSV; LaTeX and HTML have files of their own."""
+"""Tables as text for a terminal and as Markdown; the other formats have files of their own."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -15,7 +16,6 @@ from reports.tables.model import (
     comparison,
     figure,
     interval,
-    signed,
 )
 
 WIDTH = 100
@@ -25,7 +25,7 @@ CELL = (WIDTH - LABEL) // 4  # G, C, mIoU and BF stand in one line
 
 def heading(table: Table) -> str:
     """Names a table as the paper does."""
-    return f"Table {table.number}: {table.title}"
+    return f"Table {table.number}: {table.title}" if table.number else table.title
 
 
 def label(row: Row, letters: dict[str, str]) -> str:
@@ -35,10 +35,11 @@ def label(row: Row, letters: dict[str, str]) -> str:
 
 
 def notes(section: Section) -> Iterator[str]:
-    """Yields a section's footnotes, then its notes."""
+    """Yields a section's footnotes, then its notes, then the background."""
     for text, letter in section.footnotes().items():
         yield f"({letter}) {text}"
     yield from section.notes
+    yield from section.background
 
 
 def text(table: Table) -> str:
@@ -55,10 +56,8 @@ def text(table: Table) -> str:
         lines += _turned(table, section) if turned else _upright(table, section)
         below = [line for note in notes(section) for line in _wrapped(note)]
         lines += ["", *below] if below else []
-    lines.append("")
-    for note in table.notes:
-        lines += _wrapped(note)
-    return "\n".join(lines)
+    below = [line for note in table.notes for line in _wrapped(note)]
+    return "\n".join([*lines, "", *below] if below else lines)
 
 
 def _wrapped(line: str) -> list[str]:
@@ -66,7 +65,8 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _upright(table: Table, section: Section) -> list[str]:
-    lines, letters = _runs(section), section.footnotes()
+    lines: list[str] = []
+    letters = section.footnotes()
     numbered = enumerate(table.columns)
     for group, members in groupby(numbered, key=lambda pair: pair[1].group):
         columns = list(members)
@@ -75,7 +75,7 @@ def _upright(table: Table, section: Section) -> list[str]:
             lines += ["", _line(group, [column.name for _, column in some])]
             for row in section.rows:
                 lines += _row_lines(label(row, letters), [(row.cells[n], c) for n, c in some])
-    return lines
+    return lines + _runs(section)
 
 
 def _runs(section: Section) -> list[str]:
@@ -112,8 +112,24 @@ def _ours(cell: Cell, column: Column) -> str:
 
 
 def _name(name: str) -> list[str]:
-    lines = textwrap.wrap(name, LABEL - 2, break_on_hyphens=True)
+    lines = _wrapped_name(name, LABEL - 2)
     return [lines[0], *(f"  {line}" for line in lines[1:])]
+
+
+def _wrapped_name(name: str, width: int) -> list[str]:
+    """Breaks a name at hyphens, or before a capital where a part is too long for a line."""
+    parts = re.split(r"(?<=-)|(?<= )", name)
+    pieces = [p for part in parts for p in (_camel(part) if len(part) > width else [part])]
+    lines = [""]
+    for piece in pieces:
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [piece for line in lines for piece in textwrap.wrap(line, width)]
+
+
+def _camel(word: str) -> list[str]:
+    return re.split(r"(?<=[a-z])(?=[A-Z])", word)
 
 
 def _line(name: str, cells: Sequence[str]) -> str:
@@ -122,10 +138,11 @@ def _line(name: str, cells: Sequence[str]) -> str:
 
 def _turned(table: Table, section: Section) -> list[str]:
     """Sets columns as lines: four networks to a block."""
-    lines, letters = _runs(section), section.footnotes()
+    lines: list[str] = []
+    letters = section.footnotes()
     for first in range(0, len(section.rows), 4):
         rows = section.rows[first : first + 4]
-        names = [textwrap.wrap(label(row, letters), CELL - 1) for row in rows]
+        names = [_wrapped_name(label(row, letters), CELL - 1) for row in rows]
         lines.append("")
         for number in range(max(map(len, names))):
             lines.append(_line("", [name[number] if number < len(name) else "" for name in names]))
@@ -135,7 +152,7 @@ def _turned(table: Table, section: Section) -> list[str]:
             papers = [comparison(cell, column.digits) for cell, column in cells]
             if any(papers):
                 lines.append(_line("  paper", papers))
-    return lines
+    return lines + _runs(section)
 
 
 def markdown(table: Table) -> str:
@@ -176,35 +193,3 @@ def _escaped(words: str) -> str:
     for character in "\\`*_|<>":
         words = words.replace(character, f"\\{character}")
     return words
-
-
-def csv(table: Table) -> str:
-    """Formats a table as CSV: a line for each row, every part of a cell a column of its own."""
-    lines = []
-    for section in table.sections:
-        for row in section.rows:
-            line = {
-                "table": table.number,
-                "section": section.title,
-                "network": row.label,
-                "kind": "run" if row.ours else "published",
-                **row.details,
-                "footnotes": "; ".join(row.marks),
-            }
-            for column, cell in zip(table.columns, row.cells, strict=True):
-                line |= _csv_cell(column, cell)
-            lines.append(line)
-    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
-
-
-def _csv_cell(column: Column, cell: Cell) -> dict[str, str]:
-    digits = column.digits + 2  # for those who compute with it
-    parts = {
-        "": figure(cell.value, digits) or cell.text,
-        " low": figure(cell.low, digits),
-        " high": figure(cell.high, digits),
-        " published": figure(cell.published, digits),
-        " difference": signed(cell.difference, digits),
-        " bold": "yes" if cell.bold else "",
-    }
-    return {f"{column.title}{part}": content for part, content in parts.items()}

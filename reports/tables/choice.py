@@ -12,15 +12,17 @@ from reports.read.runs import Run
 from reports.tables.layout import natural_number
 from reports.tables.model import Table
 from reports.tables.of_costs import cost_table, cost_tables
+from reports.tables.of_ranks import rank_tables
 from reports.tables.of_scores import Context, score_table
 
 PER_CLASS = {"1": "2", "3": "2", "4": "5"}  # beside which table the classes are worth a look
 
 
 def fitting_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
-    """Fills the tables that suit runs, and those of all measured costs; see `score_tables`."""
+    """Fills the tables that suit runs, that of ranks, and those of all measured costs."""
     costs = cost_tables(context.costs, context.rows_without_runs)
-    return score_tables(runs, context, classes) + costs
+    ranks = rank_tables(runs, context.estimates)
+    return [*score_tables(runs, context, classes), *ranks, *costs]
 
 
 def score_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:

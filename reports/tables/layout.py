@@ -49,7 +49,8 @@ def published_columns(number: str) -> list[Column]:
 
 def _variant_columns(group: Sequence[Run]) -> list[Column]:
     compared = has_published("1", group[0].config["dataset"]["name"])
-    columns = [
+    columns: list[Column] = []
+    costs = [
         Column("", "Params (M)", 3, "Params (M)" if compared else None, ("parameters",)),
         Column("", "Storage mult.", 0, "Storage multiplier" if compared else None, ("storage",)),
         Column("", "Infer time (ms)", 1, "Infer time (ms)" if compared else None, ("time",)),
@@ -71,7 +72,7 @@ def _variant_columns(group: Sequence[Run]) -> list[Column]:
                 )
                 for metric in metrics
             ]
-    return columns
+    return columns + costs
 
 
 def _milestone_columns(number: str, group: Sequence[Run]) -> list[Column]:
@@ -97,7 +98,7 @@ def _milestone_columns(number: str, group: Sequence[Run]) -> list[Column]:
         for name, iteration in [*sorted(names.items(), key=lambda n: int(n[1])), (last, "")]
         for metric in HEADLINE
     ]
-    return [Column("", "Params (M)", 3, None, ("parameters",)), *columns]
+    return [*columns, Column("", "Params (M)", 3, None, ("parameters",))]
 
 
 def _class_columns(number: str, config: dict[str, Any]) -> list[Column]:

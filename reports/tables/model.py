@@ -1,9 +1,13 @@
 """What a table is, before it is Markdown, LaTeX, CSV or HTML: columns, sections, rows, cells."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
+
+NO_RUN = "no run"
+MOST_DIGITS = 4  # after the decimal point of a percentage
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Cell:
         low: lower end of the interval.
         high: upper end.
         published: the paper's.
+        comparable: whether the two are of one kind, so that their difference says something.
         text: what stands in the place of a missing value: a state, or what the paper printed.
         bold: the best of its column, or not separated from it.
         run: the folder, or the cost record, that the figure comes from.
@@ -49,6 +54,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     published: float | None = None
+    comparable: bool = True
     text: str = ""
     bold: bool = False
     run: Path | None = None
@@ -56,8 +62,8 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the paper's, where both are."""
-        if self.value is None or self.published is None:
+        """Ours minus the paper's, where both are and can be compared."""
+        if self.value is None or self.published is None or not self.comparable:
             return None
         return self.value - self.published
 
@@ -83,12 +89,23 @@ class Row:
 
 @dataclass
 class Section:
-    """Rows that may be compared with each other, and what one must know to do so."""
+    """Rows that may be compared with each other, and what one must know to do so.
+
+    Attributes:
+        title: data set, protocol and the like.
+        rows: the networks.
+        difference: in what its conditions differ from those of the section before.
+        notes: without which the figures would be misread.
+        background: machines, initialisation, what the data set is.
+        dataset: its name.
+        protocol: its name.
+    """
 
     title: str
     rows: list[Row]
     difference: str = ""
     notes: list[str] = field(default_factory=list)
+    background: list[str] = field(default_factory=list)
     dataset: str = ""
     protocol: str = ""
 
@@ -100,13 +117,29 @@ class Section:
 
 @dataclass
 class Table:
-    """A table of the paper, or in the shape of one."""
+    """A table of the paper, or in the shape of one.
+
+    Attributes:
+        number: the paper's.
+        title: what it shows.
+        columns: of figures.
+        sections: its rows.
+        notes: what holds for all of it.
+        part: tells tables of one number apart: cost, details, a data set.
+    """
 
     number: str
     title: str
     columns: list[Column]
     sections: list[Section]
     notes: list[str] = field(default_factory=list)
+    part: str = ""
+
+    @property
+    def slug(self) -> str:
+        """A name for files and places on a page, such as table1 or table1-cost."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.part.lower()).strip("-")
+        return f"table{self.number}-{words}".removesuffix("-")
 
 
 def figure(value: float | None, digits: int) -> str:
@@ -127,6 +160,13 @@ def interval(cell: Cell, digits: int) -> str:
     if cell.low is None or cell.high is None or isnan(cell.low) or isnan(cell.high):
         return ""
     return f"[{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
+
+
+def signed_interval(low: float, high: float, digits: int = 1) -> str:
+    """Formats the interval of a difference; an end that is not 0 does not look like 0."""
+    while digits < MOST_DIGITS and any(bound and not round(bound, digits) for bound in (low, high)):
+        digits += 1
+    return f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def comparison(cell: Cell, digits: int) -> str:

@@ -13,10 +13,11 @@ from omegaconf import OmegaConf
 
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
-from bench.metrics.uncertainty import BLOCK_LENGTH, RESAMPLES
-from bench.records import FINISHED
-from reports.compute.estimates import ENOUGH_SEEDS
+from bench.metrics.uncertainty import BLOCK_LENGTH
+from bench.records import State
+from bench.typed import leaves
 from reports.compute.groups import Contestant
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import (
     IN_CAPTION,
     MEDIAN,
@@ -26,7 +27,8 @@ from reports.read.published import (
     printed,
     row_of,
 )
-from reports.read.runs import Run, conditions, flatten, weighting
+from reports.read.runs import Run, conditions, weighting
+from reports.tables.conditions import condition_notes, frozen_note
 from reports.tables.model import Column
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -43,8 +45,7 @@ TABLE_2 = (
     "These runs: class_weights {}."
 )
 FEW_SEEDS = (
-    f"Fewer than {ENOUGH_SEEDS} seeds: the comparison is of these weights, not of the "
-    "architectures."
+    f"Fewer than {ENOUGH_SEEDS} seeds: these weights, no verdict on the networks; needs seeds."
 )
 
 
@@ -55,7 +56,7 @@ def paper_protocol(number: str) -> dict[str, Any]:
     merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    found = flatten("protocol", plain["protocol"])
+    found = leaves(plain["protocol"], "protocol")
     if number in {"4", "5"}:
         found["protocol.batch_size"] = 4  # section 4
     return found
@@ -71,6 +72,9 @@ def deviations(number: str, run: Run) -> list[str]:
         for key, value in paper_protocol(number).items()
         if key in ours and ours[key] != value and key not in left_out
     ]
+    limit = run.config["dataset"].get("limit")
+    if limit is not None:
+        found.append(f"dataset.limit {limit} (paper all images)")
     split = run.config["protocol"].get("train_split", "train")
     images = run.data.get("splits", {}).get(split, {}).get("images")
     if number in {"2", "3"} and images not in {None, ROAD_IMAGES}:
@@ -104,11 +108,11 @@ def published_marks(paper_row: str) -> list[str]:
 
 
 def state_marks(one: Contestant) -> list[str]:
-    """Returns what befell the runs of a network that did not finish."""
+    """Returns what befell the runs of a network that did not finish, and what was frozen."""
     several = len({weighting(run) for run in one.runs}) > 1
-    lines = []
+    lines = frozen_note(one.first)
     for run in one.runs:
-        if run.state != FINISHED:
+        if run.state != State.finished:
             weights = f", class weights {weighting(run)}" if several else ""
             state = run.state.replace("_", " ") + (f": {run.detail}" if run.detail else "")
             lines.append(f"seed {run.seed}{weights}: {state}")
@@ -116,7 +120,7 @@ def state_marks(one: Contestant) -> list[str]:
 
 
 def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
-    """Returns the notes that hold for all rows of a section."""
+    """Returns what must be known to read the figures of a section."""
     notes = []
     dataset = group[0].config["dataset"]
     if has_published(number, dataset["name"]):
@@ -127,6 +131,13 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
             notes.append(TABLE_2.format(weighting(group[0])))
     if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
         notes.append(FEW_SEEDS)
+    return [*notes, *condition_notes(group, ours)]
+
+
+def background_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
+    """Returns what stands behind the figures: data set, initialisation, machines."""
+    notes = []
+    dataset = group[0].config["dataset"]
     if dataset.get("note"):
         notes.append(" ".join(dataset["note"].split()))
     if dataset.get("sequence") is None:
@@ -188,17 +199,19 @@ def _commit(commit: str | None) -> str:
 
 
 def table_notes(number: str, columns: Sequence[Column], conventions: Conventions) -> list[str]:
-    """Returns the notes that hold for a whole table: metrics, intervals, bold, source."""
+    """Returns the notes that hold for a whole table: bold, intervals, metrics, source."""
     notes = [
+        "Bold (* in plain text): the best of a column and every network that is not separated from "
+        "it, on the same images and seed by seed, at 5 % over all pairs of the column (Tukey). "
+        f"Networks with fewer than {ENOUGH_SEEDS} seeds are not ranked.",
+        f"Figures are means over seeds. [ ]: 95 % interval, by Student's t, for other images of "
+        f"the same sequences (resamples in blocks of {BLOCK_LENGTH} frames; not for other drives) "
+        f"and, with {ENOUGH_SEEDS} seeds or more, for other seeds; below, it is of these weights. "
+        "Not corrected for the number of figures.",
         "In percent. G: labelled pixels that are right; C: mean accuracy of the classes; mIoU: "
         "mean over classes of intersection over union on the whole set; void pixels do not count. "
         f"BF: F1 of boundaries within {100 * TOLERANCE:g} % of the diagonal, mean over classes, "
         f"then over images; edges of void regions count. Conventions: {conventions}.",
-        f"Figures are means over seeds. [ ]: 95 % interval over the images, from {RESAMPLES} "
-        f"resamples in blocks of {BLOCK_LENGTH} frames where the data set has sequences; with "
-        f"{ENOUGH_SEEDS} seeds or more, over the seeds too (Student's t).",
-        "Bold (* in plain text): the best of a column, with all that the paired comparison (the "
-        "same images, seed by seed on the seeds they share) does not separate from it.",
     ]
     if number == "1" and any(column.source[:1] == ("storage",) for column in columns):
         notes.append(

@@ -8,9 +8,9 @@ storage, work, and the share of what the device can do.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from reports.read.costs import INFERENCE, TRAINING, WALL, Cost
+from reports.read.costs import GRAPH, INFERENCE, TRAINING, WALL, Cost
 from reports.read.published import SOURCE, TITLES, printed, rows_of
-from reports.tables.model import Cell, Column, Row, Section, Table
+from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import machines
 
 PAPERS = {
@@ -28,9 +28,11 @@ PAPERS = {
         Column("", "Infer. mem. (MB)", 0, None, ("memory", INFERENCE)),
     ],
 }
+PARTS = {"6": (TITLES["6"], ""), "1": (f"what {TITLES['1']} cost", "cost")}  # title, part
 DETAILS = [
     Column("", "Optimiser (ms)", 2, None, ("time", "optimiser_ms")),
     Column("", "Iteration (ms)", 2, None, ("time", "step_ms")),
+    Column("", "Forward, graph (ms)", 2, None, ("time", f"{GRAPH}forward_ms")),
     Column("", "Forward, wall (ms)", 2, None, ("time", f"{WALL}forward_ms")),
     Column("", "Backward, wall (ms)", 2, None, ("time", f"{WALL}backward_ms")),
     Column("", "Iteration, wall (ms)", 2, None, ("time", f"{WALL}step_ms")),
@@ -48,12 +50,13 @@ DETAILS = [
     Column("", "Of copying (%)", 0, None, ("share", "copy_bytes_per_second")),
     Column("", "Energy (J/image)", 2, None, ("energy",)),
 ]
+OF_DEVICES = {"time", "memory"}  # what another device, or size of image, changes
 SCALES = {"multiply_accumulates": 1e9}  # the others are in millions
 NOTES = [
     "Times: medians, [ ] their quartiles. MB: 1e6 bytes. Model size: 4 bytes for each parameter. "
     "n/a: not measured, or this device does not tell.",
-    f"Published figures (Titan GPU, cuDNN v3, 360x480), and ours minus them in parentheses: "
-    f"{SOURCE}.",
+    "Published figures (Titan GPU, cuDNN v3, 360x480), and ours minus them in parentheses where "
+    f"device and size are the same: {SOURCE}.",
 ]
 STORAGE_NOTE = (
     "Storage: what is kept of the encoder for the decoder, in fp32 maps of half the image's height "
@@ -70,8 +73,11 @@ DETAIL_NOTES = {  # of the columns of one kind
     "device.",
     "energy": "Energy: of the whole card during inference, its idle power included.",
 }
-STARVED = 90  # percent; a process that computes for less of its time waits for the cores
-CLOCKS = {"wall": "wall clock", "device": "CUDA events"}
+CLOCKS = {
+    "wall": "wall clock",
+    "device": "CUDA events",
+    "process": "process time of all threads together",
+}
 
 
 def cost_tables(costs: Sequence[Cost], rows_without_runs: bool = True) -> list[Table]:
@@ -91,15 +97,15 @@ def cost_table(number: str, costs: Sequence[Cost], rows_without_runs: bool = Tru
         columns = [c for c in columns if c.published or c.source != ("memory", INFERENCE)]
     sections = _sections(number, costs, columns)
     for section, some in sections:
-        section.notes += [*_measuring_notes(some), *machines([c.environment for c in some])]
+        section.notes += _measuring_notes(some)
+        section.background += machines([c.environment for c in some])
         for row, cost in zip(section.rows, _ranked(number, some), strict=True):
             row.details, row.marks = _details(cost), _marks(cost)
     found = [section for section, _ in sections] or [Section("no measurement yet", [])]
     if rows_without_runs:
         found[0].rows += _published_rows(number, columns, {cost.name for cost in costs})
     notes = [*NOTES, STORAGE_NOTE] if number == "1" else NOTES
-    title = f"{TITLES[number]}, what they cost" if number == "1" else TITLES[number]
-    return Table(number, title, columns, found, notes)
+    return Table(number, PARTS[number][0], columns, found, notes, PARTS[number][1])
 
 
 def _detail_table(number: str, costs: Sequence[Cost]) -> Table:
@@ -115,7 +121,9 @@ def _detail_table(number: str, costs: Sequence[Cost]) -> Table:
     above = {"storage"} if number == "1" else set()
     kinds = {column.source[0] for column in columns} - above
     notes = [note for kind, note in DETAIL_NOTES.items() if kind in kinds]
-    return Table(number, "the same measurements in detail", columns, sections, notes)
+    title, part = PARTS[number]
+    part = f"{part} details".strip()
+    return Table(number, f"{title}, in detail", columns, sections, notes, part)
 
 
 def _sections(
@@ -148,6 +156,7 @@ def _row(number: str, cost: Cost, columns: Sequence[Column]) -> Row:
     for cell, column in zip(cells, columns, strict=True):
         paper = printed(number, cost.name, column.published)
         cell.published = paper.number if paper else None
+        cell.comparable = column.source[0] not in OF_DEVICES or cost.is_like_published
     return Row(cost.name, cells)
 
 
@@ -181,8 +190,8 @@ def _value(cost: Cost, kind: str, name: str = "") -> float | None:
         return cost.share(name)
     if kind == "storage":
         return {
-            "first level": cost.storage_multiplier,
-            "all levels": cost.storage_of_all_levels,
+            "first level": cost.storage_in_maps("retained_bytes_first_level"),
+            "all levels": cost.storage_in_maps("retained_bytes"),
             "bytes": _scaled(cost.storage.get("retained_bytes"), 1e6),
         }[name]
     if kind == "energy":
@@ -214,6 +223,12 @@ def _marks(cost: Cost) -> list[str]:
     dropped = cost.timing.get("dropped_samples")
     if dropped:
         marks.append(f"{dropped} samples dropped: the card was throttled")
+    if cost.bound_by_launches:
+        graph = cost.quartiles(f"{GRAPH}forward_ms")
+        assert graph is not None
+        marks.append(
+            f"bound by launches: as one CUDA graph the forward pass takes {graph[0]:.2f} ms"
+        )
     return marks
 
 
@@ -232,11 +247,12 @@ def _measuring_notes(costs: Sequence[Cost]) -> list[str]:
     if any(cost.timing.get("stopped_because") == "timeout" for cost in costs):
         known = f"to {100 * first.how['tolerance']:g} %" if "tolerance" in first.how else "well"
         notes.append(f"time limit: reached before each median was known {known}.")
-    computing = [100 * cost.computing for cost in costs if cost.computing is not None]
-    if min(computing, default=100) < STARVED:
+    shares = [cost.timing.get("cores_taken") for cost in costs if cost.clock == "process"]
+    taken = [100 * share for share in shares if share is not None]
+    if taken:
         notes.append(
-            f"Other programs took the cores: {_span(computing)} % of the wall time went into "
-            "computing."
+            f"Other programs had the cores for {_span(taken)} % of the time in which they were "
+            "needed: times are process time, which leaves this waiting out and adds up threads."
         )
     return [*notes, *_memory_notes(costs)]
 
@@ -269,7 +285,7 @@ def _published_rows(number: str, columns: Sequence[Column], there: set[str]) -> 
         if name not in there:
             papers = [printed(number, name, column.published) for column in columns]
             cells = [
-                Cell(published=paper.number if paper else None, text="no run") for paper in papers
+                Cell(published=paper.number if paper else None, text=NO_RUN) for paper in papers
             ]
             rows.append(Row(name, cells, ours=False))
     return rows

@@ -8,8 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
-from reports.compute.estimates import Estimates, Evaluated
+from bench.words import ranges
+from reports.compute.estimates import Estimates, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
 from reports.read.published import (
     TITLES,
@@ -21,13 +23,21 @@ from reports.read.published import (
     rows_of,
     weighting_of,
 )
-from reports.read.runs import Run, differences, warn, weighting
+from reports.read.runs import Run, differences, weighting
+from reports.tables.bold import embolden
 from reports.tables.layout import columns_for, published_columns
-from reports.tables.model import Cell, Column, Row, Section, Table
-from reports.tables.notes import published_marks, row_marks, section_notes, state_marks, table_notes
+from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
+from reports.tables.notes import (
+    background_notes,
+    published_marks,
+    row_marks,
+    section_notes,
+    state_marks,
+    table_notes,
+)
+from reports.tables.power import seeds_notes
 
 STATES = {"out_of_memory": "out of memory"}
-NO_RUN = "no run"
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,9 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
         columns = published_columns(number)
         tables[tuple(columns)] = Table(number, TITLES[number], columns, [])
     for table in tables.values():
+        if len(tables) > 1:
+            table.part = " and ".join(dict.fromkeys(s.dataset for s in table.sections))
+            table.title += f", {table.part}"
         if number == "2" or not table.sections or context.literature:
             table.sections += _published_sections(number, table.columns, context)
         table.notes = table_notes(number, table.columns, context.estimates.conventions)
@@ -91,13 +104,15 @@ def _section(
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
-    for column_number, column in enumerate(columns):
-        if column.source[0] == "score":
-            _embolden(column_number, column, list(zip(ours, rows, strict=True)), context)
+    power = _embolden(columns, ours, rows, context)
     return Section(
         title,
         rows,
-        notes=[*section_notes(number, group, ours), *_cost_notes(columns, ours, context.costs)],
+        notes=[*power, *section_notes(number, group, ours)],
+        background=[
+            *background_notes(group, ours),
+            *_cost_notes(columns, ours, context.costs),
+        ],
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
@@ -126,6 +141,26 @@ def _rows_without_runs(
     ]
 
 
+def _embolden(
+    columns: Sequence[Column], ours: Sequence[Contestant], rows: Sequence[Row], context: Context
+) -> list[str]:
+    """Sets figures in bold, and says what the seeds of the first scores can show."""
+    pools: dict[tuple[str, ...], Pool] = {}
+    notes: list[str] = []
+    for number, column in enumerate(columns):
+        if column.source[0] != "score":
+            continue
+        sides = [evaluated(one, column) for one in ours]
+        of_group = column.source[:-1]  # all but the score
+        if of_group not in pools:
+            pools[of_group] = context.estimates.pool(sides)
+            notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
+        cells = [row.cells[number] for row in rows]
+        of_column = list(zip(sides, cells, strict=True))
+        embolden(of_column, column.source[-1], pools[of_group], context.estimates)
+    return notes
+
+
 def _cost_notes(
     columns: Sequence[Column], ours: Sequence[Contestant], costs: Sequence[Cost]
 ) -> list[str]:
@@ -135,7 +170,12 @@ def _cost_notes(
     archs = [(one.first.config["arch"], one.first.config["protocol"]["image_size"]) for one in ours]
     found = [cost_of(costs, *arch) for arch in archs]
     settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
-    return [f"Storage and infer time: {setting}." for setting in settings]
+    notes = [f"Storage and infer time: {setting}." for setting in settings]
+    if None in found:
+        protocol = ours[0].first.config["protocol"]["name"]
+        command = f"python -m bench +experiment=table1_cost protocol={protocol}"
+        notes.append(f"Storage and infer time n/a: not measured; {command} measures them.")
+    return notes
 
 
 def _row(number: str, one: Contestant, columns: Sequence[Column], context: Context) -> Row:
@@ -150,15 +190,26 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
         cell.published = paper.number if paper else None
         cells.append(cell)
     marks = row_marks(number, one) if compared else []
-    return Row(one.label, cells, _details(one), marks + state_marks(one))
+    return Row(one.label, cells, _details(one, columns), marks + state_marks(one))
 
 
-def _details(one: Contestant) -> dict[str, str]:
-    seeds = sorted({run.seed for run in one.runs})
-    iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in one.runs)
-    best = dict.fromkeys(str(run.best_iteration) for run in one.runs if run.best_iteration)
-    details = {"seeds": ", ".join(map(str, seeds)), "iterations": ", ".join(iterations)}
-    return {**details, "best": ", ".join(best)} if best else details
+def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
+    """Says which seeds are behind the figures of a row, and how long they trained."""
+    by_group: dict[str, str] = {}
+    behind: dict[str, Run] = {}
+    for column in columns:
+        found = evaluated(one, column) if column.source[0] == "score" else []
+        seeds = ranges(run.seed for run, _ in found)
+        if seeds:
+            by_group.setdefault(column.group, seeds)
+        behind |= {str(run.folder): run for run, _ in found}
+    differ = len(set(by_group.values())) > 1
+    shown = [f"{group}: {seeds}" if differ else seeds for group, seeds in by_group.items()]
+    iterations = dict.fromkeys(str(run.config["max_iterations"]) for run in behind.values())
+    best = dict.fromkeys(str(run.best_iteration) for run in behind.values() if run.best_iteration)
+    words = {"seeds": dict.fromkeys(shown), "iterations": iterations, "best": best}
+    separators = {"seeds": "; "}
+    return {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
 
 
 def _state(run: Run) -> str:
@@ -201,38 +252,12 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":
-        multiplier = cost.storage_multiplier
+        multiplier = cost.storage_in_maps("retained_bytes_first_level")
         return Cell(text="n/a") if multiplier is None else Cell(multiplier, run=run.folder)
     quartiles = cost.quartiles("forward_ms")
-    return Cell(*quartiles, run=run.folder) if quartiles else Cell(text=cost.state)
-
-
-def _embolden(
-    number: int, column: Column, lines: Sequence[tuple[Contestant, Row]], context: Context
-) -> None:
-    """Sets the best of a column in bold, with all that the images do not separate from it."""
-    ranked = sorted(
-        (
-            (row.cells[number].value, one, row)
-            for one, row in lines
-            if row.cells[number].value is not None
-        ),
-        key=lambda line: -(line[0] or 0.0),
-    )
-    if len(ranked) < 2:
-        return
-    _, best, best_row = ranked[0]
-    best_row.cells[number].bold = True
-    for _, one, row in ranked[1:]:
-        first, second = evaluated(best, column), evaluated(one, column)
-        try:
-            low = context.estimates.difference(first, second)[column.source[-1]].low
-        except ValueError as error:  # records are incomplete
-            warn(str(error))
-            continue
-        if low > 0:
-            return
-        row.cells[number].bold = not isnan(low)
+    if not quartiles:
+        return Cell(text=cost.state)
+    return Cell(*quartiles, run=run.folder, comparable=cost.is_like_published)
 
 
 def _published_sections(number: str, columns: Sequence[Column], context: Context) -> list[Section]:

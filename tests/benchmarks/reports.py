@@ -28,9 +28,10 @@ OPENING = """
 import sys
 from pathlib import Path
 from bench import records
+from bench.evidence import read_evidence
 for folder in records.run_folders(Path(sys.argv[1])):
     for evaluation in records.read_evaluations(folder):
-        records.read_evidence(folder, evaluation)
+        read_evidence(folder, evaluation)
 """
 
 

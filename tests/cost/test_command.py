@@ -9,6 +9,7 @@ import pytest
 from tiny_cost import TINY_COST
 
 from bench import records
+from bench.records import State
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 MORTAL = """
@@ -75,7 +76,7 @@ def test_a_network_that_kills_its_process_is_a_row_and_the_other_is_measured(
         for record in map(records.read_json, (tmp_path / "runs" / "cost").glob("*.json"))
     }
     dead, alive = found["Mortal"], found["Bilinear-Interpolation"]
-    assert dead["state"] == records.KILLED
+    assert dead["state"] == State.killed
     assert "SIGKILL" in dead["reason"]
     assert dead["memory"]["inference"]["state"] == "measured"
     assert "last words" in (tmp_path / "runs" / "cost" / "log.txt").read_text()

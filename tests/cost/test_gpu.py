@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tiny_cost import cost_composer
 
+from bench.config import Config
 from bench.cost.check import KnownWork, check_machine
+from bench.cost.forward_graph import ForwardGraph
 from bench.cost.measuring_process import MeasuringProcess
 from bench.cost.memory import estimate_peak
 from bench.cost.timing import take_sample
@@ -23,7 +24,7 @@ from bench.cost.workload import Workload
 from bench.run.network import build_network
 
 pytestmark = pytest.mark.gpu
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 
 BEFORE_AND_AFTER = """
 import json, sys
@@ -73,7 +74,7 @@ def test_every_memory_source_sees_a_known_allocation() -> None:
 
 def test_sources_contain_each_other(cost_config: Compose, tmp_path: Path) -> None:
     """Tensors lie in blocks, blocks in what the driver counts for the process."""
-    config = {**cost_config("arch.width=64", "protocol.image_size=[180,240]"), "device": "cuda"}
+    config = cost_config("arch.width=64", "protocol.image_size=[180,240]", "device=cuda")
     with MeasuringProcess(config, tmp_path / "log.txt", timing=False) as process:
         answer = process.ask("memory", training=True, batch=4)
     readings = answer["readings"]
@@ -83,7 +84,7 @@ def test_sources_contain_each_other(cost_config: Compose, tmp_path: Path) -> Non
 
 
 def test_the_estimate_comes_near_the_allocators_peak(cost_config: Compose, tmp_path: Path) -> None:
-    config = {**cost_config("arch.width=64", "protocol.image_size=[180,240]"), "device": "cuda"}
+    config = cost_config("arch.width=64", "protocol.image_size=[180,240]", "device=cuda")
     estimate = estimate_peak(build_network(config), config, 4, training=True)
     with MeasuringProcess(config, tmp_path / "log.txt", timing=False) as process:
         answer = process.ask("memory", training=True, batch=4)
@@ -102,6 +103,31 @@ def test_events_agree_with_the_wall_clock_on_long_work(device: torch.device) -> 
     for _ in range(3):
         sample = take_sample(work)
     assert sample["device"]["step_ms"] == pytest.approx(sample["wall"]["step_ms"], rel=0.05)
+
+
+def test_a_graph_tells_what_launches_cost(device: torch.device) -> None:
+    """A thousand additions to one number keep the host busy, a large product the GPU."""
+    number, matrix = torch.zeros(1, device=device), torch.randn(8192, 8192, device=device)
+
+    class Pass(KnownWork):
+        def forward(self) -> torch.Tensor:
+            out: torch.Tensor = self.function()
+            return out
+
+    def count() -> torch.Tensor:
+        total = number
+        for _ in range(1000):
+            total = total + 1
+        return total
+
+    def ratio(work: Pass) -> float:
+        graph = ForwardGraph(work)
+        for _ in range(3):
+            sample = take_sample(work, graph)
+        return sample["device"]["forward_ms"] / sample["graph"]["forward_ms"]
+
+    assert ratio(Pass(count, device)) > 1.1
+    assert ratio(Pass(lambda: matrix @ matrix, device)) < 1.1
 
 
 def test_phases_by_events_and_by_the_wall_clock_agree(
@@ -125,10 +151,10 @@ def test_the_machine_check_passes_its_known_quantities() -> None:
 
 
 @pytest.mark.parametrize("backward", [True, False])
-def test_a_contestant_is_measured_by_both_clocks(
+def test_a_network_is_measured_by_both_clocks(
     cost_config: Compose, tmp_path: Path, backward: bool
 ) -> None:
-    config = {**cost_config(f"cost.backward={backward}"), "device": "cuda:0"}
+    config = cost_config(f"cost.backward={backward}", "device=cuda:0")
     with MeasuringProcess(config, tmp_path / "log.txt", timing=True) as process:
         assert process.ask("environment")["environment"]["device_type"] == "cuda"
         assert process.ask("describe")["free_bytes"] > 0
@@ -138,7 +164,8 @@ def test_a_contestant_is_measured_by_both_clocks(
         rates = process.ask("calibrate")
     phases = {"forward_ms", "step_ms"} | ({"backward_ms", "optimiser_ms"} if backward else set())
     for sample in taken["samples"]:
-        assert set(sample) == {"device", "wall"}
+        assert set(sample) == {"device", "wall", "graph"}
+        assert 0 < sample["graph"]["forward_ms"] <= 1.1 * sample["device"]["forward_ms"]
         assert set(sample["device"]) == set(sample["wall"]) == phases
         assert sample["device"]["step_ms"] <= 1.5 * sample["wall"]["step_ms"]
     assert energy is None or energy > 0

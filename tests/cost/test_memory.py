@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
+from bench.cost.check import ALLOCATION_BYTES, check_memory
 from bench.cost.memory import MemoryMeter, estimate_peak
 from bench.cost.workload import Workload
 from bench.run.network import build_network
@@ -81,3 +83,26 @@ def test_frozen_statistics_train_a_map_of_one_pixel_with_one_image(tiny_config: 
     work = Workload.make(build_network(config), config, 1, training=True, frozen_statistics=True)
     work.run()
     assert work.network.training
+
+
+def test_an_earlier_peak_does_not_hide_a_known_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the machine, on a GPU that is not there and once held four times as much."""
+    now, peak = [0], [4 * ALLOCATION_BYTES]
+
+    def allocate(count: int, **how: Any) -> torch.Tensor:
+        now[0] += count
+        peak[0] = max(peak[0], now[0])
+        return torch.empty(count, dtype=torch.uint8)
+
+    def reset(device: torch.device) -> None:
+        peak[0] = now[0]
+
+    monkeypatch.setattr(torch, "ones", allocate)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    for reading in ("max_memory_allocated", "max_memory_reserved"):
+        monkeypatch.setattr(torch.cuda, reading, lambda device: peak[0])
+    found = {f.what: f for f in check_memory(MemoryMeter(None), torch.device("cuda:0"))}
+    assert found["memory, allocated_bytes"].sound
+    assert found["memory, reserved_bytes"].sound

@@ -1,11 +1,14 @@
 """What NVML says, by recorded answers; and its real absence."""
 
 import os
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
 import pynvml
 import pytest
 import torch
+from packaging.requirements import Requirement
 from recorded_nvml import GIGABYTE, UUID, RecordedDriver
 
 from bench.cost.check import Finding, check_driver, judge_processes
@@ -195,6 +198,15 @@ def test_memory_on_a_card_is_what_came_since_the_baseline(
         "nvml_device_bytes": 800,
         "resident_bytes": None,
     }
+
+
+def test_the_oldest_bindings_we_accept_have_the_error_for_old_drivers() -> None:
+    """Of the published versions 12.550.52 is the first that defines it."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    requirements = map(Requirement, project["dependencies"])
+    (bindings,) = [r.specifier for r in requirements if r.name == "nvidia-ml-py"]
+    assert "12.550.52" in bindings
+    assert "12.535.161" not in bindings
 
 
 def test_a_device_that_is_not_nvidias_has_no_card() -> None:

@@ -1,7 +1,10 @@
 """Timing: a known sleep, warm-up, turns and the uncertainty of a median."""
 
+import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -9,8 +12,8 @@ import pytest
 import torch
 
 from bench.cost.check import KnownWork
-from bench.cost.timing import take_sample, take_turn, warm_up
-from bench.cost.turns import uncertainty
+from bench.cost.timing import take_sample, take_turn, waited_ms, warm_up
+from bench.cost.turns import cores_taken, main_clock, uncertainty
 
 CPU = torch.device("cpu")
 
@@ -71,6 +74,56 @@ def test_on_a_gpu_events_mark_the_phases_and_nothing_waits_between_them(
     assert calls == by_events + by_the_wall
     assert sample["device"] == {"forward_ms": 3, "backward_ms": 3, "step_ms": 6}
     assert set(sample["wall"]) == {"forward_ms", "backward_ms", "step_ms"}
+
+
+SPINNING = "import os; os.sched_setaffinity(0, {int(input())}); print(flush=True)\nwhile True: pass"
+
+
+@pytest.mark.skipif(not waited_ms(), reason="this system does not tell who waits for a core")
+def test_a_core_that_another_program_has_is_waited_for() -> None:
+    """Both on one core, of which each then has about half."""
+    cores = os.sched_getaffinity(0)
+    core = min(cores)
+    rival = subprocess.Popen(
+        [sys.executable, "-c", SPINNING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert rival.stdin is not None
+    assert rival.stdout is not None
+    try:
+        os.sched_setaffinity(0, {core})
+        rival.stdin.write(f"{core}\n")
+        rival.stdin.flush()
+        rival.stdout.readline()
+        sample = take_sample(KnownWork(lambda: sum(range(10_000_000)), CPU))
+    finally:
+        os.sched_setaffinity(0, cores)
+        rival.kill()
+        rival.communicate()
+    assert sample["waiting"]["step_ms"] > 0.3 * sample["process"]["step_ms"]
+    assert main_clock([sample]) == "process"
+
+
+def test_a_sleep_waits_for_no_core() -> None:
+    """Of five sleeps, since after one the core may be taken by another program."""
+    samples = [take_sample(KnownWork(lambda: time.sleep(0.05), CPU)) for _ in range(5)]
+    assert min(one.get("waiting", {"step_ms": 0.0})["step_ms"] for one in samples) < 25
+
+
+def clocks(wall: float, process: float, waiting: float) -> dict[str, dict[str, float]]:
+    named = {"wall": wall, "process": process, "waiting": waiting}
+    return {clock: {"step_ms": value} for clock, value in named.items()}
+
+
+def test_the_part_of_the_needed_time_that_others_had_decides_the_clock() -> None:
+    """Two threads computed for 180 ms together within 100 ms: no core was missing."""
+    assert cores_taken([clocks(100, 180, 0)]) == 0
+    assert cores_taken([clocks(100, 90, 0), clocks(100, 60, 50)]) == pytest.approx(50 / 200)
+    assert main_clock([clocks(100, 98, 4)]) == "wall"
+    assert main_clock([clocks(100, 90, 10)]) == "process"
+    unknown = {clock: times for clock, times in clocks(9, 1, 0).items() if clock != "waiting"}
+    assert cores_taken([unknown]) is None
+    assert main_clock([unknown]) == "wall"
+    assert main_clock([{**clocks(100, 10, 90), "device": {"step_ms": 5.0}}]) == "device"
 
 
 def test_a_warm_up_goes_on_until_times_settle() -> None:

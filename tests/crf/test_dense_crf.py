@@ -483,14 +483,14 @@ def too_many_classes(probs: Path, images: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (remove_image, "b is in one only"),
-        (double_a_name, "images: 3 files"),
+        (remove_image, "probs: no file of the same name in"),
+        (double_a_name, "share one name"),
         (write_nan, "b.npy: probs contain NaN"),
         (forget_the_key, "a.npz: neither"),
         (truncate_probs, "a.npz: neither"),
         (break_image, "a.png"),
         (write_a_scalar, "b.npy: probs must be float"),
-        (empty_the_folder, "probs: 0 files"),
+        (empty_the_folder, "probs: holds no .npy, .npz file"),
         (too_many_classes, "b.npy: 257 classes"),
     ],
 )
@@ -514,10 +514,10 @@ def test_command_answers_a_mistake_in_one_sentence(
 def test_command_never_writes_over_its_input(
     taken: int, folders: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """OUT may be neither PROBS nor IMAGES, whose files have the same names."""
+    """OUT may be PROBS or IMAGES only where no file there has the name of a result."""
     before = {path: path.read_bytes() for path in folders[taken].iterdir()}
     with pytest.raises(SystemExit) as ended:
-        command(*folders[:2], folders[taken])
+        command(*folders[:2], folders[taken], "--probs")
     assert ended.value.code == 2
     assert "OUT" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folders[taken].iterdir()} == before

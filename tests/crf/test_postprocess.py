@@ -17,6 +17,7 @@ from bench.crf.mean_field import dense_crf
 from bench.crf.search import Appearance, Example, Fixed, Search, grid, refine
 from bench.data.schema import DatasetConfig
 from bench.data.synthetic import scene
+from bench.evidence import read_evidence
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.run import run
 
@@ -109,7 +110,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
     ]
     folder, monitor = prepared(tiny_config(*options))
     end = run(folder, monitor)
-    assert end["postprocessed"] == ["dense_crf"]
+    assert end.postprocessed == ["dense_crf"]
     own, theirs = records.read_evaluations(plain), records.read_evaluations(folder)
     assert own == theirs
     (row,) = records.read_evaluations(folder, "test", variant="denseCRF")
@@ -118,7 +119,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
     assert row["search"][0]["mIoU"] > 0
     assert row["seconds_per_image"] > 0
     assert row["confusion"] != theirs[-1]["confusion"]
-    assert records.read_evidence(folder, row)["confusion"].shape == (5, 12, 12)
+    assert read_evidence(folder, row)["confusion"].shape == (5, 12, 12)
     assert len(list((folder / "predictions" / "test.denseCRF-0000006").iterdir())) == 5
     before = (folder / "evaluations" / "test.denseCRF-0000006.json").stat().st_mtime_ns
     run(folder, Monitor(folder))
@@ -142,7 +143,9 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from reports.__main__ import main
     from reports.after_run import print_tables
 
     options = ["images: 1", "rounds: 1", "w1: [2.0]", "sigma_alpha: [20.0]", "sigma_beta: [5.0]"]
@@ -160,5 +163,9 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
         line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
     }
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
+    monkeypatch.setattr(sys, "argv", ["reports", str(folder.parent), "--table", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr().out
     assert "SegNet-Basic-denseCRF: w1 2.0" in shown
     assert "s an image on" in shown

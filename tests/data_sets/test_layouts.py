@@ -10,8 +10,8 @@ from synthetic_files import LAYOUTS
 
 from bench.data import synthetic, synthetic_indoor
 from bench.data.camvid.fetch import released_names
-from bench.data.pairs import Pair
-from bench.data.splits import load_splits, pairs_of
+from bench.data.pairs import Pair, pairs_of
+from bench.data.splits import IMAGE, load_splits
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [24, 32]
 Configured = Callable[..., dict[str, Any]]
@@ -36,7 +36,7 @@ def test_roads_come_back_pixel_by_pixel(
         for index, pair in enumerate(pairs):
             label = pair.label()
             assert (split.truths[index] == np.where(label == 11, void, label)).all()
-            assert (split.images[index].permute(1, 2, 0).numpy() == pair.image()).all()
+            assert (split.array(index, IMAGE).transpose(1, 2, 0) == pair.image()).all()
 
 
 def test_the_original_of_camvid_is_grouped_and_gets_the_released_splits(
@@ -98,7 +98,7 @@ def test_rooms_come_back_with_their_own_labels(
         }
         for index, truth in enumerate(split.truths):
             image = expected.pop(truth.tobytes())  # a wrong pairing would find no label, or
-            difference = split.images[index].permute(1, 2, 0).numpy() - image.astype(np.int16)
+            difference = split.array(index, IMAGE).transpose(1, 2, 0) - image.astype(np.int16)
             assert np.abs(difference).mean() < 6  # another picture; JPEG is not exact
         assert not expected
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from folders import write_set
 from PIL import Image
 from synthetic_files import LAYOUTS
 
 from bench.data.__main__ import main
+from bench.data.pairs import pairs_of
 from bench.data.prepare import is_complete, prepare, wrong_files
-from bench.data.splits import load_splits, pairs_of
+from bench.data.splits import load_splits
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [36, 48]
 Configured = Callable[..., dict[str, Any]]
@@ -38,8 +40,10 @@ def test_the_prepared_set_is_what_a_run_would_have_seen(
     after = load_splits(configured(dataset, tmp_path / "out"), ["train", "test"])
     for split in COUNTS:
         assert after[split].names == before[split].names
-        assert (after[split].images == before[split].images).all()
-        assert (after[split].labels == before[split].labels).all()
+        for batches in zip(
+            *(s[split].batches([np.arange(3)]) for s in (after, before)), strict=True
+        ):
+            assert all((one == other).all() for one, other in zip(*batches, strict=True))
 
 
 def test_a_second_call_has_nothing_to_do(
@@ -54,17 +58,17 @@ def test_after_a_full_disk_the_next_call_goes_on(
 ) -> None:
     saved, written = Image.Image.save, []
 
-    def full(image: Image.Image, path: Path, **options: Any) -> None:
+    def full(image: Image.Image, file: BinaryIO, **options: Any) -> None:
         if len(written) == 7:
-            path.write_bytes(b"half")
+            file.write(b"half")
             raise OSError(28, "No space left on device")
-        written.append(path)
-        saved(image, path, **options)
+        written.append(file)
+        saved(image, file, **options)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
-        with pytest.raises(ValueError, match="No space left on device; free some space, then call"):
+        with pytest.raises(ValueError, match=r"No space left on device.*the same command goes on"):
             prepared(configured, rooms, out)
     assert not is_complete(out)
     assert not list(out.rglob("*.tmp"))
@@ -102,3 +106,19 @@ def test_the_command(tmp_path: Path, rooms: Path, capsys: pytest.CaptureFixture[
     assert main(["prepare", "sunrgbd", str(rooms), out, "--size", "24", "32"]) == 0
     shown = capsys.readouterr().out
     assert f"8 of 8 pairs written; use dataset=sunrgbd dataset.root={out}" in shown
+
+
+def test_names_with_folders_and_letters_of_any_script_come_back(
+    tmp_path: Path, configured: Configured
+) -> None:
+    names = ["berlin/0000", "bonn/0000"]
+    write_set(tmp_path / "own", {"train": names})
+    classes = "classes: {no: [1, 1, 1], 'straße 日本 😀': [2, 2, 2], off: [3, 3, 3]}"
+    (tmp_path / "own/classes.yaml").write_text(classes, encoding="utf-8")
+    config = configured("folder", tmp_path / "own")
+    pairs = {"train": pairs_of(config.dataset, "train")}
+    assert prepare(config, pairs, tmp_path / "out", threads=1) == 2
+    again = configured("folder", tmp_path / "out")
+    assert again.dataset.classes == config.dataset.classes == ["no", "straße 日本 😀", "off"]
+    assert load_splits(again, ["train"])["train"].names == names
+    assert prepare(config, pairs, tmp_path / "out", threads=1) == 0

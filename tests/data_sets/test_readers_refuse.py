@@ -14,6 +14,7 @@ from PIL import Image
 from synthetic_files import LAYOUTS
 
 from bench.config import Config
+from bench.data.pairs import file_pair
 from bench.data.splits import load_splits
 from bench.data.sunrgbd import official as sunrgbd_official
 
@@ -54,7 +55,7 @@ FOLDER: list[tuple[Callable[[Path], object], str]] = [
             shutil.copytree(root / "images/train", root / "images/test", dirs_exist_ok=True)
             and shutil.copytree(root / "labels/train", root / "labels/test", dirs_exist_ok=True)
         ),
-        "test/train_00000 and train/train_00000 have the same name",
+        "test/train_00000 and train/train_00000 have the same pixels",
     ),
     (lambda root: (root / "train.txt").write_text("a.png\n"), r"train\.txt:1: 'a\.png' is not"),
     (lambda root: (root / "train.txt").write_text("a.png b.png\n"), r"train\.txt:1: .*a\.png does"),
@@ -63,7 +64,7 @@ FOLDER: list[tuple[Callable[[Path], object], str]] = [
         lambda root: (root / "train.txt").write_text(
             2 * "images/train/train_00000.png labels/train/train_00000.png\n"
         ),
-        r"train\.txt:2: the name train_00000 is listed twice",
+        r"train\.txt:2: the image images/train/train_00000\.png is listed",
     ),
 ]
 
@@ -79,7 +80,7 @@ def test_folders(spoil: Any, message: str, tmp_path: Path, configured: Configure
     ("text", "message"),
     [
         (None, r"classes\.yaml: no such file; write the classes there"),
-        ("classes: [a, b]", r"classes\.yaml: must say 'classes:"),
+        ("classes: [a, [b]]", r"classes\.yaml: must say 'classes:"),
         ("classes: {a: [1, 2, 300]}", r"classes\.yaml: must say 'classes:"),
         ("classes: {a: ", r"classes\.yaml: not readable as YAML"),
         ("[]", r"classes\.yaml: must hold keys"),
@@ -102,7 +103,9 @@ def edit_manifest(root: Path, **changed: str) -> None:
         rows = list(csv.reader(file))
     rows[0] = changed.pop("header", ",".join(rows[0])).split(",")
     for name, value in changed.items():
-        rows[1][["image", "label", "source"].index(name)] = value
+        if name not in rows[0]:
+            rows = [[*rows[0], name], *([*row, ""] for row in rows[1:])]
+        rows[1][["image", "label", "source", "split"].index(name)] = value
     with (root / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -120,6 +123,14 @@ ROADS: list[tuple[Callable[[Path], object], str]] = [
         r"source 'mars' has no mapping; write .*kitti",
     ),
     (lambda root: edit_manifest(root, source=""), r"manifest\.csv:2: the row is incomplete"),
+    (
+        lambda root: edit_manifest(root, source="../evil"),
+        r"manifest\.csv:2: source '\.\./evil' is no plain name",
+    ),
+    (
+        lambda root: edit_manifest(root, split="tset"),
+        r"manifest\.csv:2: split 'tset' is none of train, val, test",
+    ),
     (lambda root: edit_manifest(root, header="image,label,origin"), "has no column 'source'"),
     (lambda root: shutil.rmtree(root / "camvid/test"), r"camvid/test: no such folder"),
     (
@@ -239,3 +250,9 @@ def test_a_missing_h5py_is_named_with_how_to_get_it(
 def test_a_set_that_cannot_be_downloaded_says_so(tmp_path: Path, configured: Configured) -> None:
     LAYOUTS["folder"](tmp_path, COUNTS, SIZE)
     refused(configured("folder", tmp_path, "dataset.download=true"), "Folder cannot be downloaded")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "", "a\0b"])
+def test_no_image_is_named_out_of_its_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name an image"):
+        file_pair(Path("a.png"), Path("a.png"), name=name)

@@ -14,6 +14,7 @@ from bench.config import Config
 from bench.doctor import patient
 from bench.doctor.examination import examine, not_memorised
 from bench.doctor.patient import admit
+from bench.run.run import run
 
 
 class Healthy(nn.Module):
@@ -85,6 +86,63 @@ class MixesAtOnePixel(Healthy):
         return self.head(maps + self.whole(maps))
 
 
+class ChangesItsInput(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.mul_(2.0))
+
+
+class Softmax(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).softmax(dim=1)
+
+
+class Dictionary(Healthy):
+    def forward(self, images: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        return {"out": super().forward(images), "aux": images}
+
+
+class Tuple(Healthy):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(images), images
+
+
+class Strided(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images)[..., ::8, ::8]
+
+
+class ClassesLast(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).permute(0, 2, 3, 1)
+
+
+class TooManyClasses(Healthy):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes + 1)
+
+
+class WithoutClasses(Healthy):
+    def __init__(self) -> None:
+        super().__init__(11)
+
+
+class Coarse(nn.Module):
+    """A sound network that draws at a 32nd of the size and enlarges that, as FCN-32s does."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for channels, stride in ((3, 4), (32, 8)):
+            layers += [nn.Conv2d(channels, 32, stride, stride), nn.BatchNorm2d(32), nn.ReLU()]
+        self.body = nn.Sequential(*layers, nn.Conv2d(32, num_classes, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        padded = nn.functional.pad(images, (0, -width % 32, 0, -height % 32))
+        logits = self.body(padded)
+        return nn.functional.interpolate(logits, (height, width), mode="bilinear")
+
+
 class Breaks(Healthy):
     def forward(self, images: Tensor) -> Tensor:
         raise RuntimeError("size mismatch\nin some layer")
@@ -105,13 +163,20 @@ def findings(tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 def test_a_healthy_network_passes_every_check(findings: Any) -> None:
     found = findings("Healthy")
     assert set(found.values()) == {"good"}, found
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 @pytest.mark.parametrize(
     ("network", "illness"),
     [
         ("Shrinks", "instead of (1, 11, 32, 48)"),
+        ("ChangesItsInput", "changes its input in place; give its first layer inplace=False"),
+        ("Softmax", "gives probabilities, not logits: the loss has a softmax of its own"),
+        ("Dictionary", "evaluation gives a dictionary of out, aux; return the logits alone"),
+        ("Tuple", "evaluation gives a tuple of 2; return the part that is the logits"),
+        ("Strided", "logits at a stride of 8; enlarge them at the end, as F.interpolate"),
+        ("ClassesLast", "the classes last; return logits.permute(0, 3, 1, 2)"),
+        ("TooManyClasses", "its last layer must have num_classes=11 channels"),
         ("ForgetsALayer", "no gradient reaches unused.bias, unused.weight"),
         ("LooksAtItsNeighbours", "changes with the other images of its batch"),
         ("Constant", "it does not learn"),
@@ -177,3 +242,36 @@ def test_the_command_exits_by_what_it_found() -> None:
     assert answer.returncode == 2
     assert "segnet" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_network_without_num_classes_is_told_so(findings: Any) -> None:
+    with pytest.raises(ValueError, match="takes no num_classes; give its constructor that arg"):
+        findings("WithoutClasses")
+
+
+def test_a_coarse_head_is_not_ill(tiny_config: Callable[..., Config]) -> None:
+    config = tiny_config("protocol.image_size=[64,64]")
+    config.arch = {"name": "Coarse", "_target_": f"{__name__}.Coarse"}
+    found = [finding for finding in examine(admit(config)) if finding.kind == "bad"]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("network", "warning"),
+    [
+        ("ChangesItsInput", "changes its input in place"),
+        ("Softmax", "gives probabilities"),
+        ("ForgetsALayer", "no gradient reaches unused.bias, unused.weight"),
+        ("Healthy", None),
+    ],
+)
+def test_the_cheap_checks_run_before_every_training(
+    tiny_config: Callable[..., Config], prepared: Any, network: str, warning: str | None
+) -> None:
+    config = tiny_config("dry_run=true")
+    config.arch = {"name": network, "_target_": f"{__name__}.{network}"}
+    folder, monitor = prepared(config)
+    run(folder, monitor)
+    warned = [text for text in monitor._progress.notices if text.startswith("WARNING")]
+    assert [text for text in warned if warning and warning in text] == warned
+    assert len(warned) == (warning is not None)

@@ -98,6 +98,17 @@ def test_an_older_record_is_completed_only_where_that_changes_nothing(
     assert hydra_arguments(older, ["protocol.mirror=true"])[-1] == "protocol.mirror=true"
 
 
+def test_a_record_with_keys_that_only_said_where_data_were_kept_is_replayed(
+    tiny_config: Compose, tmp_path: Path
+) -> None:
+    run = write_record(tiny_config(), tmp_path / "runs")
+    record = records.read_json(run / "config.json")
+    record["config"]["dataset"] |= {"memory_budget_gb": 4.0, "workers": None}
+    records.write_json(run / "config.json", record)
+    again = bench("--from", str(run), cwd=tmp_path)
+    assert again.stdout == f"{run.name}: finished before, at iteration 6\n"
+
+
 def test_a_record_of_another_version_is_refused_in_one_sentence(
     tiny_config: Compose, tmp_path: Path
 ) -> None:
@@ -121,11 +132,15 @@ def test_a_users_own_network_is_found_again(tmp_path: Path) -> None:
     record = records.read_json(run / "config.json")["config"]
     assert record["config_dir"] == str(own)
     assert record["command"].startswith(f"python -m bench --config-dir {own} arch=thin ")
-    again = bench("--from", str(run), "rerun=true")
+    refused = bench("--from", str(run), "rerun=true")
+    assert refused.returncode == 1
+    assert "arch._target_ is 'thin.Thin'" in refused.stderr
+    assert f"--config-dir PATH (it was {own}), or run it with --trust" in refused.stderr
+    again = bench("--from", str(run), "rerun=true", "--trust")
     assert again.returncode == 0, again.stderr
     assert len(records.run_folders(tmp_path / "runs")) == 2
     own.rename(tmp_path / "their_conf")
-    lost = bench("--from", str(run))
+    lost = bench("--from", str(run), "--trust")
     assert lost.returncode == 1
     assert f"ran with --config-dir {own}, which is no folder here" in lost.stderr
     found = bench("--from", str(run), "--config-dir", str(tmp_path / "their_conf"))

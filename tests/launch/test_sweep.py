@@ -16,8 +16,11 @@ from tiny_run import TINY
 from bench import records
 from bench.command_line import compose_config
 from bench.config import Config, write_config
-from bench.launch.sweep_plan import Job, announce, check_disk, labelled, model_bytes
-from bench.launch.sweep_progress import Progress, Standing, seconds_left
+from bench.launch.sweep_plan import Job, announce, check_data, check_disk, labelled, model_bytes
+from bench.launch.sweep_progress import JobFile, Progress, Standing, seconds_left
+from bench.losses import append_losses
+from bench.records import End, State
+from bench.typed import plain
 
 Compose = Callable[..., Config]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -39,7 +42,7 @@ def begin(job: Job, iterations: int = 0) -> Path:
     job.folder.mkdir(parents=True)
     write_config(job.folder, job.config)
     if iterations:
-        records.append_losses(job.folder, 1, [1.0] * iterations, 2.0)
+        append_losses(job.folder, 1, [1.0] * iterations, 2.0)
     return job.folder
 
 
@@ -108,6 +111,15 @@ def test_a_disk_that_is_too_small_is_refused_beforehand(
     assert check_disk(Path("/nowhere/runs"), jobs, sizes).startswith("up to 63 MB")
 
 
+def test_data_that_no_run_would_find_is_said_once_beforehand(tiny_config: Compose) -> None:
+    """Where one run has its data, the others say for themselves that they have not."""
+    nowhere = [f"seed={seed} dataset.root=/nowhere" for seed in (0, 1)]
+    with pytest.raises(ValueError, match=r"dataset\.root is /nowhere, .* all 2 runs would fail"):
+        announce(planned(tiny_config, *nowhere))
+    check_data([*planned(tiny_config, *nowhere), *planned(tiny_config, "seed=2")])
+    check_data(planned(tiny_config, "seed=0", "seed=1"))
+
+
 @pytest.mark.parametrize(
     ("standings", "at_once", "expected"),
     [
@@ -135,15 +147,13 @@ def test_a_line_for_each_run_that_ended(
     (tmp_path / "jobs").mkdir()
     progress = Progress(tmp_path, jobs)
 
-    def leave(number: int, **content: Any) -> None:
-        records.write_json(tmp_path / "jobs" / f"{number}.json", content)
+    def leave(number: int, end: End | None = None, **content: Any) -> None:
+        file = JobFile("here", 1, 0.0, end, **content)
+        records.write_json(tmp_path / "jobs" / f"{number}.json", plain(file))
 
-    leave(0, state="running")
-    records.write_json(
-        folder / "progress.json",
-        {"phase": "training", "done": 3, "total": 6, "details": {"seconds": 60.0},
-         "time": time.time()},
-    )  # fmt: skip
+    leave(0)
+    now = records.Progress(time.time(), phase="training", done=3, total=6, seconds=60.0)
+    records.write_json(folder / "progress.json", plain(now))
     progress.report()
     # Of the first run 3 iterations are left, of two others 6 each, a minute for each.
     assert (
@@ -152,13 +162,13 @@ def test_a_line_for_each_run_that_ended(
     )
     shutil.rmtree(folder)
     finish(jobs[0])
-    leave(0, state="finished", folder=str(folder), reason=None, iteration=6, seconds=400.0)
+    leave(0, End(State.finished, iteration=6), folder=str(folder), seconds=400.0)
     progress.report()
     progress.report()
     assert capsys.readouterr().out == (
         "SegNet-Basic, seed 0: finished, G 75.0, mIoU 10.6, 7 min; 2 of 4, about 20 min left\n"
     )
-    leave(1, state="out_of_memory", folder=None, reason="no memory " * 20, seconds=4.0)
+    leave(1, End(State.out_of_memory, "no memory " * 20), seconds=4.0)
     progress.report()
     line = capsys.readouterr().out
     assert line.startswith("SegNet-Basic, seed 1: out of memory, no memory no memory")
@@ -179,6 +189,39 @@ def test_a_sweep_of_one_network_and_a_failing_configuration(tmp_path: Path) -> N
         "1 of 2 runs did not finish",
         "SegNet-Basic, seed -1 failed: seed is -1; it must be 0 or more",
     ]
+
+
+def test_a_dry_run_says_of_each_run_and_of_all_how_long_they_take(
+    tiny_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = planned(tiny_config, "seed=0", "seed=1")
+    (tmp_path / "jobs").mkdir()
+    progress = Progress(tmp_path, jobs)
+    progress.start()
+    for number, seconds in enumerate((600.0, 1200.0)):
+        end = End(State.finished, iteration=0, estimated_seconds=seconds)
+        file = JobFile("here", 1, 0.0, end, seconds=3.0)
+        records.write_json(tmp_path / "jobs" / f"{number}.json", plain(file))
+        progress.report()
+    progress.finish()
+    assert capsys.readouterr().out == (
+        "SegNet-Basic, seed 0: about 10 min; 1 of 2\n"
+        "SegNet-Basic, seed 1: about 20 min; 2 of 2\n"
+        "about 30 min of training in total, one run after another; none was started\n"
+    )
+
+
+def test_a_dry_run_of_a_sweep_goes_through(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench", "-m", *TINY, f"runs={tmp_path}", "seed=0,1",
+         "dry_run=true"],
+        capture_output=True, text=True, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.count("would run in") == 2
+    assert "SegNet-Basic, seed 1: about " in answer.stdout
+    assert "of training in total, one run after another" in answer.stdout.splitlines()[-1]
+    assert not records.run_folders(tmp_path)
 
 
 def test_a_users_own_network_is_planned_too(tmp_path: Path) -> None:
@@ -204,15 +247,25 @@ def test_a_users_own_network_is_planned_too(tmp_path: Path) -> None:
     assert answer.stderr.startswith("2 of 2 runs did not finish\nthin, seed 0 failed: ")
 
 
-def test_a_launcher_that_cannot_start_is_no_death_of_its_jobs(tmp_path: Path) -> None:
+def test_a_launcher_that_cannot_start_is_told_before_any_job(tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "bench", "-m", *TINY, f"runs={tmp_path}", "seed=0,1",
          "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
         capture_output=True, text=True, env=ENVIRONMENT, check=False,
     )  # fmt: skip
-    assert answer.returncode == 1
-    assert answer.stderr.splitlines()[-2:] == [
-        "2 of 2 runs did not finish",
-        "2 not ended; the same command goes on",
-    ]
+    assert (answer.returncode, answer.stderr) == (1, "n_jobs == 0 in Parallel has no meaning\n")
     assert not records.run_folders(tmp_path)
+
+
+def test_a_limit_that_leaves_a_class_out_is_told_once_before_the_sweep(
+    tiny_config: Compose,
+) -> None:
+    few = "dataset.limit=1 protocol.class_weights=median_frequency"
+    message = (
+        r"protocol\.class_weights is median_frequency, but class '.*' has no pixel in the first 1 "
+        r"training labels, .*; raise dataset\.limit, set protocol\.class_weights=none, or give"
+    )
+    with pytest.raises(ValueError, match=message):
+        announce(planned(tiny_config, f"{few} seed=0", f"{few} seed=1"))
+    none = "dataset.limit=1 protocol.class_weights=none"
+    announce(planned(tiny_config, f"{none} seed=0", f"{none} seed=1"))

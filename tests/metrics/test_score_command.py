@@ -58,7 +58,7 @@ def test_json_holds_the_scores_of_set_and_images(folders, capsys):
     assert list(result) == ["set", "per_image"]
     assert list(result["per_image"]) == ["0.png", "1.png", "2.png"]
     for score in (result["set"], *result["per_image"].values()):
-        assert list(score) == ["G", "C", "mIoU", "BF", "per_class"]
+        assert list(score) == ["G", "C", "mIoU", "BF", "other", "per_class"]
         assert list(score["C"]) == list(score["mIoU"]) == ["paper_script", "ground_truth", "union"]
         assert list(score["BF"]) == ["one_to_one", "tolerance"]
         assert list(score["BF"]["tolerance"]) == ["ground_truth", "union"]
@@ -93,13 +93,19 @@ def test_labels_scored_against_themselves_are_perfect(folders, capsys):
 
 
 def test_undefined_scores_are_null(folders, capsys):
-    """NaN is no JSON."""
-    for folder in folders:
-        save(folder / "2.png", np.full((4, 4), VOID))
+    """Without a labelled pixel nothing is defined, whatever is predicted; NaN is no JSON."""
+    save(folders[0] / "2.png", np.array([[0, 0, 1, 1]] * 4))
+    save(folders[1] / "2.png", np.full((4, 4), VOID))
+
+    def defined(score):
+        parts = score.values() if isinstance(score, dict) else score
+        return any(map(defined, parts)) if isinstance(score, dict | list) else score is not None
+
     image = scores(capsys, *folders)["per_image"]["2.png"]
-    assert image["G"] is None
-    assert image["mIoU"] == {"paper_script": 0, "ground_truth": None, "union": None}
-    assert image["BF"]["one_to_one"]["union"] is None
+    assert list(image) == ["G", "C", "mIoU", "BF", "other", "per_class"]
+    assert not any(defined(image[name]) for name in ("G", "C", "mIoU", "BF"))
+    assert not defined(image["other"])
+    assert not defined(image["per_class"])
     assert main([*map(str, folders), *OPTIONS]) == 0
 
 
@@ -177,7 +183,7 @@ def test_missing_and_empty_folders_are_refused(folders, tmp_path, capsys):
     """Naming the folder."""
     assert "nowhere: no such folder" in refusal(capsys, tmp_path / "nowhere", folders[1])
     (tmp_path / "empty").mkdir()
-    assert "empty: no PNG file" in refusal(capsys, folders[0], tmp_path / "empty")
+    assert "empty: holds no .bmp," in refusal(capsys, folders[0], tmp_path / "empty")
 
 
 @pytest.mark.slow
@@ -205,3 +211,107 @@ def command(folder, *options):
         text=True,
         check=False,
     )
+
+
+def test_the_two_sides_may_store_other_values(folders, capsys):
+    """Truth of 1..3 with void 0 and predictions of 0..2 score like one coding for both."""
+    for path in folders[0].glob("*.png"):
+        stored = np.asarray(Image.open(path))
+        save(path, np.where(stored == VOID, 1, stored))  # predictions without void
+    expected = scores(capsys, *folders)
+    for path in folders[1].glob("*.png"):
+        stored = np.asarray(Image.open(path))
+        save(path, np.where(stored == VOID, 0, stored + 1))
+    for options in (
+        ["--void", "0", "--label-values", "1..3"],
+        ["--void", "0", "--first-class", "1", "--prediction-values", "0,1,2"],
+        ["--values", "0..2", "--label-values", "[1, 2, 3]", "--label-void-values", "0"],
+    ):
+        assert scores(capsys, *folders, *options) == expected
+
+
+def test_masks_of_0_and_255_are_scored_by_their_values(folders, capsys):
+    """Two classes whose values are not consecutive, and void where the labels have 128."""
+    for folder in folders:
+        for path in folder.glob("*.png"):
+            stored = np.asarray(Image.open(path))
+            save(path, np.select([stored == 0, stored == VOID], [0, 128], 255))
+    options = ["--classes", "2", "--values", "0,255", "--void-values", "128", "--processes", "1"]
+    assert main([*map(str, folders), *options, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["set"]
+    stored = [[np.asarray(Image.open(f / f"{n}.png")) for f in folders] for n in range(3)]
+    right = sum(((p == t) & (t != 128)).sum() for p, t in stored)
+    assert result["G"] == right / sum((t != 128).sum() for _, t in stored)
+    assert main([*map(str, folders), *options]) == 0
+    assert "class values 0,255 as stored in the files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--values", "0,1"], "--label-values 0..1 must be 3 different values"),
+        (["--values", "0,1,1"], "must be 3 different values"),
+        (["--label-values", "0,1,300"], "--label-values 300: label files hold 0..255"),
+        (["--label-void-values", "2"], "--void 2 must be a value"),
+    ],
+)
+def test_values_that_contradict_are_refused(folders, capsys, options, words):
+    assert words in refusal(capsys, *folders, *options)
+
+
+def test_folders_below_are_paired_and_overlays_are_passed_over(folders, capsys):
+    """Predictions as `bench.predict` writes them: below the same folders, overlays beside them."""
+    expected = scores(capsys, *folders)
+    for folder in folders:
+        for city, name in (("berlin", "0"), ("bonn", "0"), ("bonn", "1")):
+            (folder / city).mkdir(exist_ok=True)
+            save(folder / city / f"{name}.png", np.asarray(Image.open(folder / f"{name}.png")))
+        for name in ("0", "1", "2"):
+            (folder / f"{name}.png").unlink()
+    Image.new("RGB", (30, 20)).save(folders[0] / "bonn" / "0.overlay.png")
+    (folders[0] / "bonn" / "._0.png").write_bytes(b"hidden")
+    result = scores(capsys, *folders)["per_image"]
+    assert list(result) == ["berlin/0.png", "bonn/0.png", "bonn/1.png"]
+    assert result["berlin/0.png"] == result["bonn/0.png"] == expected["per_image"]["0.png"]
+
+
+def test_suffixes_may_differ(folders, capsys):
+    """Truth as TIFF or with capitals pairs with PNG; a photo beside it is passed over."""
+    expected = scores(capsys, *folders)["set"]
+    (folders[1] / "1.png").rename(folders[1] / "1.PNG")
+    (folders[1] / "1.jpg").write_bytes(b"a photo")
+    grey = np.asarray(Image.open(folders[1] / "2.png"))
+    Image.fromarray(grey).save(folders[1] / "2.tif")
+    (folders[1] / "2.png").unlink()
+    assert scores(capsys, *folders)["set"] == expected
+
+
+def test_a_palette_in_another_order_is_refused(folders, capsys):
+    """A perfect map saved by a program that orders palettes as it likes; other palettes are not."""
+    colours = {0: (128, 64, 128), 1: (64, 0, 128), 2: (128, 128, 0), VOID: (0, 0, 0)}
+
+    def save_with(path, values, order):
+        palette = np.full((256, 3), 7, np.uint8)
+        for index, value in enumerate(order):
+            palette[index if order != list(colours) else value] = colours[value]
+        table = np.arange(256, dtype=np.uint8)
+        if order != list(colours):
+            table[order] = np.arange(len(order))
+        image = Image.fromarray(table[values])
+        image.putpalette(palette.tobytes())
+        image.save(path)
+
+    for number in range(3):
+        truth = np.asarray(Image.open(folders[1] / f"{number}.png")) % 3
+        save_with(folders[1] / f"{number}.png", truth, list(colours))
+        save_with(folders[0] / f"{number}.png", truth, [2, 0, 1])
+    error = refusal(capsys, *folders)
+    assert "0.png: the palette has the colour [128, 128, 0] at index 0, which in" in error
+    for number in range(3):  # with colours of its own, or in grey, an index is an index
+        indices = np.asarray(Image.open(folders[0] / f"{number}.png"))
+        save(folders[0] / f"{number}.png", indices)
+    assert scores(capsys, *folders)["set"]["G"] < 1
+    for number in range(3):
+        truth = np.asarray(Image.open(folders[1] / f"{number}.png"))
+        save_with(folders[0] / f"{number}.png", truth, list(colours))
+    assert scores(capsys, *folders)["set"]["G"] == 1

@@ -7,8 +7,11 @@ import scipy.stats
 from bench.metrics.scores import Conventions, Evidence, all_scores, headline, scores_by_sequence
 from bench.metrics.uncertainty import (
     Resampling,
+    Source,
     bootstrap,
-    mean_and_deviation,
+    half_width,
+    image_error,
+    image_freedom,
     paired_difference,
     resample,
     sequences,
@@ -76,7 +79,7 @@ def test_weights_score_like_the_images_drawn():
 
 
 def test_interval_of_independent_images_agrees_with_scipy():
-    """With blocks of one image this is the ordinary percentile bootstrap."""
+    """With blocks of one image, and many of them, this is nearly the percentile bootstrap."""
     images = evidence(np.random.default_rng(1).uniform(0.3, 0.9, 80))
     ours = bootstrap(
         images, [""] * 80, resampling=Resampling(block_length=1, resamples=8000, level=0.9)
@@ -147,7 +150,70 @@ def test_scores_per_sequence_are_those_of_its_images():
     assert by_sequence["b"] == all_scores(images.select([1, 3]))
 
 
-def test_mean_and_deviation_over_seeds():
-    """The deviation is that of a sample; one run has none."""
-    assert mean_and_deviation([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.1))
-    assert mean_and_deviation([0.5]) == pytest.approx((0.5, np.nan), nan_ok=True)
+def test_images_without_labels_change_no_score_and_no_convention():
+    """Void truth, on which the network predicts boundaries, is as if it were not there."""
+    seen = evidence([0.9, 0.5, 0.7])
+    void = np.zeros((1, K + 1, K + 1), np.int64)
+    void[0, K, :K] = 1000
+    names = (*seen.names, "void.png")
+    boundaries = np.concatenate([seen.boundaries, [[[500, 0, 0, 0, 0]] * K]]).astype(np.int32)
+    both = Evidence(names, np.concatenate([seen.confusion, void]), boundaries)
+    assert all_scores(both) == all_scores(seen)
+    for classes in ("ground_truth", "union"):
+        conventions = Conventions(boundary_classes=classes)
+        assert headline(both, conventions) == headline(seen, conventions)
+
+
+def test_resamples_without_labels_leave_the_interval():
+    """One labelled image among void ones: its score is the whole interval; none: n/a."""
+    one = evidence([0.9])
+    confusion, boundaries = (
+        np.concatenate([a, 0 * a, 0 * a]) for a in (one.confusion, one.boundaries)
+    )
+    three = Evidence(("a", "b", "c"), confusion, boundaries)
+    found = bootstrap(three, ["", "", ""], resampling=Resampling(block_length=1))
+    expected = headline(one)
+    for name, interval in found.items():
+        assert interval.estimate == expected[name].item()
+        assert [interval.low, interval.high] == pytest.approx([interval.estimate] * 2, abs=1e-12)
+    nothing = bootstrap(three.select([1, 2]), ["", ""], resampling=Resampling(block_length=1))
+    for interval in nothing.values():
+        assert np.isnan([interval.estimate, interval.low, interval.high]).all()
+
+
+def test_half_width_of_one_source_is_students():
+    """0.02 known with 7 degrees of freedom; of all pairs of 5 networks, Tukey's instead."""
+    source = Source(0.02, 7)
+    assert half_width([source]) == pytest.approx(0.02 * scipy.stats.t.ppf(0.975, 7))
+    tukey = scipy.stats.studentized_range.ppf(0.95, 5, 7) / np.sqrt(2)
+    assert half_width([source], networks=5) == pytest.approx(0.02 * tukey)
+
+
+def test_half_width_of_two_sources_lies_between_their_critical_values():
+    """Errors 3 and 4 make 5; a source without error changes nothing, an unknown one everything."""
+    few, many = Source(3.0, 2), Source(4.0, 20)
+    t_few, t_many = scipy.stats.t.ppf(0.975, [2, 20])
+    assert half_width([few, many]) == pytest.approx((9 * t_few + 16 * t_many) / 5)
+    assert half_width([few, Source(0.0, 1)]) == half_width([few])
+    assert np.isnan(half_width([few, Source(np.nan, 3)]))
+    assert half_width([Source(0.0, 2)]) == 0
+
+
+def test_freedom_is_blocks_less_sequences():
+    """CamVid: six blocks of ten frames and seventeen; thirty clips of one image are three."""
+    assert image_freedom(TWO_DRIVES) == 6 + 17 - 2
+    assert image_freedom([str(clip) for clip in range(30)]) == 3 - 1
+    assert image_freedom([""] * 80, Resampling(block_length=1)) == 79
+
+
+def test_error_of_independent_images_is_that_of_their_mean():
+    """Resamples vary by the n-th part of the variance; the error takes the (n-1)-th."""
+    values = np.random.default_rng(0).uniform(0, 1, 12)
+    how = Resampling(block_length=1, resamples=20_000)
+    samples = resample([""] * 12, how) @ values / 12
+    assert image_error(samples, [""] * 12, how) == pytest.approx(scipy.stats.sem(values), rel=0.02)
+
+
+def test_one_image_has_no_error():
+    """There is nothing to tell it from."""
+    assert np.isnan(image_error(np.ones((2, 5)), ["a"])).all()

@@ -8,10 +8,13 @@ import numpy as np
 from PIL import Image
 
 from bench import records
+from bench.command_line import compose_config
+from bench.losses import append_losses
+from bench.typed import plain
 
 CLASSES = ["Sky", "Road", "Car"]
 COLOURS = [[128, 128, 128], [128, 64, 128], [64, 0, 128]]
-IMAGES = 20
+IMAGES = 120  # twelve blocks of ten frames
 
 
 def configuration(
@@ -56,6 +59,14 @@ def configuration(
     }
 
 
+def whole_configuration(seed: int = 0) -> dict[str, Any]:
+    """A configuration with all keys, of four iterations, for the classes of this file."""
+    overrides = ["arch=segnet_basic", "dataset=synthetic", "protocol=demo", "max_iterations=4"]
+    found = plain(compose_config([*overrides, f"seed={seed}"]))
+    found["dataset"].update(classes=CLASSES, colours=COLOURS)
+    return found
+
+
 def evidence(
     right: float, classes: int = 3, images: int = IMAGES, spread: int = 0
 ) -> dict[str, np.ndarray[Any, Any]]:
@@ -65,12 +76,12 @@ def evidence(
         right: the share.
         classes: K.
         images: N, half of them of sequence a, half of b.
-        spread: by how many pixels the first half is better, and the second half worse.
+        spread: by how many pixels ten images are better, the next ten worse, and so on.
     """
     confusion = np.zeros((images, classes + 1, classes + 1), np.int32)
     boundaries = np.zeros((images, classes, 5), np.int32)
     for image in range(images):
-        hits = round(100 * right) + (spread if 2 * image < images else -spread)
+        hits = round(100 * right) + (-spread if image // 10 % 2 else spread)
         for index in range(classes):
             confusion[image, index, index] = hits
             confusion[image, index, (index + 1) % classes] += 100 - hits
@@ -95,7 +106,7 @@ def write_run(
     name = f"{config['arch']['name']}-{weighting}-seed{config['seed']}".lower()
     folder = runs / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     folder.mkdir(parents=True)
-    content = {"version": 1, "fingerprint": fingerprint or f"f-{weighting}", "config": config}
+    content = {"fingerprint": fingerprint or f"f-{weighting}", "config": config}
     records.write_json(folder / "config.json", content)
     environment = {
         "device": "Test CPU",
@@ -113,14 +124,14 @@ def write_run(
         arrays = evidence(share, len(config["dataset"]["classes"]), images, spread)
         summary = {"split": split, "iteration": iteration, "images": images}
         records.write_evaluation(folder, summary, arrays)
-    records.append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
+    append_losses(folder, 1, [3.0, 2.0, 1.0, 0.5], 2.0)
     if state is not None:
         reason = None if state == "finished" else "it did not end well"
         records.write_json(folder / "end.json", {"state": state, "reason": reason})
     return folder
 
 
-def write_many(runs: Path, count: int, images: int = IMAGES) -> None:
+def write_many(runs: Path, count: int, images: int = 20) -> None:
     """Writes runs of 11 classes, five seeds of each network, of shares from 0.3 to 0.8."""
     classes = [f"class {index}" for index in range(11)]
     for number in range(count):

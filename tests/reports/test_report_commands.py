@@ -6,14 +6,16 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from handmade import IMAGES, evidence, write_many
 
 from bench import records
 from reports.__main__ import main
+from reports.tables.model import signed_interval
 
 pytest_plugins = ["run_fixtures"]
 
@@ -51,6 +53,25 @@ def test_the_default_is_a_table_for_the_terminal(
     assert "80.0" in shown
 
 
+def test_the_terminal_shows_what_was_run_and_says_where_the_rest_is(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    """No row and no column without a run; the command that measures what is not measured."""
+    make_run("SegNet-Basic", 0.8)
+    folder = tmp_path / "runs"
+    _, shown, _ = call(folder)
+    assert len(shown.splitlines()) < 30
+    assert "no run" not in shown
+    assert "FCN-Basic" not in shown
+    assert "  paper                 84.0 (-4.0)" in shown
+    measuring = "python -m bench +experiment=table1_cost protocol=table1 measures them"
+    assert measuring in " ".join(shown.split())
+    assert f"python -m reports {folder} --table ..." in shown
+    _, whole, _ = call(folder, "--table", 1)
+    assert "FCN-Basic" in whole
+    assert "no run" in whole
+
+
 @pytest.mark.parametrize("form", ["markdown", "latex", "csv", "html", "macros", "bibtex"])
 def test_a_table_is_written_to_a_file(
     call: Call, make_run: Make, tmp_path: Path, form: str
@@ -80,7 +101,7 @@ def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) ->
     assert code == 2
     assert errors == (
         "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
-        "claims; give the folder that holds the runs\n"
+        "claims, export, verify; give the folder that holds the runs\n"
     )
 
 
@@ -114,18 +135,29 @@ def test_a_post_processed_run_is_a_row_of_its_own_and_still_one_run(
     records.write_evaluation(folder, summary, evidence(0.8))
     _, shown, _ = call(tmp_path / "runs", "--table", 3, "--format", "csv")
     rows = shown.splitlines()
-    assert any("DeepLab-LargeFOV,run" in row and "70.0000" in row for row in rows)
-    assert any("DeepLab-LargeFOV-denseCRF,run" in row and "80.0000" in row for row in rows)
+    assert any("DeepLab-LargeFOV,run" in row and "G,70.0," in row for row in rows)
+    assert any("DeepLab-LargeFOV-denseCRF,run" in row and "G,80.0," in row for row in rows)
     _, shown, _ = call("status", tmp_path / "runs")
     assert shown.splitlines()[-1] == "1 runs: 1 finished"
 
 
+def make_sides(
+    make_run: Make, root: Path, first: Sequence[float], second: Sequence[float], **more: Any
+) -> tuple[Path, Path]:
+    """Writes runs of SegNet and FCN, a seed for each share."""
+    for name, shares in (("SegNet", first), ("FCN", second)):
+        for seed, share in enumerate(shares):
+            make_run(name, share, seed=seed, runs=root / name, **more)
+    return root / "SegNet", root / "FCN"
+
+
 def test_compare_says_better_worse_and_by_how_much(
-    call: Call, make_run: Make, make_cost: Make
+    call: Call, make_run: Make, make_cost: Make, tmp_path: Path
 ) -> None:
-    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6)
-    make_cost("SegNet", [10.0])
-    make_cost("FCN", [25.0])
+    one, other = make_sides(make_run, tmp_path, [0.8] * 3, [0.6] * 3)
+    for name, milliseconds in (("SegNet", 10.0), ("FCN", 25.0)):
+        make_cost(name, [milliseconds])
+    (tmp_path / "runs" / "cost").rename(one / "cost")
     code, shown, _ = call("compare", one, other)
     assert code == 0
     assert re.search(r"^G +80\.0 +60\.0 +-20\.0 +\[-20\.0, -20\.0\] +worse$", shown, re.MULTILINE)
@@ -136,13 +168,65 @@ def test_compare_says_better_worse_and_by_how_much(
     assert shown.splitlines()[-1] == "Verdict: B is worse: mIoU -23.8 points [-23.8, -23.8]"
 
 
-@pytest.mark.parametrize(("tolerated", "code"), [(23.0, 1), (24.0, 0)])
-def test_compare_fails_on_request_when_the_second_is_worse(
-    call: Call, make_run: Make, tolerated: float, code: int
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_compare_gives_no_verdict_below_three_seeds(
+    call: Call, make_run: Make, tmp_path: Path, seeds: int
 ) -> None:
-    one, other = make_run("SegNet", 0.8), make_run("FCN", 0.6)
+    """Every image agrees; the word worse is in no row, and a script is told that it is open."""
+    one, other = make_sides(make_run, tmp_path, [0.8] * seeds, [0.6] * seeds)
+    code, shown, said = call("compare", one, other, "--fail-if-worse", 0)
+    assert code == 2
+    assert "--fail-if-worse cannot be answered: these weights; needs seeds" in said
+    assert shown.splitlines()[-1].startswith("No verdict: these weights; needs seeds (3 that")
+    assert "worse" not in shown
+
+
+@pytest.mark.parametrize(
+    ("noise", "tolerated", "code"), [(0.0, 23.0, 1), (0.0, 24.0, 0), (0.12, 2.0, 0)]
+)
+def test_compare_fails_on_request_when_the_whole_interval_is_worse(
+    call: Call, make_run: Make, tmp_path: Path, noise: float, tolerated: float, code: int
+) -> None:
+    """The estimate alone, -24 points, is no reason where seeds differ as much."""
+    one, other = make_sides(make_run, tmp_path, [0.8] * 3, [0.6 - noise, 0.6, 0.6 + noise])
     assert call("compare", one, other, "--fail-if-worse", tolerated)[0] == code
     assert call("compare", other, one, "--fail-if-worse", tolerated)[0] == 0
+
+
+def test_compare_judges_protocols_only_of_one_network(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        make_run("SegNet", 0.8, seed=seed, runs=tmp_path / "a")
+        make_run("FCN", 0.6, seed=seed, runs=tmp_path / "b", fingerprint="other", lr=0.01)
+        make_run("SegNet", 0.6, seed=seed, runs=tmp_path / "c", fingerprint="other", lr=0.01)
+    code, shown, said = call("compare", tmp_path / "a", tmp_path / "b", "--fail-if-worse", 1)
+    assert code == 2
+    assert "networks and protocols both differ" in said
+    assert shown.splitlines()[-1].startswith("No verdict: networks and protocols both differ")
+    code, shown, _ = call("compare", tmp_path / "a", tmp_path / "c", "--fail-if-worse", 1)
+    assert code == 1
+    assert "protocol.lr: 0.1 -> 0.01" in shown
+    assert shown.splitlines()[-1].startswith("Verdict: B is worse")
+
+
+def test_compare_names_the_iteration_of_every_seed(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    """Validation chose another one for seed 1."""
+    validation = {"split": "val", "every": 50, "criterion": "G", "patience": None}
+    for seed in range(3):
+        chosen = {("val", 50): 0.9 if seed == 1 else 0.5, ("val", 100): 0.7}
+        shares = {**chosen, ("test", 50): 0.6, ("test", 100): 0.8}
+        make_run("SegNet", seed=seed, shares=shares, validation=validation)
+    _, shown, _ = call("compare", tmp_path / "runs", tmp_path / "runs")
+    assert "A: SegNet, CamVid, protocol table1, iteration 100, 50, 100, seed 0, 1, 2\n" in shown
+
+
+def test_an_interval_that_does_not_touch_zero_does_not_look_as_if_it_did() -> None:
+    assert signed_interval(-2.0, -0.04) == "[-2.00, -0.04]"
+    assert signed_interval(-2.0, 0.0) == "[-2.0, +0.0]"
+    assert signed_interval(-2.0, 0.4) == "[-2.0, +0.4]"
 
 
 def test_compare_refuses_what_was_evaluated_on_other_images(call: Call, make_run: Make) -> None:
@@ -208,7 +292,7 @@ def test_networks_are_compared_on_the_seeds_both_have(
     _, shown, _ = call("compare", tmp_path / "a", tmp_path / "b")
     assert shown.count("seed 0, 1\n") == 2
     assert "seed 0, 1, 2" not in shown
-    assert "Fewer than 3 seeds" in shown
+    assert "needs seeds (3 that both sides have, or as many of each; here 2)" in shown
 
 
 def test_enough_seeds_of_either_side_are_kept_when_few_are_common(
@@ -220,7 +304,7 @@ def test_enough_seeds_of_either_side_are_kept_when_few_are_common(
     _, shown, _ = call("compare", tmp_path / "a", tmp_path / "b")
     assert "seed 0, 1, 2\n" in shown
     assert "seed 2, 3, 4\n" in shown
-    assert "Fewer than 3 seeds" not in shown
+    assert "needs seeds" not in shown
 
 
 def test_runs_of_one_seed_or_of_two_protocols_are_no_side(
@@ -242,9 +326,10 @@ def test_runs_of_one_seed_or_of_two_protocols_are_no_side(
 def test_incomplete_records_of_one_run_leave_the_others_a_report(
     call: Call, make_run: Make, tmp_path: Path
 ) -> None:
-    make_run("SegNet-Basic", 0.8)
-    make_run("FCN-Basic", 0.7)
-    broken = make_run("Bilinear-Interpolation", 0.75)
+    for seed in range(3):
+        make_run("SegNet-Basic", 0.8, seed=seed)
+        make_run("FCN-Basic", 0.7, seed=seed)
+        broken = make_run("Bilinear-Interpolation", 0.75, seed=seed)
     (broken / "data.json").unlink()
     next((broken / "evaluations").glob("*.npz")).unlink()
     code, shown, said = call(tmp_path / "runs", "--table", 1, "--format", "csv")
@@ -345,3 +430,21 @@ def test_tables_of_many_runs_are_there_in_time(
     write_many(tmp_path / "many", count)
     assert processor_seconds(tmp_path / "many") < first
     assert processor_seconds(tmp_path / "many") < again
+
+
+def test_a_report_on_runs_that_cannot_be_written_prints_its_table(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8)
+    (tmp_path / "runs" / ".estimates.json").mkdir()  # as little to be written as a read-only disk
+    code, shown, said = call("tables", tmp_path / "runs")
+    assert code == 0
+    assert "80.0" in shown
+    assert "not kept for the next report" in said
+    assert call("page", tmp_path / "runs", "--out", tmp_path / "page")[0] == 0
+    assert (tmp_path / "page" / "index.html").is_file()
+    (tmp_path / "runs" / "report" / "index.html").mkdir(parents=True)
+    code, _, said = call("page", tmp_path / "runs")
+    assert code == 2
+    assert "cannot be written" in said
+    assert "--out" in said

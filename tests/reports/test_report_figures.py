@@ -1,5 +1,6 @@
 """Figures: the same bytes every time, a true Pareto front, missing data, the qualitative grid."""
 
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,9 @@ from handmade import CLASSES, COLOURS, IMAGES, evidence, write_picture
 
 from bench import records
 from bench.data.pairs import Pair
+from bench.losses import append_losses
 from reports.figures import grid as pictures
-from reports.figures.charts import Entry, accuracy_against_cost, pareto
+from reports.figures.charts import Entry, accuracy_against_cost
 from reports.figures.grid import Predictions, kept_predictions, qualitative
 from reports.figures.learning import Curve, curve_of, learning_curves
 from reports.figures.of_report import drawings
@@ -26,9 +28,21 @@ Make = Callable[..., Path]
 IMAGE = np.full((24, 32, 3), 90, np.uint8)
 
 
-def test_the_pareto_front_has_what_nothing_beats_in_both() -> None:
-    points = [(1.0, 50.0), (2.0, 40.0), (2.0, 60.0), (3.0, 60.0), (4.0, 70.0)]
-    assert pareto(points) == [(1.0, 50.0), (2.0, 60.0), (4.0, 70.0)]
+def test_the_figure_of_costs_has_intervals_and_ranks_nothing() -> None:
+    """One vertical line a network, its interval, and no line from network to network."""
+    entries = [
+        Entry("A", miou=50.0, interval=(45.0, 55.0), costs={"ms": 1.0}),
+        Entry("B", miou=52.0, interval=(48.0, 56.0), costs={"ms": 2.0}),
+    ]
+    figure = accuracy_against_cost(entries)
+    assert figure is not None
+    (axes,) = figure.axes
+    segments: list[Any] = [lines.get_segments() for lines in axes.collections]  # type: ignore[attr-defined]
+    assert np.array(segments).tolist() == [
+        [[[1.0, 45.0], [1.0, 55.0]]],
+        [[[2.0, 48.0], [2.0, 56.0]]],
+    ]
+    assert all(len(line.get_xdata()) == 1 for line in axes.lines)  # type: ignore[arg-type]
 
 
 def test_figures_are_the_same_byte_for_byte(
@@ -53,17 +67,31 @@ def test_what_is_not_known_is_not_drawn() -> None:
     assert learning_curves([("SegNet", Curve())]) is None
 
 
-def test_the_pictures_come_from_the_evaluation_with_the_highest_miou(make_run: Make) -> None:
-    folders = [
-        make_run("SegNet", seed=seed, shares={("test", 50): first, ("test", 100): last})
-        for seed, (first, last) in enumerate([(0.5, 0.8), (0.9, 0.6)])
-    ]
-    for folder in folders:
-        for iteration in (50, 100):
-            (folder / "predictions" / f"test-{iteration:07d}").mkdir(parents=True)
-    kept = kept_predictions("SegNet", read_runs(folders), "test")
-    assert kept is not None
-    assert kept.folder == folders[1] / "predictions" / "test-0000050"
+def test_the_pictures_are_of_one_seed_at_the_iteration_that_validation_chose(
+    make_run: Make,
+) -> None:
+    """Seed 1 is better, iteration 100 too; FCN kept none of seed 0 until it had one."""
+    validation = {"split": "val", "every": 50, "criterion": "G", "patience": None}
+    networks = []
+    for name in ("SegNet", "FCN"):
+        folders = []
+        for seed in (0, 1):
+            shares = {
+                ("val", 50): 0.9,
+                ("val", 100): 0.7,
+                ("test", 50): 0.5 + 0.1 * seed,
+                ("test", 100): 0.8,
+            }
+            folder = make_run(name, seed=seed, shares=shares, validation=validation)
+            for iteration in (50, 100):
+                (folder / "predictions" / f"test-{iteration:07d}").mkdir(parents=True)
+            folders.append(folder)
+        networks.append((name, read_runs(folders)))
+    chosen = kept_predictions(networks, "test")
+    assert [(p.name, p.seed, p.iteration) for p in chosen] == [("SegNet", 0, 50), ("FCN", 0, 50)]
+    assert chosen[0].folder == networks[0][1][0].folder / "predictions" / "test-0000050"
+    shutil.rmtree(networks[1][1][0].folder / "predictions")
+    assert [p.seed for p in kept_predictions(networks, "test")] == [1, 1]
 
 
 def test_the_grid_shows_image_truth_predictions_and_errors(
@@ -86,10 +114,11 @@ def test_the_grid_shows_image_truth_predictions_and_errors(
     assert tuple(painted[0, 0]) == (0, 0, 0)
     assert tuple(painted[10, 10]) == tuple(COLOURS[1])
     assert tuple(predicted[0, 0]) == tuple(COLOURS[0])  # not masked where the truth is void
+    seen_through = round(255 - pictures.FADED * (255 - 90))  # the image is 90 everywhere
     assert [tuple(errors[y, x]) for y, x in ((0, 0), (10, 0), (10, 15))] == [
         pictures.VOID,
         pictures.WRONG,
-        pictures.RIGHT,
+        (seen_through,) * 3,
     ]
 
 
@@ -121,6 +150,7 @@ def test_without_the_data_set_predictions_stand_alone_and_the_caption_says_so(
     assert found is not None
     caption, figure = found
     assert "images and their truth are not here (dataset.root is no such folder)" in caption
+    assert caption.endswith("Seed 0, the reported iteration (0).")
     assert len(figure.axes) == 4
     assert [axes.get_ylabel() for axes in figure.axes] == ["SegNet", "", "FCN", ""]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -169,16 +199,16 @@ def test_losses_are_means_of_equal_stretches_whatever_the_lines_of_the_record(
         (folder / "losses.jsonl").unlink()
         for first, last in pairwise(ends):
             part = losses[first:last]
-            records.append_losses(folder, first + 1, part, 0.5 * len(part))
+            append_losses(folder, first + 1, part, 0.5 * len(part))
     one, other = (curve_of(*read_runs([folder]), "union") for folder in (whole, resumed))
     assert np.array(one.losses) == pytest.approx(np.array(other.losses))
     assert len(one.losses) == 60
-    assert one.losses[0] == pytest.approx((10, 5.0, sum(losses[:10]) / 10))
-    assert one.losses[-1][:2] == pytest.approx((600, 300.0))
+    assert one.losses[0] == pytest.approx((10, sum(losses[:10]) / 10))
+    assert one.losses[-1][0] == 600
 
 
-def test_scores_of_validations_and_milestones_are_placed_in_time(make_run: Make) -> None:
-    """80 of 100 right is an IoU of 80 / 120; the first of two stretches took 2 s, half of 4."""
+def test_scores_of_validations_and_milestones_stand_beside_the_losses(make_run: Make) -> None:
+    """80 of 100 right is an IoU of 80 / 120; seconds of training are nowhere."""
     shares = {("val", 2): 0.6, ("val", 4): 0.8, ("test", 4): 0.8, ("train", 4): 0.9}
     validation = {"split": "val", "every": 2, "criterion": "G", "patience": None}
     folder = make_run("SegNet", shares=shares, max_iterations=4, validation=validation)
@@ -186,16 +216,17 @@ def test_scores_of_validations_and_milestones_are_placed_in_time(make_run: Make)
     curve = curve_of(run, "union")
     assert curve.scores.keys() == {"validation", "test"}
     assert curve.scores["validation"] == [
-        pytest.approx((2, 1.0, 100 * 60 / 140)),
-        pytest.approx((4, 2.0, 100 * 80 / 120)),
+        pytest.approx((2, 100 * 60 / 140)),
+        pytest.approx((4, 100 * 80 / 120)),
     ]
     figure = learning_curves([("SegNet", curve)])
     assert figure is not None
-    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "", "mIoU (%)", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "mIoU (%)"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"iteration"}
     single = Curve(curve.losses, {"test": curve.scores["test"]})
     figure = learning_curves([("SegNet", single)])
     assert figure is not None
-    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SegNet"]
 
 

@@ -1,11 +1,14 @@
 """Tables in LaTeX, Markdown and HTML: special characters, booktabs that compile, macros, BibTeX."""
 
+import csv
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from handmade import configuration, write_run
 
 from reports.render.html import html
 from reports.render.latex import bibtex, escaped, latex, macro_name, macros
@@ -98,3 +101,28 @@ def test_bibtex_has_what_is_compared_and_the_data_set() -> None:
         "brostow2009semantic",
     }
     assert found.count("{") == found.count("}")
+
+
+def test_a_spreadsheet_computes_nothing_that_a_record_says(tmp_path: Path) -> None:
+    names = ["=1+1", "+cmd|x", "@SUM(A1)"]
+    for name in names:
+        write_run(
+            tmp_path, configuration(name, classes=["Sky", "-2+3", "Car"]), {("test", 100): 0.8}
+        )
+    for number in "23":
+        words = ["-m", "reports", str(tmp_path), "--table", number, "--format", "csv"]
+        found = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        cells = [cell for row in csv.reader(found.stdout.splitlines()) for cell in row]
+        assert {f"'{name}" for name in names} <= set(cells)
+        computed = [cell for cell in cells if cell[:1] in set("=+-@") and cell]
+        assert all(re.fullmatch(r"[+-]?[0-9.]+", cell) for cell in computed), computed
+
+
+def test_a_folder_with_a_schemes_name_is_a_relative_link(tmp_path: Path) -> None:
+    folder = tmp_path / "javascript:alert(1)"
+    write_run(tmp_path, configuration(), {("test", 100): 0.8}).rename(folder)
+    words = ["-m", "reports", "page", str(tmp_path), "--out", str(tmp_path)]
+    subprocess.run([sys.executable, *words], capture_output=True, check=True)
+    links = re.findall(r'href="([^"]+)"', (tmp_path / "index.html").read_text())
+    assert "javascript%3Aalert%281%29/config.json" in links
+    assert not [link for link in links if link.startswith("javascript:")]

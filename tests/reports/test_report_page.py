@@ -11,6 +11,7 @@ from handmade import write_picture
 
 from bench import records
 from reports.read.runs import read_runs
+from reports.render.html import breakable
 from reports.render.page import write_report
 from reports.tables.choice import context_of
 
@@ -19,7 +20,7 @@ pytest_plugins = ["run_fixtures"]
 Make = Callable[..., Path]
 NASTY = "A<b>&\"'$"
 FIRST_COLUMN = (
-    "return [...document.querySelectorAll('#table-1 .group')[0].querySelectorAll('tbody tr')]"
+    "return [...document.querySelectorAll('#table1 .group')[0].querySelectorAll('tbody tr')]"
     ".filter(row => !row.hidden).map(row => row.cells[0].textContent)"
 )
 
@@ -82,7 +83,7 @@ def test_the_page_says_what_its_records_do_not_hold(page: Path) -> None:
 def test_claims_on_few_seeds_are_said_to_be_of_weights(page: Path) -> None:
     content = page.read_text()
     claims = content[content.index('<section id="claims">') : content.index('<section id="runs">')]
-    assert claims.count("the comparison is of these weights") == claims.count("<h3>") > 0
+    assert claims.count("these weights, no verdict on the networks") == claims.count("<h3>") > 0
     assert "supported" not in claims
     assert claims.count("the paper&#x27;s own</th>") == claims.count("<h3>")
     assert "fails: BF -2.33 (SegNet-Basic - FCN-Basic)" in claims
@@ -102,6 +103,58 @@ def test_a_page_of_records_that_hold_all_does_not_complain(
     root = tmp_path / "runs"
     page = write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
     assert "Not in these records" not in page.read_text()
+
+
+def written(root: Path, out: Path) -> str:
+    return write_report(read_runs(records.run_folders(root)), context_of(root), out).read_text()
+
+
+def test_the_first_screen_says_which_network_is_best(make_run: Make, tmp_path: Path) -> None:
+    """In two sentences and a table of mIoU and BF, before everything else."""
+    for name, share in (("SegNet-Basic", 0.8), ("FCN-Basic", 0.79), ("Bilinear", 0.6)):
+        for seed, noise in enumerate((0.02, -0.02, 0.0)):
+            make_run(name, share + noise * (1 if name == "FCN-Basic" else -1), seed=seed)
+    content = written(tmp_path / "runs", tmp_path / "out")
+    answer = content[content.index('id="answer"') : content.index('class="table"')]
+    plain = re.sub(r"<[^>]+>", "", answer)
+    assert re.search(r"SegNet-Basic has mIoU 66\.\d \[\d", plain)
+    assert "the highest of 3 networks; not separated from it: FCN-Basic." in plain
+    assert plain.count("the highest of 3 networks") == 2
+    assert re.findall(r"<th scope=.col.>(\w+)</th>", answer) == ["network", "mIoU", "BF"]
+    assert "Not in these records" in content[content.index('id="claims"') :]
+
+
+def test_the_answer_on_few_seeds_is_no_verdict(make_run: Make, tmp_path: Path) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_run("FCN-Basic", 0.6)
+    content = written(tmp_path / "runs", tmp_path / "out")
+    assert "with fewer than 3 seeds that is of these weights, and no verdict" in content
+
+
+def test_tables_put_scores_first_and_leave_out_what_has_no_run(
+    make_run: Make, tmp_path: Path
+) -> None:
+    """Natural weights alone: no column of the median; seeds and iterations are last."""
+    make_run("SegNet-Basic", 0.8)
+    content = written(tmp_path / "runs", tmp_path / "out")
+    table = content[content.index('id="table1"') :]
+    heads = re.findall(r"<th scope=.col.>([^<]+)</th>", table[: table.index("</thead>")])
+    assert heads[:5] == ["network", "G", "C", "mIoU", "BF"]
+    assert heads[-2:] == ["seeds", "iterations"]
+    assert "median" not in table[: table.index("</thead>")]
+    assert '<th scope="row">' in table
+    assert "<caption" in table
+    assert table.index('<p class="reading">Bold') < table.index("<details>")
+    assert "median, test" in (tmp_path / "out" / "tables" / "table1.md").read_text()
+
+
+def test_names_break_at_hyphens() -> None:
+    assert breakable("FCN-Basic-NoAddition") == "FCN-<wbr>Basic-<wbr>No<wbr>Addition"
+
+
+def test_the_letters_of_a_drawing_are_text(page: Path) -> None:
+    drawing = (page.parent / "figures" / "classes-1.svg").read_text()
+    assert "class accuracy (%)" in re.sub(r"<[^>]+>", "", drawing)
 
 
 def test_nothing_of_the_page_lies_elsewhere(page: Path) -> None:
@@ -135,14 +188,14 @@ def test_a_click_sorts_by_the_exact_figures_and_a_second_one_turns_it_round(
 ) -> None:
     browser.open(page)
     click = (
-        "[...document.querySelectorAll('#table-1 th button')]"
+        "[...document.querySelectorAll('#table1 th button')]"
         ".find(b => b.textContent === 'mIoU').click();"
     )
     browser.run(click)
     assert browser.run(FIRST_COLUMN) == ["FCN-Basic", "SegNet-Basic", NASTY]
     browser.run(click)
     assert browser.run(FIRST_COLUMN) == [NASTY, "SegNet-Basic", "FCN-Basic"]
-    state = "return document.querySelector('#table-1 th[aria-sort]').getAttribute('aria-sort')"
+    state = "return document.querySelector('#table1 th[aria-sort]').getAttribute('aria-sort')"
     assert browser.run(state) == "ascending"
 
 
@@ -165,7 +218,7 @@ def test_a_click_on_a_mean_marks_the_runs_of_all_seeds(
 @pytest.mark.slow
 def test_sorting_and_filtering_work_by_keyboard_alone(page: Path, browser: Browser) -> None:
     browser.open(page)
-    browser.run("document.querySelector('#table-1 th button').focus()")
+    browser.run("document.querySelector('#table1 th button').focus()")
     browser.press("\ue007")  # Enter
     assert browser.run(FIRST_COLUMN)[0] == "SegNet-Basic"
     browser.run("document.getElementById('network').focus()")

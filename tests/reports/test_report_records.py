@@ -1,9 +1,10 @@
 """What reports make of records that are old, new, foreign, malformed or half-written."""
 
-import json
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import records
@@ -54,7 +55,7 @@ def test_a_matrix_of_other_classes_is_passed_over(
 ) -> None:
     folder = make_run("SegNet", 0.8)
     path = folder / "evaluations" / "test-0000100.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "confusion": [[1, 2], [3, 4]]}))
+    records.write_json(path, {**records.read_json(path), "confusion": [[1, 2], [3, 4]]})
     (run,) = read_runs([folder])
     assert not run.evaluations
     assert "does not fit 3 classes" in capsys.readouterr().err
@@ -113,6 +114,25 @@ def test_a_cache_of_something_else_is_computed_anew(make_run: Make, tmp_path: Pa
     cache["estimates"] = dict.fromkeys(cache["estimates"], 5)
     records.write_json(tmp_path / "runs" / ".estimates.json", cache)
     assert Estimates(tmp_path / "runs").of(evaluated) == wanted
+
+
+@pytest.mark.parametrize("numbers", [None, [0.1], [0.1, 0.2, 0.3]])
+def test_kept_numbers_of_other_scores_or_seeds_are_computed_anew(
+    make_run: Make, tmp_path: Path, numbers: list[float] | None
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    (run,) = read_runs([folder])
+    first = Estimates(tmp_path / "runs")
+    wanted = first.of([(run, run.evaluations[0])])
+    first.save()
+    path = tmp_path / "runs" / ".estimates.json"
+    cache = records.read_json(path)
+    (kept,) = cache["estimates"].values()
+    del kept["G"]
+    records.write_json(path, cache if numbers is None else {
+        **cache, "estimates": {key: {"G": numbers, **kept} for key in cache["estimates"]}
+    })  # fmt: skip
+    assert Estimates(tmp_path / "runs").of([(run, run.evaluations[0])]) == wanted
 
 
 def test_a_damaged_cache_is_computed_anew(
@@ -201,3 +221,28 @@ def test_literature_that_cannot_be_placed_is_an_error_that_names_the_file(
         read_literature(path)
     assert complaint in str(caught.value)
     assert columns_of("3")[0] == "40K/G"
+
+
+def test_evidence_of_images_in_another_order_is_not_paired(
+    make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same files and digests; the rest of the report goes on, and says why this does not."""
+    for name, share in (("SegNet", 0.8), ("FCN", 0.7)):
+        for seed in range(3):
+            folder = make_run(name, share, seed=seed)
+            if name == "FCN":
+                path = folder / "evaluations" / "test-0000100.npz"
+                arrays = {key: array[::-1] for key, array in np.load(path).items()}
+                np.savez_compressed(path, **arrays)
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                record = path.with_suffix(".json")
+                content = records.read_json(record) | {"evidence_sha256": digest}
+                records.write_json(record, content)
+    runs = read_runs(records.run_folders(tmp_path / "runs"))
+    sides = [[(r, r.evaluations[0]) for r in runs if r.name == name] for name in ("SegNet", "FCN")]
+    with pytest.raises(ValueError, match="or in another order"):
+        context_of(tmp_path / "runs").estimates.difference(*sides)
+    (table,) = numbered_table("3", runs, context_of(tmp_path / "runs"))
+    figures = [row.cells[-5].value for row in table.sections[0].rows if row.ours]
+    assert figures == pytest.approx([80, 70])
+    assert "in another order" in capsys.readouterr().err

@@ -10,10 +10,15 @@ from sklearn.metrics import confusion_matrix as counted_by_sklearn
 
 from bench import records
 from bench.data.images import read_label
+from bench.evidence import read_evidence
+from bench.losses import read_losses
 from bench.metrics.boundaries import boundary_counts, boundary_f1
 from bench.metrics.regions import region_score
+from reports.compute.estimates import Estimates
 from reports.read.published import printed
 from reports.read.runs import read_runs
+from reports.tables.choice import numbered_table
+from reports.tables.of_scores import Context
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted(path.parent for path in (ROOT / "reports/results").glob("*/*/config.json"))
@@ -45,10 +50,10 @@ def test_a_shipped_run_is_complete_and_plausible(folder: Path) -> None:
     assert records.read_json(folder / "end.json")["state"] == "finished"
     millions = records.read_json(folder / "network.json")["parameters"] / 1e6
     assert millions == pytest.approx(published_millions(config["arch"]["name"]), rel=0.025)
-    assert len([x for line in records.read_losses(folder) for x in line["losses"]]) == 1300
+    assert len([x for line in read_losses(folder) for x in line["losses"]]) == 1300
     scores = {}
     for evaluation in records.read_evaluations(folder):
-        evidence = records.read_evidence(folder, evaluation)
+        evidence = read_evidence(folder, evaluation)
         matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
         assert matrix.tolist() == evaluation["confusion"]
         truth = matrix[:-1].sum(axis=1)
@@ -65,7 +70,7 @@ def test_kept_predictions_score_as_recorded(folder: Path, camvid_root: Path) -> 
     for pictures in sorted((folder / "predictions").iterdir()):
         split, _, iteration = pictures.name.partition("-")
         summary = {"split": split, "iteration": int(iteration)}
-        evidence = records.read_evidence(folder, summary)
+        evidence = read_evidence(folder, summary)
         names = evidence["names"].tolist()
         maps = sorted(pictures.glob("*.png"))
         assert len(maps) == 8
@@ -88,12 +93,32 @@ def test_decoders_that_see_nothing_of_the_encoder_are_last_at_boundaries() -> No
     for run in read_runs([folder for folder in RUNS if folder.parent.name == "camvid_short"]):
         evaluation = run.evaluation("test", None)  # of the best iteration
         assert evaluation is not None
-        counts = records.read_evidence(run.folder, evaluation)["boundaries"]
+        counts = read_evidence(run.folder, evaluation)["boundaries"]
         score = boundary_f1(counts, matching="one_to_one", classes="ground_truth")
         found.setdefault(run.seed, {})[run.name] = score
     for of_seed in found.values():
         best_blind = max(of_seed[name] for name in blind & of_seed.keys())
         assert best_blind < min(of_seed[name] for name in of_seed.keys() - blind)
+
+
+def test_the_readme_shows_the_tables_figures() -> None:
+    """Each figure with its interval, its boldness and the paper's, as the table has them."""
+    root = ROOT / "reports/results/camvid_short"
+    runs = read_runs([folder for folder in RUNS if folder.parent == root])
+    (table, *_) = numbered_table("1", runs, Context(Estimates(None)))
+    shown = dict(
+        (line.split(" | ")[0].removeprefix("| "), line)
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.count("<sub>") == 4
+    )
+    rows = [row for row in table.sections[0].rows if row.ours]
+    assert set(shown) == {row.label for row in rows}
+    for row in rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            if column.group == "median, test":
+                value = f"**{cell.value:.1f}**" if cell.bold else f"{cell.value:.1f}"
+                words = f"{value} [{cell.low:.1f}, {cell.high:.1f}] <sub>{cell.published:.1f}</sub>"
+                assert words in shown[row.label]
 
 
 def test_no_path_of_a_machine_is_shipped() -> None:

@@ -21,7 +21,7 @@ REASON = "a reason that is rather long, " * 5
 def running(make_run: Make, name: str, age: float) -> Path:
     folder = make_run(name, None, state=None)
     progress = {
-        "phase": "training", "done": 30, "total": 100, "details": {"loss": 1.0, "seconds": 12.0},
+        "phase": "training", "done": 30, "total": 100, "loss": 1.0, "seconds": 12.0,
         "time": time.time() - age,
     }  # fmt: skip
     records.write_json(folder / "progress.json", progress)
@@ -66,3 +66,14 @@ def test_a_terminal_gets_no_longer_lines_than_it_is_wide(
     shown = lines(columns)
     assert max(map(len, shown)) <= columns
     assert shown[4].endswith("...")
+
+
+def test_a_clock_that_is_ahead_is_said_and_a_progress_without_numbers_is_no_failure(
+    make_run: Make,
+) -> None:
+    ahead = running(make_run, "SegNet", -7200)
+    bare = running(make_run, "FCN", 5)
+    records.write_json(bare / "progress.json", {"phase": "training", "time": time.time()})
+    shown = status(read_runs([ahead, bare]))
+    assert "its clock is 2.0 h ahead" in shown
+    assert "2 runs: 2 running" in shown

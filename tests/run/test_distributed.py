@@ -1,6 +1,5 @@
 """Several processes that share a run compute what one would: same losses, same counts."""
 
-import copy
 import os
 import signal
 import subprocess
@@ -12,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from tiny_run import TINY
-from torch import nn
 
 from bench import records
 from bench.config import Config
+from bench.evidence import read_evidence
 from bench.launch.launch import launch
-from bench.run.distributed import GlobalBatchNorm
+from bench.launch.processes import Children
+from bench.losses import read_losses
 
 # Every test starts processes that import torch.
 pytestmark = pytest.mark.timeout(900)
@@ -35,14 +34,15 @@ SETTINGS = [
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def finished(config: Config) -> Path:
     end = launch(config)
-    log = (Path(end["folder"]) / "log.txt").read_text()
-    assert end["state"] == "finished", f"{end['reason']}\n{log}"
-    return Path(end["folder"])
+    log = (Path(end.folder) / "log.txt").read_text()
+    assert end.end.state == "finished", f"{end.end.reason}\n{log}"
+    assert "Warning" not in log, log
+    return Path(end.folder)
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_losses_and_counts_do_not_depend_on_the_number_of_processes(
         where = [f"processes={processes}", f"runs={tmp_path}/{processes}"]
         folder = finished(tiny_config(*SETTINGS, *options, *where))
         (evaluation,) = records.read_evaluations(folder, "test")
-        found[processes] = losses(folder), records.read_evidence(folder, evaluation)
+        found[processes] = losses(folder), read_evidence(folder, evaluation)
         assert records.read_json(folder / "environment.json")["processes"] == processes
     alone, evidence = found[1]
     assert len(alone) == 20
@@ -80,7 +80,7 @@ def test_one_network_gives_the_same_counts_for_any_number_of_processes(
         settings = [*SETTINGS, "max_iterations=1", "protocol.lr=1e-30"]
         folder = finished(tiny_config(*settings, *where))
         (evaluation,) = records.read_evaluations(folder, "test")
-        found.append(records.read_evidence(folder, evaluation))
+        found.append(read_evidence(folder, evaluation))
         pictures = sorted(p.name for p in (folder / "predictions" / "test-0000001").iterdir())
         assert pictures == [f"test_{number:05d}.png" for number in range(7)]
     for key in ("names", "confusion", "boundaries"):
@@ -159,7 +159,8 @@ def test_the_reason_is_that_of_the_process_that_failed_first(
     config = tiny_config("processes=2")
     config.arch = {"name": "Net", "_target_": "fails_in_one.Net"}
     end = launch(config)
-    assert (end["state"], end["reason"]) == ("failed", "RuntimeError: only here")
+    assert end.end.state == "failed"
+    assert "RuntimeError: only here" in str(end.end.reason)
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_torchrun_starts_a_prepared_run(
     tiny_config: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config("start=false")
-    assert launch(config)["state"] == "finished"
+    assert launch(config).end.state == "finished"
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("torchrun --nnodes=N")
     folder = Path(last.split()[-1])
@@ -180,27 +181,6 @@ def test_torchrun_starts_a_prepared_run(
     assert records.read_json(folder / "environment.json")["processes"] == 2
 
 
-@pytest.mark.parametrize("momentum", [0.1, None])
-def test_global_batch_norm_of_one_process_is_torchs(momentum: float | None) -> None:
-    torch.manual_seed(0)
-    layer = nn.BatchNorm2d(3, momentum=momentum)
-    nn.init.uniform_(layer.weight)
-    twin = copy.deepcopy(layer)
-    stands_for = GlobalBatchNorm(twin)
-    for _ in range(2):
-        x = torch.randn(4, 3, 5, 6) * 3 + 100
-        y = x.clone().requires_grad_()
-        x.requires_grad_()
-        expected, found = layer(x), stands_for(y)
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-        expected.square().sum().backward()
-        found.square().sum().backward()
-        torch.testing.assert_close(twin.weight.grad, layer.weight.grad, rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(twin.state_dict(), layer.state_dict(), rtol=1e-5, atol=1e-5)
-    stands_for.eval()
-    torch.testing.assert_close(stands_for(x), layer.eval()(x))
-
-
 @pytest.mark.parametrize(
     ("processes", "message"),
     [(0, "processes is 0; it must be from 1"), (5, "processes is 5; it must be from 1 to proto")],
@@ -208,3 +188,35 @@ def test_global_batch_norm_of_one_process_is_torchs(momentum: float | None) -> N
 def test_a_share_of_nothing_is_refused(tiny_config: Compose, processes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_config(f"processes={processes}")
+
+
+TALK = """
+import sys
+from pathlib import Path
+from bench.run import distributed
+distributed.join(2.0)
+value = ["test", None, 3] if distributed.is_first() else "another"
+Path(sys.argv[1], f"said-{distributed.rank()}").write_text(repr(distributed.agreed(value)))
+distributed.wait_for_all()
+ports = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/self/net/{name}")][1:]
+own = {link.readlink().name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+listening = [p[1].split(":")[0] for p in ports if p[3] == "0A" and f"socket:[{p[9]}]" in own]
+Path(sys.argv[1], f"listens-{distributed.rank()}").write_text(" ".join(listening))
+distributed.wait_for_all()
+"""
+
+
+def test_processes_of_one_machine_listen_to_it_alone_and_speak_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "talk.py").write_text(TALK)
+    monkeypatch.syspath_prepend(tmp_path)
+    children = Children(tmp_path, 2, "talk", [])
+    wait_until(lambda: children.poll() is not None)
+    assert children.failed is None, (tmp_path / "log.txt").read_text()
+    for number in range(2):
+        assert (tmp_path / f"said-{number}").read_text() == "['test', None, 3]"
+        listening = (tmp_path / f"listens-{number}").read_text().split()
+        assert listening, "gloo listens for the other process"
+        for address in listening:  # hexadecimal, in the machine's order of bytes
+            assert address.endswith("7F") or address == f"{'0' * 24}01000000"

@@ -62,9 +62,10 @@ class Oracle(nn.Module):
 
 def test_a_perfect_network_scores_one(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
     config = tiny_config("protocol.normalisation=none", "protocol.image_size=[40,56]")
-    split = load_splits(config, ["test"])["test"]
+    split = load_splits(config, ["test"])["test"].moved(CPU)
+    assert split.on_device is not None
     for index, truth in enumerate(split.truths):
-        split.images[index] = torch.from_numpy(np.where(truth == 11, 0, truth))
+        split.on_device[0][index] = torch.from_numpy(np.where(truth == 11, 0, truth))
     evidence = evaluate(Oracle(), split, config, device=CPU, monitor=Monitor(tmp_path))
     matrix = evidence["confusion"].sum(axis=0)
     assert matrix[:11].sum() == np.trace(matrix[:11])
@@ -88,7 +89,9 @@ class Wrong(nn.Module):
         return images.new_zeros(len(images), self.num_classes + 1, *images.shape[2:])
 
 
-@pytest.mark.parametrize(("how", "message"), [("dict", "gives dict"), ("classes", "12, 32, 48")])
+@pytest.mark.parametrize(
+    ("how", "message"), [("dict", "a dictionary of out"), ("classes", "12, 32, 48")]
+)
 def test_a_network_that_breaks_the_contract_is_refused(
     tiny_config: Callable[..., Config], how: str, message: str
 ) -> None:

@@ -76,7 +76,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(
 def test_what_cannot_be_started_from_is_refused_at_once(
     tiny_config: Compose, source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"no such file; is .*nowhere a run's folder"):
+    with pytest.raises(ValueError, match=r"nowhere is no folder; give that of a run"):
         tiny_config(f"init_from={tmp_path}/nowhere")
     shutil.rmtree(source / "evaluations")
     with pytest.raises(ValueError, match="has not been evaluated yet"):
@@ -95,3 +95,10 @@ def test_the_start_is_part_of_the_identity_by_name_and_only_when_given(
     assert identity(tiny_config(f"init_from={tmp_path}/there/source")) == identity(started)
     assert identity(tiny_config(f"init_from={moved}")) != identity(started)
     assert identity(replace(started, init_iteration=5)) != identity(started)
+
+
+def test_a_file_of_weights_is_no_run(tiny_config: Compose, tmp_path: Path) -> None:
+    (tmp_path / "file.pth").write_bytes(b"weights")
+    for name in ("file.pth", "nothing"):
+        with pytest.raises(ValueError, match=rf"init_from=.*{name} is no folder; give that"):
+            tiny_config(f"init_from={tmp_path}/{name}")

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from bench import records
+from bench.evidence import read_evidence
+from bench.losses import append_losses, read_losses
 from bench.run import checkpoints
 from bench.run.__main__ import EXIT_CODES, execute
 from bench.run.milestones import patience_exhausted
@@ -24,7 +26,7 @@ Prepare = Callable[..., tuple[Path, Monitor]]
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+    return [loss for line in read_losses(folder) for loss in line["losses"]]
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -35,11 +37,11 @@ def weights(folder: Path) -> torch.Tensor:
 def test_a_run_leaves_a_complete_record(tiny_config: Compose, prepared: Prepare) -> None:
     folder, monitor = prepared(tiny_config("milestones=[3]"))
     end = run(folder, monitor)
-    assert end["iteration"] == 6
+    assert end.iteration == 6
     assert len(losses(folder)) == 6
     evaluations = records.read_evaluations(folder)
     assert [(e["split"], e["iteration"]) for e in evaluations] == [("test", 3), ("test", 6)]
-    evidence = records.read_evidence(folder, evaluations[-1])
+    evidence = read_evidence(folder, evaluations[-1])
     assert evidence["confusion"].sum() == 5 * 40 * 56
     assert np.array(evaluations[-1]["confusion"]).sum() == 5 * 40 * 56
     assert [p.name for p in (folder / "predictions").iterdir()] == ["test-0000006"]
@@ -72,7 +74,7 @@ def test_a_few_predictions_are_kept_the_same_for_every_run(
     run(folder, monitor)
     pictures = (folder / "predictions" / "test-0000001").iterdir()
     assert sorted(path.stem for path in pictures) == kept
-    assert len(records.read_evidence(folder, records.read_evaluations(folder)[0])["names"]) == count
+    assert len(read_evidence(folder, records.read_evaluations(folder)[0])["names"]) == count
 
 
 @pytest.mark.slow
@@ -125,7 +127,7 @@ def test_lines_of_losses_after_the_checkpoint_are_cut_on_resume(
     folder, monitor = prepared(tiny_config())
     run(folder, monitor)
     expected = losses(folder)
-    records.append_losses(folder, 7, [9.0, 9.0], 1.0)
+    append_losses(folder, 7, [9.0, 9.0], 1.0)
     with (folder / "losses.jsonl").open("a") as file:
         file.write('{"first": 9, "losses": [1.0, 2')  # a kill while writing
     prepared(tiny_config("max_iterations=8"))
@@ -185,9 +187,9 @@ def test_patience_ends_a_run_with_its_evaluations(tiny_config: Compose, prepared
     )
     folder, monitor = prepared(config)
     end = run(folder, monitor)
-    assert end["iteration"] < 40
-    assert "no gain in 1 validations" in end["reason"]
-    assert end["iteration"] in {e["iteration"] for e in records.read_evaluations(folder, "test")}
+    assert end.iteration < 40
+    assert "no gain in 1 validations" in end.reason
+    assert end.iteration in {e["iteration"] for e in records.read_evaluations(folder, "test")}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +211,7 @@ def test_stops_are_milestones_validations_and_the_last_iteration(
     [
         (["protocol.lr=1e30"], "diverged", r"SegNet-Basic became \w+ at iteration \d+ .*lr=1e\+30"),
         (["protocol.batch_size=13"], "failed", "batch_size is 13, but split 'train' has only 12"),
+        (["cuda_graph=true", "device=cpu"], "failed", "cuda_graph is true, but device=cpu"),
         (["device=cuda:77"], "failed", "device=cuda:77 cannot be used here"),
         (["protocol.train_split=trian"], "failed", "no scenes for split 'trian'"),
         (["dataset.pictures=[nowhere]"], "failed", "names 'nowhere', which is no image of test"),
@@ -230,6 +233,12 @@ def test_a_run_that_cannot_go_on_says_why(
     assert "\n" not in end["reason"]
 
 
+@pytest.mark.parametrize("option", ["processes=2", "protocol.compile=true"])
+def test_a_graph_is_of_one_process_as_it_is(tiny_config: Compose, option: str) -> None:
+    with pytest.raises(ValueError, match="cuda_graph is True; it must be false with processes"):
+        tiny_config("cuda_graph=true", option)
+
+
 def test_a_dry_run_says_what_would_run_and_writes_no_result(
     tiny_config: Compose, prepared: Prepare
 ) -> None:
@@ -242,24 +251,6 @@ def test_a_dry_run_says_what_would_run_and_writes_no_result(
     assert not (folder / "evaluations").exists()
 
 
-def test_calibration_leaves_the_run_untouched(tiny_config: Compose, prepared: Prepare) -> None:
-    from bench.data.splits import load_splits
-    from bench.run.preparation import prepare_training
-    from bench.run.training import seconds_per_iteration
-
-    config = tiny_config()
-    folder, monitor = prepared(config)
-    training = prepare_training(
-        config, folder, load_splits(config, ["train"]), torch.device("cpu"), monitor
-    )
-    before = {key: value.clone() for key, value in training.network.state_dict().items()}
-    assert seconds_per_iteration(training) > 0
-    assert training.iteration == 0
-    assert not training.optimiser.state
-    for key, value in training.network.state_dict().items():
-        assert torch.equal(value, before[key]), key
-
-
 def test_changed_sources_need_a_decision(tiny_config: Compose, prepared: Prepare) -> None:
     folder, monitor = prepared(tiny_config())
     run(folder, monitor)
@@ -269,7 +260,7 @@ def test_changed_sources_need_a_decision(tiny_config: Compose, prepared: Prepare
     with pytest.raises(ValueError, match=r"sources was 0ld, is .*accept_changes=true"):
         run(folder, Monitor(folder))
     prepared(tiny_config("max_iterations=8", "accept_changes=true"))
-    assert run(folder, Monitor(folder))["iteration"] == 8
+    assert run(folder, Monitor(folder)).iteration == 8
     (accepted,) = records.read_json(folder / "environment.json")["accepted_changes"]
     assert accepted.startswith("iteration 6: sources was 0ld, is ")
 

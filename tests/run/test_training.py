@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -16,8 +17,9 @@ from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import Monitor
+from bench.run.optimiser import make_optimiser
 from bench.run.preparation import prepare_training
-from bench.run.training import make_optimiser, step
+from bench.run.training import step
 
 Compose = Callable[..., Config]
 Prepare = Callable[..., tuple[Path, Monitor]]
@@ -41,6 +43,29 @@ def test_the_loss_divides_by_labelled_pixels_and_not_by_the_sum_of_weights() -> 
     assert float(loss) == pytest.approx((0.2 * a + 6 * b) / 6.2)
     loss = batch_loss(logits, labels, None, VOID, "labelled_pixels")
     assert float(loss) == pytest.approx((a + b) / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_are_those_of_cross_entropy_to_the_last_bit(
+    dtype: torch.dtype, weighted: bool, layout: torch.memory_format
+) -> None:
+    values = (4 * torch.randn(3, VOID, 19, 23)).to(dtype).contiguous(memory_format=layout)
+    labels = torch.randint(VOID + 1, (3, 19, 23), dtype=torch.uint8)
+    weights = torch.rand(VOID) + 0.1 if weighted else None
+    ours, torchs = (values.clone().requires_grad_() for _ in range(2))
+    loss = batch_loss(ours, labels, weights, VOID, "labelled_pixels")
+    summed = F.cross_entropy(
+        torchs.float(), labels.long(), weights, ignore_index=VOID, reduction="sum"
+    )
+    expected = summed / (labels != VOID).sum()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    assert ours.grad is not None
+    assert torchs.grad is not None
+    assert torch.equal(ours.grad, torchs.grad)
 
 
 def test_void_pixels_give_no_gradient() -> None:

@@ -19,6 +19,8 @@ import torch
 
 from bench import records
 from bench.config import Config, write_config
+from bench.evidence import read_evidence
+from bench.losses import read_losses
 from bench.run import checkpoints
 
 FORKED = multiprocessing.get_context("forkserver")
@@ -115,7 +117,7 @@ def _changed(event: str, arguments: tuple[Any, ...]) -> str | None:
 def losses(folder: Path) -> list[float]:
     """Returns the losses recorded so far, while the run may be writing them."""
     with contextlib.suppress(FileNotFoundError):
-        return [loss for line in records.read_losses(folder) for loss in line["losses"]]
+        return [loss for line in read_losses(folder) for loss in line["losses"]]
     return []
 
 
@@ -133,7 +135,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "tensors": tensors,
         "evaluations": evaluations,
         "evidence": [
-            {name: array.tolist() for name, array in records.read_evidence(folder, e).items()}
+            {name: array.tolist() for name, array in read_evidence(folder, e).items()}
             for e in evaluations
         ],
         "pictures": {

@@ -97,18 +97,18 @@ def test_a_disk_without_a_byte_is_told_by_the_parent(
     monkeypatch.setattr(launch, "CHILD", "fills_the_disk")
     with disk(tmp_path / "disk", 400) as small:
         end = launch.launch(tiny_config(f"runs={small}"))
-        assert end["state"] == "failed"
-        assert end["reason"].startswith("ended with exit code 1; ")
-        assert "end.json cannot be written (No space left on device)" in end["reason"]
-        folder = Path(end["folder"])
+        assert end.end.state == "failed"
+        assert end.end.reason.startswith("ended with exit code 1; ")
+        assert "end.json cannot be written (No space left on device)" in end.end.reason
+        folder = Path(end.folder)
         is_left_whole(folder)
         assert not (folder / "end.json").exists()
         with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\)"):
             launch.launch(tiny_config(f"runs={small}"))
         (small / "filler").unlink()
         again = launch.launch(tiny_config(f"runs={small}"))
-        assert "end.json" not in again["reason"]
-        assert records.read_json(folder / "end.json")["reason"] == again["reason"]
+        assert "end.json" not in again.end.reason
+        assert records.read_json(folder / "end.json")["reason"] == again.end.reason
 
 
 @contextlib.contextmanager

@@ -12,7 +12,9 @@ get the tutorial's splits, and the 32 classes are grouped to 11.
 from pathlib import Path
 
 from bench.data.camvid import fetch, original
-from bench.data.pairs import Pair, file_pair, folder_pairs
+from bench.data.files import composed
+from bench.data.pairs import Pair, folder_pairs
+from bench.data.text_file import numbered_lines
 
 
 def read(root: str, split: str) -> list[Pair]:
@@ -39,7 +41,7 @@ def read(root: str, split: str) -> list[Pair]:
             return original.pairs(labels_of, fetch.released_names(split), root)
     pairs = folder_pairs(images, labels, original.CODING.read)
     listing = folder / f"{split}.txt"
-    return _in_listed_order(listing, pairs, images, labels) if listing.is_file() else pairs
+    return _in_listed_order(listing, pairs) if listing.is_file() else pairs
 
 
 def download(root: str) -> None:
@@ -47,36 +49,38 @@ def download(root: str) -> None:
     fetch.download(Path(root))
 
 
-def _in_listed_order(listing: Path, pairs: list[Pair], images: Path, labels: Path) -> list[Pair]:
-    available = {pair.name for pair in pairs}
+def changed_files(root: str) -> list[str]:
+    """Lists the pictures under root that have a released name and are not the released files."""
+    return fetch.changed(Path(root))
+
+
+def _in_listed_order(listing: Path, pairs: list[Pair]) -> list[Pair]:
+    available = {pair.name: pair for pair in pairs}
     listed: dict[str, Pair] = {}
-    for number, line in enumerate(listing.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        image, label = _names(line, f"{listing}:{number}")
-        if image.stem in listed:
-            raise ValueError(f"{listing}:{number}: {image.stem} is listed twice; remove one line")
-        if image.stem not in available:
+    for number, line in numbered_lines(listing):
+        image = _image(line, f"{listing}:{number}")
+        name = composed(image.stem, listing)
+        if name in listed:
+            raise ValueError(f"{listing}:{number}: {name} is listed twice; remove one line")
+        if name not in available:
             raise ValueError(
-                f"{listing}:{number}: {images / image.name} does not exist; "
+                f"{listing}:{number}: {listing.parent / listing.stem / image.name} does not exist; "
                 "complete the folder or remove the line"
             )
-        listed[image.stem] = file_pair(
-            images / image.name, labels / label.name, original.CODING.read
-        )
+        listed[name] = available[name]
     if not listed:
         raise ValueError(f"{listing}: lists no image; restore it or delete it to use the folder")
     return list(listed.values())
 
 
-def _names(line: str, where: str) -> tuple[Path, Path]:
-    """Splits a line into image and label path; both end in the same file name."""
-    halves = line.split()
+def _image(line: str, where: str) -> Path:
+    """Returns the image of a line 'IMAGE LABEL'; both end in the same file name."""
+    halves = line.replace("\\", "/").split()
     if len(halves) == 2:
         image, label = Path(halves[0]), Path(halves[1])
         if image.name == label.name:
-            return image, label
+            return image
     raise ValueError(
-        f"{where}: {line.strip()!r} is not 'IMAGE LABEL' with one file name for both; "
+        f"{where}: {line!r} is not 'IMAGE LABEL' with one file name for both; "
         "the separator is one space"
     )

@@ -111,6 +111,17 @@ def _present(root: Path, files: list[RemoteFile]) -> list[bool]:
     return list(ahead(check, files))
 
 
+def changed(root: Path, files: list[RemoteFile] | None = None) -> list[str]:
+    """Lists the released pictures that are there with another content.
+
+    The lists of the splits are left out: whoever trains on fewer images writes their own.
+    """
+    files = remote_files() if files is None else files
+    there = [f for f in files if f.path.endswith(".png") and (root / f.path).is_file()]
+    sound = ahead(lambda file: file.is_sound((root / file.path).read_bytes()), there)
+    return [file.path for file, is_sound in zip(there, sound, strict=True) if not is_sound]
+
+
 def _fetch(url: str, root: Path, file: RemoteFile) -> int:
     """Fetches one file and returns its size; it appears under its name only when it is sound."""
     source, target = f"{url}/{file.path}", root / file.path

@@ -59,6 +59,7 @@ GROUPS: dict[int, dict[str, tuple[int, int, int]]] = {
 CODING = LabelCoding(
     values={value: value for value in range(256)},  # indices pass; the split checks their range
     colours={colour: index for index, group in GROUPS.items() for colour in group.values()},
+    void=VOID,
 )
 
 
@@ -68,10 +69,11 @@ def find(root: Path) -> dict[str, tuple[Path, Path]]:
     Raises:
         ValueError: a name occurs twice.
     """
-    labels = {path.stem for path in root.rglob(f"*{LABEL_ENDING}.png")}
+    files = [path for path in sorted(root.rglob("*.png")) if not path.name.startswith(".")]
+    labels = {path.stem for path in files if path.stem.endswith(LABEL_ENDING)}
     wanted = labels | {name.removesuffix(LABEL_ENDING) for name in labels}
     pictures: dict[str, Path] = {}
-    for path in sorted(root.rglob("*.png")) if labels else ():
+    for path in files if labels else ():
         if path.stem in pictures and path.stem in wanted:
             raise ValueError(f"{path} and {pictures[path.stem]} share one name; remove one of them")
         pictures[path.stem] = path

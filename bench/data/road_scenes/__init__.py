@@ -1,6 +1,7 @@
 """Road scenes of several sources as one set: a manifest, and one class mapping per source.
 
-    ROOT/manifest.csv            image,label,source and, if it matters, split; paths under ROOT
+    ROOT/manifest.csv            image,label,source and, if it matters, split (train, val or
+                                 test); paths under ROOT
     ROOT/mappings/SOURCE.yaml    your own mapping; those in bench/data/road_scenes/sources need none
     ROOT/camvid                  CamVid, whose test set is this set's where the manifest has none
 
@@ -17,6 +18,8 @@ Labels are pictures, Stanford's *.regions.txt, or LabelMe's *.xml.
 """
 
 import csv
+import io
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,10 +32,13 @@ from bench.data.images import UInt8Array
 from bench.data.label_coding import LabelCoding
 from bench.data.pairs import Pair, file_pair
 from bench.data.road_scenes.labelme import read_polygons
-from bench.data.yaml_file import read_yaml
+from bench.data.text_file import numbered_lines, read_text, written_path
+from bench.data.yaml_file import colour_of, read_yaml, whole_number
 
 SHIPPED = Path(__file__).with_name("sources")
 COLUMNS = ["image", "label", "source"]
+NAME = re.compile(r"[\w-]+")  # of a source; files are named after it
+SPLITS = ("train", "val", "test")
 UNKNOWN = 255  # the value given to Stanford's -1
 
 
@@ -67,7 +73,7 @@ def read(root: str, split: str, *, classes: list[str], void: int) -> list[Pair]:
         if source not in readers:
             mappings[source] = _mapping_path(folder, source, f"{manifest}:{number}")
             readers[source] = _label_reader(mappings[source], classes, void)
-        image, label = folder / row["image"], folder / row["label"]
+        image, label = (written_path(folder, row[key]) for key in ("image", "label"))
         for path in (image, label):
             if not path.is_file():
                 raise ValueError(f"{manifest}:{number}: {path} does not exist; correct the row")
@@ -88,18 +94,26 @@ def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
             f"{manifest}: no such file; set dataset.root=PATH to a folder with a manifest.csv of "
             "the columns image,label,source"
         )
-    with manifest.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise ValueError(
-                f"{manifest}: has no column {missing[0]!r}; the first line must name "
-                "image,label,source"
-            )
-        rows = [(reader.line_num, row) for row in reader]
+    reader = csv.DictReader(io.StringIO(read_text(manifest), newline=""))
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+    if missing:
+        raise ValueError(
+            f"{manifest}: has no column {missing[0]!r}; the first line must name image,label,source"
+        )
+    rows = [(reader.line_num, row) for row in reader]
     for number, row in rows:
         if any(not row[name] for name in COLUMNS):
             raise ValueError(f"{manifest}:{number}: the row is incomplete")
+        if not NAME.fullmatch(row["source"]):
+            raise ValueError(
+                f"{manifest}:{number}: source {row['source']!r} is no plain name; letters, digits, "
+                "_ and - make one"
+            )
+        if row.get("split") and row["split"] not in SPLITS:
+            raise ValueError(
+                f"{manifest}:{number}: split {row['split']!r} is none of {', '.join(SPLITS)}; "
+                "correct the row, or leave it empty for train"
+            )
     return rows
 
 
@@ -136,14 +150,19 @@ def _label_reader(path: Path, classes: list[str], void: int) -> Callable[[Path],
                 f"{path}: class {name!r} has the target {target!r}; it must be one of "
                 f"{', '.join(targets)}"
             )
-        names[str(name).lower()] = targets[target]
-        if "value" in entry:
-            values[entry["value"]] = targets[target]
-        if "colour" in entry:
-            red, green, blue = entry["colour"]
-            colours[red, green, blue] = targets[target]
+        names[name.lower()] = targets[target]
+        value, colour = whole_number(entry.get("value")), colour_of(entry.get("colour"))
+        if (value is None and "value" in entry) or (colour is None and "colour" in entry):
+            raise ValueError(
+                f"{path}: class {name!r} has the value {entry.get('value')} and the colour "
+                f"{entry.get('colour')}; they are a number from 0 to 255 and [R, G, B]"
+            )
+        if value is not None:
+            values[value] = targets[target]
+        if colour is not None:
+            colours[colour] = targets[target]
     others = targets.get(content.get("others", ""))
-    return partial(_read_label, LabelCoding(values, colours), names, others)
+    return partial(_read_label, LabelCoding(values, colours, targets["void"]), names, others)
 
 
 def _read_label(
@@ -158,7 +177,7 @@ def _read_label(
 
 def _regions(path: Path) -> UInt8Array:
     """Reads a matrix of small integers as text (H, W); negative ones become UNKNOWN."""
-    rows: list[list[Any]] = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    rows: list[list[Any]] = [line.split() for _, line in numbered_lines(path)]
     try:
         values = np.array(rows, dtype=np.int64)
     except ValueError as error:

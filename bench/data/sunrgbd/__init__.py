@@ -15,6 +15,7 @@ from bench.data.label_coding import LabelCoding
 from bench.data.pairs import Pair, file_pair, folder_pairs
 from bench.data.prepare import is_complete
 from bench.data.sunrgbd import official as sunrgbd_official
+from bench.data.text_file import numbered_lines, written_path
 
 CLASSES = 37
 VOID = 255
@@ -95,13 +96,13 @@ def _numbered(folder: Path, suffix: str) -> list[Path]:
 
 
 def _listed_pairs(listing: Path, split: str) -> list[Pair]:
-    pairs = []
-    lines = [line.split() for line in listing.read_text().splitlines() if line.strip()]
-    for number, line in enumerate(lines, start=1):
-        if len(line) != 3:
-            raise ValueError(f"{listing}:{number}: {' '.join(line)!r} is not 'IMAGE DEPTH LABEL'")
-        image, label = listing.parent / line[0], listing.parent / line[2]
-        pairs.append(file_pair(image, label, CODING.read, f"{split}-{number:06d}"))
+    pairs: list[Pair] = []
+    for number, line in numbered_lines(listing):
+        paths = line.split()
+        if len(paths) != 3:
+            raise ValueError(f"{listing}:{number}: {line!r} is not 'IMAGE DEPTH LABEL'")
+        image, label = (written_path(listing.parent, path) for path in (paths[0], paths[2]))
+        pairs.append(file_pair(image, label, CODING.read, f"{split}-{len(pairs) + 1:06d}"))
     if not pairs:
         raise ValueError(f"{listing}: lists no image")
     return pairs

@@ -11,11 +11,12 @@ from tiny_cost import cost_composer
 
 from bench import records
 from bench.config import Config
-from bench.cost import measure as contest
+from bench.cost import measure as measuring
 from bench.cost import turns
 from bench.cost.measure import measure
 from bench.cost.measuring_process import MeasurementError
 from bench.cost.schema import check_cost
+from bench.records import State
 
 Compose = Callable[..., Config]
 
@@ -90,7 +91,7 @@ class Actor:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     played = Stage()
-    monkeypatch.setattr(contest, "MeasuringProcess", played.process)
+    monkeypatch.setattr(measuring, "MeasuringProcess", played.process)
     monkeypatch.setattr(turns, "MeasuringProcess", played.process)
     return played
 
@@ -99,7 +100,7 @@ def named(config: Config, name: str) -> Config:
     return replace(config, arch={**config.arch, "name": name})
 
 
-def test_contestants_take_turns_with_the_calibration(stage: Stage, cost_config: Compose) -> None:
+def test_networks_take_turns_with_the_calibration(stage: Stage, cost_config: Compose) -> None:
     paths = measure([named(cost_config(), name) for name in "ABC"])
     rounds = 3  # cost.samples, one a turn
     turn_order = [asked for asked in stage.asked if asked[1] in ("turn", "calibrate")]
@@ -133,10 +134,10 @@ def test_too_large_to_be_alive_together_means_one_after_another(
 def test_a_death_is_a_row_with_its_reason_and_the_rest_goes_on(
     stage: Stage, cost_config: Compose
 ) -> None:
-    stage.answers["A", "turn"] = MeasurementError(records.KILLED, "killed by SIGKILL")
+    stage.answers["A", "turn"] = MeasurementError(State.killed, "killed by SIGKILL")
     paths = measure([named(cost_config(), name) for name in "AB"])
     dead, alive = map(records.read_json, paths)
-    assert dead["state"] == records.KILLED
+    assert dead["state"] == State.killed
     assert "killed by SIGKILL" in dead["reason"]
     assert dead["time"] is None
     assert dead["memory"]["training"]["state"] == "measured"
@@ -145,10 +146,10 @@ def test_a_death_is_a_row_with_its_reason_and_the_rest_goes_on(
 
 
 def test_a_network_that_cannot_be_built_is_a_row_too(stage: Stage, cost_config: Compose) -> None:
-    stage.answers["A", "describe"] = MeasurementError(records.FAILED, "no such layer")
+    stage.answers["A", "describe"] = MeasurementError(State.failed, "no such layer")
     paths = measure([named(cost_config(), name) for name in "AB"])
     record = records.read_json(paths[0])
-    assert (record["state"], record["reason"]) == (records.FAILED, "network: no such layer")
+    assert (record["state"], record["reason"]) == (State.failed, "network: no such layer")
     assert record["work"] is None
     assert record["environment"]["device"] == "d"
     assert stage.names("turn") == ["B"] * 3
@@ -157,10 +158,10 @@ def test_a_network_that_cannot_be_built_is_a_row_too(stage: Stage, cost_config: 
 def test_a_batch_that_does_not_fit_is_recorded_and_never_shrunk(
     stage: Stage, cost_config: Compose
 ) -> None:
-    stage.answers["A", "memory"] = MeasurementError(records.OUT_OF_MEMORY, "2 GB too much")
+    stage.answers["A", "memory"] = MeasurementError(State.out_of_memory, "2 GB too much")
     (path,) = measure([named(cost_config(), "A")])
     record = records.read_json(path)
-    assert record["state"] == records.OUT_OF_MEMORY
+    assert record["state"] == State.out_of_memory
     assert "training memory, batch 2" in record["reason"]
     assert record["memory"]["training"]["readings"] is None
     assert record["memory"]["training"]["estimate_bytes"] == 10
@@ -174,13 +175,13 @@ def test_a_cpu_is_not_asked_for_more_memory_than_is_free(
     stage.answers["A", "describe"] = {**DESCRIBED, "free_bytes": 5}
     (path,) = measure([named(cost_config(), "A")])
     assert stage.names("memory") == []
-    assert records.read_json(path)["memory"]["training"]["state"] == records.OUT_OF_MEMORY
+    assert records.read_json(path)["memory"]["training"]["state"] == State.out_of_memory
 
 
 def test_out_of_memory_in_company_is_tried_alone(stage: Stage, cost_config: Compose) -> None:
     def only_alone(stage: Stage) -> dict[str, Any]:
         if stage.alive > 2:  # itself and the calibration
-            raise MeasurementError(records.OUT_OF_MEMORY, "full")
+            raise MeasurementError(State.out_of_memory, "full")
         return {"step_ms": [3.1], "steady": True}
 
     stage.answers["B", "warm_up"] = only_alone
@@ -267,7 +268,7 @@ def test_numbers_of_threads_have_a_record_each(stage: Stage, cost_config: Compos
 def test_a_network_that_failed_has_its_record_replaced_when_it_is_mended(
     stage: Stage, cost_config: Compose
 ) -> None:
-    stage.answers["A", "describe"] = MeasurementError(records.FAILED, "no such layer")
+    stage.answers["A", "describe"] = MeasurementError(State.failed, "no such layer")
     failed = measure([named(cost_config(), "A")])
     del stage.answers["A", "describe"]
     assert measure([named(cost_config(), "A")]) == failed

@@ -1,0 +1,265 @@
+"""Every figure of runs in one long frame: `reports.frame(runs)`, `python -m reports export RUNS`.
+
+One row a figure. The columns, of schema version 1:
+
+| column | type | holds |
+|---|---|---|
+| schema | int | 1; it grows when a column changes its meaning |
+| run | str | the run's folder; empty for the mean over the seeds of a network |
+| network, dataset, protocol, fingerprint | str | whose figure it is, under which conditions |
+| weighting | str | class weighting of the loss |
+| seeds | str | the seed, or the seeds of a mean, in ascending order |
+| split, iteration, variant | str, int, str | of the evaluation; variant: its post-processing |
+| metric | str | G, C, mIoU, BF, FWIoU, Dice, accuracy, ...; forward_ms, ... of costs |
+| convention | str | the reading of the metric, as key=value; empty where there is but one |
+| class | str | of metrics by class |
+| value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
+| unit | str | percent, ms, MB, million |
+| published | float | the paper's figure, where it has one of this network, split and iteration |
+
+A mean over seeds is there for the evaluation that tables report, under the chosen conventions.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import records
+from bench.metrics import regions
+from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
+from bench.metrics.regions import ABSENT_CLASSES
+from bench.metrics.scores import PAPER, Conventions, all_scores
+from bench.metrics.uncertainty import Interval
+from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups
+from reports.compute.kept import Evaluated
+from reports.compute.resamples import evidence_of
+from reports.read.costs import TIMES, Cost
+from reports.read.runs import Evaluation, Run, matrix, read_runs
+from reports.tables.choice import context_of, score_tables
+from reports.tables.of_scores import Context
+
+SCHEMA = 1
+COLUMNS = (
+    "schema", "run", "network", "dataset", "protocol", "fingerprint", "weighting", "seeds",
+    "split", "iteration", "variant", "metric", "convention", "class",
+    "value", "low", "high", "unit", "published",
+)  # fmt: skip
+PUBLISHED_CONVENTIONS = {
+    "",
+    f"absent_classes={PAPER.absent_classes}",
+    f"matching={PAPER.matching}, boundary_classes={PAPER.boundary_classes}",
+}
+Figure = dict[str, Any]  # metric, convention, class, value
+
+
+def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFrame:
+    """Returns all figures of a folder of runs, see the head of this file.
+
+    Args:
+        root: the folder, or that of one run.
+        conventions: of the figures that have an interval; the paper's if not given.
+
+    Raises:
+        ValueError: the folder is missing.
+    """
+    root = Path(root)
+    runs = read_runs(records.run_folders(root))
+    place = root.parent if (root / "config.json").is_file() else root
+    context = context_of(place, conventions or Conventions())
+    found = pd.DataFrame(list(_rows(runs, context)), columns=COLUMNS)
+    context.estimates.save()
+    numbers = ["value", "low", "high", "published"]
+    found[numbers] = found[numbers].astype(float)
+    return found.astype({"schema": int, "iteration": "Int64"})
+
+
+def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
+    """Writes the frame whole or not at all.
+
+    Raises:
+        ValueError: Parquet is asked for and pyarrow is not installed.
+    """
+    if not parquet:
+        content = found.to_csv(index=False, lineterminator="\n").encode()
+    else:
+        try:
+            content = found.to_parquet(index=False)
+        except ImportError as error:
+            raise ValueError(
+                '--parquet needs pyarrow; pip install -e ".[parquet]", or use --csv'
+            ) from error
+    records.write_bytes(path, content)
+
+
+def _rows(runs: Sequence[Run], context: Context) -> Iterator[dict[str, Any]]:
+    papers = _published(runs, context)
+    for run in runs:
+        for evaluation in run.evaluations:
+            known = context.estimates.of([(run, evaluation)])
+            intervals = _by_convention(known, context.estimates.conventions)
+            for one in _figures(run, evaluation):
+                key = one["metric"], one["convention"], one["class"]
+                low, high = _ends(intervals.get(key))
+                yield _row([(run, evaluation)], run.folder.name, one, (low, high), papers)
+    for seeds in _reported(runs):
+        found = _by_convention(context.estimates.of(seeds), context.estimates.conventions)
+        for (metric, convention, label), interval in found.items():
+            one = {"metric": metric, "convention": convention, "class": label}
+            one["value"] = 100 * interval.estimate
+            yield _row(seeds, "", one, _ends(interval), papers)
+    for cost in context.costs:
+        yield from _cost_rows(cost)
+
+
+def _row(
+    seeds: Sequence[Evaluated],
+    folder: str,
+    one: Figure,
+    ends: tuple[float, float],
+    papers: dict[tuple[str, ...], float],
+) -> dict[str, Any]:
+    run, evaluation = seeds[0]
+    weighting = str(run.config["protocol"]["class_weights"])
+    reported = run.evaluation(evaluation["split"], None)
+    last = reported is not None and reported["iteration"] == evaluation["iteration"]
+    keys = [str(evaluation["iteration"]), *([""] if last else [])]
+    metric = f"accuracy/{one['class']}" if one["class"] and one["metric"] == "accuracy" else (
+        "" if one["class"] else one["metric"]
+    )  # fmt: skip
+    read_so = one["convention"] in PUBLISHED_CONVENTIONS
+    paper = [papers.get((run.name, weighting, evaluation["split"], key, metric)) for key in keys]
+    return {
+        "schema": SCHEMA,
+        "run": folder,
+        "network": run.name,
+        "dataset": run.config["dataset"]["name"],
+        "protocol": run.config["protocol"]["name"],
+        "fingerprint": run.fingerprint,
+        "weighting": weighting,
+        "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run, _ in seeds)),
+        "split": evaluation["split"],
+        "iteration": evaluation["iteration"],
+        "variant": evaluation.get("variant", ""),
+        **one,
+        "low": ends[0],
+        "high": ends[1],
+        "unit": "percent",
+        "published": next((n for n in paper if read_so and n is not None), None),
+    }
+
+
+def _figures(run: Run, evaluation: Evaluation) -> Iterator[Figure]:
+    """Yields all scores of an evaluation under every convention; without evidence, no BF."""
+    classes = run.config["dataset"]["classes"]
+    evidence = evidence_of(run.folder, evaluation)
+    found = _of_matrix(matrix(evaluation)) if evidence is None else all_scores(evidence)
+    yield _figure("G", found["G"])
+    for metric in ("C", "mIoU"):
+        for rule in ABSENT_CLASSES:
+            yield _figure(metric, found[metric][rule], f"absent_classes={rule}")
+    for name, value in found["other"].items():
+        yield _figure(name, value)
+    for metric in ("accuracy", "IoU", "precision", "Dice"):
+        for name, value in zip(classes, found["per_class"][metric], strict=True):
+            yield _figure(metric, value, label=name)
+    for matching in MATCHINGS if evidence is not None else ():
+        for rule in BOUNDARY_CLASSES:
+            convention = f"matching={matching}, boundary_classes={rule}"
+            yield _figure("BF", found["BF"][matching][rule], convention)
+            of_classes = found["per_class"]["BF"][matching][rule]
+            for name, value in zip(classes, of_classes, strict=True):
+                yield _figure("BF", value, convention, name)
+
+
+def _of_matrix(confusion: Any) -> dict[str, Any]:
+    return {
+        "G": float(regions.global_accuracy(confusion)),
+        "C": {rule: float(regions.mean_class_accuracy(confusion, rule)) for rule in ABSENT_CLASSES},
+        "mIoU": {rule: float(regions.mean_iou(confusion, rule)) for rule in ABSENT_CLASSES},
+        "other": {
+            "FWIoU": float(regions.frequency_weighted_iou(confusion)),
+            "micro IoU": float(regions.micro_iou(confusion)),
+        },
+        "per_class": {
+            "accuracy": regions.class_accuracy(confusion).tolist(),
+            "IoU": regions.class_iou(confusion).tolist(),
+            "precision": regions.class_precision(confusion).tolist(),
+            "Dice": regions.class_dice(confusion).tolist(),
+        },
+    }
+
+
+def _figure(metric: str, value: float | None, convention: str = "", label: str = "") -> Figure:
+    percent = np.nan if value is None else 100 * value
+    return {"metric": metric, "convention": convention, "class": label, "value": percent}
+
+
+def _by_convention(
+    found: dict[str, Interval], conventions: Conventions
+) -> dict[tuple[str, str, str], Interval]:
+    """Names estimates as the frame does: (metric, convention, class)."""
+    absent = f"absent_classes={conventions.absent_classes}"
+    boundary = f"matching={conventions.matching}, boundary_classes={conventions.boundary_classes}"
+    words = {"G": "", "C": absent, "mIoU": absent, "BF": boundary}
+    return {
+        (name, words[name], "") if name in words else ("accuracy", "", name.partition("/")[2]): one
+        for name, one in found.items()
+    }
+
+
+def _ends(interval: Interval | None) -> tuple[float, float]:
+    return (np.nan, np.nan) if interval is None else (100 * interval.low, 100 * interval.high)
+
+
+def _reported(runs: Sequence[Run]) -> Iterator[list[Evaluated]]:
+    """Yields the evaluations of the seeds of each network that tables report, split by split."""
+    for group in groups(runs):
+        for one in contestants(group):
+            for split in one.first.config["protocol"]["evaluation_splits"]:
+                seeds = [(r, e) for r in one.runs if (e := r.evaluation(split, None)) is not None]
+                if len(seeds) > 1:
+                    yield seeds
+
+
+def _published(runs: Sequence[Run], context: Context) -> dict[tuple[str, ...], float]:
+    """Returns the paper's figures by network, weighting, split, iteration and metric.
+
+    They are those that the tables set beside the runs; an empty iteration is the reported one.
+    """
+    found: dict[tuple[str, ...], float] = {}
+    for group in groups(runs, (CONDITION_OF_COLUMNS,)):
+        weightings = {str(run.config["protocol"]["class_weights"]) for run in group}
+        for table in score_tables(group, context, classes=True):
+            for row in (row for section in table.sections for row in section.rows if row.ours):
+                for column, cell in zip(table.columns, row.cells, strict=True):
+                    if column.source[0] == "score" and cell.published is not None:
+                        _, weighting, *rest = column.source
+                        for own in [weighting] if weighting else weightings:
+                            found.setdefault((row.label, own, *rest), cell.published)
+    return found
+
+
+def _cost_rows(cost: Cost) -> Iterator[dict[str, Any]]:
+    shared = dict.fromkeys(COLUMNS, "") | {
+        "schema": SCHEMA,
+        "run": cost.path.name,
+        "network": cost.name,
+        "protocol": ", ".join(cost.setting),
+        "iteration": None,
+        "published": None,
+    }
+    figures: list[tuple[str, str, float | None, float | None, float | None]] = []
+    for time in TIMES:
+        quartiles = cost.quartiles(time)
+        if quartiles:
+            figures.append((time, "ms", *quartiles))
+    figures += [(f"{m}_memory", "MB", cost.megabytes(m), None, None) for m in cost.memory]
+    parameters = cost.work.get("parameters")
+    figures.append(("parameters", "million", parameters and parameters / 1e6, None, None))
+    for metric, unit, value, low, high in figures:
+        if value is not None:
+            measured = {"metric": metric, "unit": unit, "value": value, "low": low, "high": high}
+            yield shared | measured

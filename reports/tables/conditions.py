@@ -1,0 +1,43 @@
+"""What is not equal among the rows of a section, though they share their fingerprint."""
+
+from collections.abc import Sequence
+
+from reports.compute.groups import Contestant
+from reports.read.runs import Run
+
+
+def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
+    """Says of a section which images are left out, and what its rows do not share."""
+    notes = []
+    limit = group[0].config["dataset"].get("limit")
+    if limit is not None:
+        notes.append(f"dataset.limit={limit}: only the first {limit} images of each split.")
+    iterations: dict[str, list[str]] = {}
+    codes: dict[str, list[str]] = {}
+    for one in ours:
+        lasts = ", ".join(sorted({str(run.config["max_iterations"]) for run in one.runs}))
+        iterations.setdefault(lasts, []).append(one.label)
+        for run in one.runs:
+            code = run.environment.get("code", {}).get("bench")
+            if run.environment:
+                codes.setdefault(code or "of before this was recorded", []).append(one.label)
+    if len(iterations) > 1:
+        notes.append(f"Not trained equally long; iterations: {_listed(iterations)}.")
+    if len(codes) > 1:
+        notes.append(
+            "Not computed by the same numeric code of bench (rerun=true makes it so): "
+            f"{_listed(codes)}."
+        )
+    return notes
+
+
+def frozen_note(run: Run) -> list[str]:
+    """Says how much of a network was trained, where a part of it was frozen."""
+    whole, trained = (run.network.get(k) for k in ("parameters", "trainable_parameters"))
+    if whole is None or trained is None or whole == trained:
+        return []
+    return [f"{trained / 1e6:.3f} M of {whole / 1e6:.3f} M parameters are trainable"]
+
+
+def _listed(labels: dict[str, list[str]]) -> str:
+    return "; ".join(f"{key}: {', '.join(dict.fromkeys(who))}" for key, who in labels.items())

@@ -1,0 +1,88 @@
+"""What peers report, from the same counts: by hand, and by torchmetrics and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, precision_score
+
+from bench.metrics.regions import (
+    PEERS,
+    class_dice,
+    class_precision,
+    confusion_matrix,
+    frequency_weighted_iou,
+    mean_class_accuracy,
+    mean_iou,
+    micro_iou,
+)
+from bench.metrics.scores import Evidence, other_scores
+
+K, VOID = 4, 9
+
+
+@pytest.fixture
+def maps() -> tuple[np.ndarray, np.ndarray]:
+    """Class 2 is only predicted, class 3 is absent from both; a tenth is void."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, (20, 30))
+    prediction = np.where(rng.random(label.shape) < 0.7, label, rng.integers(0, 3, label.shape))
+    label[:2] = VOID
+    return prediction, label
+
+
+def matrix(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return confusion_matrix(prediction, label, num_classes=K, void=VOID)
+
+
+def by_peers_formula(prediction: np.ndarray, label: np.ndarray) -> tuple[float, float]:
+    """Mmsegmentation's mAcc and mIoU: areas of labelled pixels, divided, nanmean."""
+    mask = label != VOID
+    p, t = prediction[mask], label[mask]
+    areas = [np.bincount(x, minlength=K)[:K] for x in (p[p == t], p, t)]
+    both, predicted, true = (area.astype(float) for area in areas)
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(both / true), np.nanmean(both / (predicted + true - both))
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peers_name_is_its_pair_of_conventions(name: str, maps: tuple) -> None:
+    """C over the truth, mIoU over the union: three classes count for the one, two for the other."""
+    accuracy, iou = by_peers_formula(*maps)
+    confusion = matrix(*maps)
+    assert mean_class_accuracy(confusion, name) == pytest.approx(accuracy)
+    assert mean_iou(confusion, name) == pytest.approx(iou)
+    assert mean_iou(confusion, name) != pytest.approx(mean_iou(confusion, "ground_truth"))
+
+
+def test_scores_of_classes_agree_with_scikit_learn(maps: tuple) -> None:
+    prediction, label = maps
+    mask = label != VOID
+    true, predicted = label[mask], prediction[mask]
+    confusion, labels = matrix(*maps), [0, 1, 2]
+    for ours, theirs in ((class_precision, precision_score), (class_dice, f1_score)):
+        wanted = theirs(true, predicted, labels=labels, average=None, zero_division=0)
+        np.testing.assert_allclose(ours(confusion)[:3], wanted)
+        assert np.isnan(ours(confusion)[3])
+
+
+def test_means_over_the_set_agree_with_torchmetrics(maps: tuple) -> None:
+    theirs = pytest.importorskip("torchmetrics.classification").MulticlassJaccardIndex
+    p, t = (torch.tensor(x).long() for x in maps)
+    confusion = matrix(*maps)
+    for ours, average in ((micro_iou, "micro"), (frequency_weighted_iou, "weighted")):
+        wanted = theirs(K, average=average, ignore_index=VOID)(p, t).item()
+        assert ours(confusion) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_means_over_images_by_hand() -> None:
+    """Eleven images of one class pair: IoU 1 ten times and 1/3 once; the worst tenth are two."""
+    confusion = np.zeros((11, 3, 3), np.int64)
+    confusion[:, 0, 0] = confusion[:, 1, 1] = 4
+    confusion[3, 0] = [2, 2, 0]
+    confusion[3, 1] = [2, 2, 0]
+    names = tuple(map(str, range(11)))
+    found = other_scores(Evidence(names, confusion, np.zeros((11, 2, 5), np.int32)))
+    assert found["image mIoU"] == pytest.approx((10 + 1 / 3) / 11)
+    assert found["image mIoU, worst tenth"] == pytest.approx((1 + 1 / 3) / 2)
+    assert found["image Dice"] == pytest.approx((10 + 0.5) / 11)
+    assert found["micro IoU"] == pytest.approx(84 / 92)
