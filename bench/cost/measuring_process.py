@@ -16,7 +16,6 @@ from bench.records import State
 from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
-LAST_WORDS = 2000  # characters at the end of a log in which the reason is looked for
 
 
 class MeasurementError(Exception):
