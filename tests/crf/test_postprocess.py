@@ -143,7 +143,9 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from reports.__main__ import main
     from reports.after_run import print_tables
 
     options = ["images: 1", "rounds: 1", "w1: [2.0]", "sigma_alpha: [20.0]", "sigma_beta: [5.0]"]
@@ -161,5 +163,9 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
         line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
     }
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
+    monkeypatch.setattr(sys, "argv", ["reports", str(folder.parent), "--table", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr().out
     assert "SegNet-Basic-denseCRF: w1 2.0" in shown
     assert "s an image on" in shown
