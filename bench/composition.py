@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.checks import check
@@ -13,12 +13,19 @@ from bench.typed import typed
 PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
 
 
-def resolve(cfg: DictConfig) -> Config:
+def resolve(cfg: DictConfig, arch: str) -> Config:
     """Turns a composed configuration into a checked one, every reference resolved.
+
+    Args:
+        cfg: as Hydra composed it; what is filled in or replaced is so there too.
+        arch: the choice, which names a network whose YAML does not.
 
     Raises:
         ValueError: a key is unknown or missing, refers to nothing, or has a value that cannot work.
     """
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+        cfg.arch.setdefault("name", arch)
     _refuse_booleans(cfg)
     try:
         if cfg.max_iterations is None:

@@ -12,9 +12,7 @@ import itertools
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,6 +28,7 @@ from bench.crf.lattice import Normalisation
 from bench.crf.mean_field import dense_crf
 from bench.data.files import paired, picture_files
 from bench.data.images import read_image
+from bench.launch.processes import worker_pool
 from bench.records import writing
 from bench.results import check_plan, write_arrays, write_picture
 
@@ -97,10 +96,7 @@ def _refine_all(
     if processes == 1:
         yield from itertools.starmap(refine, tasks)
         return
-    # Started afresh, not forked: a fork of a process whose torch has threads may hang.
-    with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with worker_pool(processes, partial(torch.set_num_threads, 1)) as pool:
         yield from pool.map(refine, *zip(*tasks, strict=True))
 
 

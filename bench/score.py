@@ -15,9 +15,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from tqdm import tqdm
 
 from bench.data.files import SUFFIXES, Pictures, paired, picture_files
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
+from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
 from bench.metrics.regions import confusion_matrix
 from bench.metrics.score_table import as_json, as_table
@@ -102,8 +101,7 @@ def measure(
     if workers == 1:
         results = _collect(map(measure_one, pairs), len(pairs))
     else:
-        # Spawned, not forked: a fork of a process with threads (numpy's, tqdm's) may hang.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with worker_pool(workers) as pool:
             results = _collect(pool.map(measure_one, pairs, chunksize=4), len(pairs))
     confusion, boundaries = zip(*results, strict=True)
     folder = Path(os.path.commonpath([truth.parent for _, truth in pairs]))

@@ -21,6 +21,7 @@ from bench.console import outlive_consoles
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES, PEERS
 from bench.metrics.scores import PAPER, Conventions
+from reports.compute.context import Context
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
 from reports.render import latex
@@ -31,7 +32,6 @@ from reports.status import status
 from reports.tables.brief import brief, more_words
 from reports.tables.choice import context_of, fitting_tables, numbered_table
 from reports.tables.model import Table
-from reports.tables.of_scores import Context
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "text": formats.text,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from reports.compute.context import Context
 from reports.compute.groups import Contestant, contestants, groups
 from reports.read.costs import Cost, costs_of
 from reports.read.runs import Run
 from reports.tables.model import figure
-from reports.tables.of_scores import Context
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
 from bench.typed import leaves
 from bench.words import ranges
+from reports.compute.context import Context
 from reports.compute.estimates import (
     BETTER,
     NOT_SEPARATED,
@@ -24,7 +25,6 @@ from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.costs import TIMES, Cost, cost_of
 from reports.read.runs import Run
 from reports.tables.model import signed, signed_interval
-from reports.tables.of_scores import Context
 
 VERDICT_METRIC = "mIoU"
 PLACE_ONLY = {

@@ -33,13 +33,13 @@ from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions, all_scores
 from bench.metrics.uncertainty import Interval
+from reports.compute.context import Context
 from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups
 from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
 from reports.read.runs import Evaluation, Run, matrix, read_runs
 from reports.tables.choice import context_of, score_tables
-from reports.tables.of_scores import Context
 
 SCHEMA = 1
 COLUMNS = (

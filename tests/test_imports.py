@@ -69,6 +69,55 @@ def test_an_import_that_points_up_is_refused(name: str, line: str) -> None:
     assert refused(name, line) != []
 
 
+def imported_fully(source: str) -> set[str]:
+    """Returns what a source imports, dotted down to the names."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def modules() -> dict[str, set[str]]:
+    """Returns which of our modules each of them imports, wherever in the file."""
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in FILES}
+    graph = {}
+    for name, path in names.items():
+        given = imported_fully(path.read_text())
+        graph[name] = {n for n in names for g in given if g == n or g.startswith(f"{n}.")} - {name}
+    return graph
+
+
+def a_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Returns what is left when everything that imports nothing of the rest is taken away."""
+    while ends := {name for name, imports in graph.items() if not imports & graph.keys()}:
+        graph = {name: imports for name, imports in graph.items() if name not in ends}
+    return sorted(graph)
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = modules()
+    assert graph["bench.run.run"] >= {"bench.config", "bench.run.training"}
+    assert a_circle(graph) == []
+    graph["bench.config"].add("bench.run.run")
+    assert {"bench.config", "bench.run.run"} <= set(a_circle(graph))
+
+
+def test_no_rooms_of_reports_import_each_other() -> None:
+    """Nor a room and the doors beside it."""
+    rooms: dict[str, set[str]] = {}
+    for name, imports in modules().items():
+        if name.startswith("reports.") and name.count(".") > 1:
+            room = name.rsplit(".", 1)[0]
+            theirs = {other.rsplit(".", 1)[0] for other in imports if other.startswith("reports.")}
+            rooms.setdefault(room, set()).update(theirs - {room})
+    assert rooms["reports.tables"] >= {"reports.compute", "reports.read"}
+    assert a_circle(rooms) == []
+    assert not any("reports" in imports for imports in rooms.values())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_file_has_a_name_that_says_something_and_fits(path: Path) -> None:
     assert path.stem not in {"utils", "helpers", "common", "misc"}

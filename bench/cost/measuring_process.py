@@ -1,7 +1,6 @@
 """Asking the process in which a network is measured, and noticing when it has died."""
 
 import json
-import os
 import select
 import signal
 import subprocess
@@ -11,12 +10,11 @@ from types import TracebackType
 from typing import Any
 
 from bench.config import Config
-from bench.launch.processes import MALLOC, WAITING
+from bench.launch.processes import child_environment
 from bench.records import State
 from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
-LAST_WORDS = 2000  # characters at the end of a log in which the reason is looked for
 
 
 class MeasurementError(Exception):
@@ -39,8 +37,6 @@ class MeasuringProcess:
             timing: keep freed memory as runs do; memory is measured without, so that the peak is
                 that of tensors and not of what the C library holds back.
         """
-        paths = os.pathsep.join(path for path in sys.path if path)
-        allocator = MALLOC if timing else {}
         with log.open("a") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bench.cost.worker"],
@@ -49,7 +45,7 @@ class MeasuringProcess:
                 stderr=errors,
                 text=True,
                 start_new_session=True,  # Ctrl-C reaches the parent, which ends its children
-                env={**WAITING, **allocator, **os.environ, "PYTHONPATH": paths},
+                env=child_environment(keep_memory=timing),
             )
         self._log = log
         self._send(plain(config))

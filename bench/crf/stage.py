@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,15 @@ from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
 from bench.data.splits import Split
-from bench.metrics.regions import REGION_SCORES, region_score
+from bench.evidence import summed
+from bench.launch.processes import worker_pool
+from bench.metrics.regions import region_scores
 from bench.run.evaluation import collect_evidence, full_size_logits
 from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.selection import best_iteration
-from bench.words import figure
+from bench.words import figures
 
 VARIANT = "denseCRF"
 
@@ -49,10 +51,7 @@ def postprocess(training: Training, splits: dict[str, Split]) -> list[str]:
     evaluated = {evaluation["split"] for evaluation in done if evaluation["iteration"] == iteration}
     missing = [s for s in settings["splits"] if s in splits and s not in evaluated]
     if missing:
-        # Started afresh, not forked: a fork of a process whose torch has threads may hang.
-        with ProcessPoolExecutor(
-            os.cpu_count(), get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
+        with worker_pool(os.cpu_count(), partial(torch.set_num_threads, 1)) as pool:
             network = evaluated_network(training, iteration)
             stage = _DenseCrf(training, network, iteration, pool, Fixed(**settings["fixed"]))
             stage.run([splits[name] for name in missing])
@@ -102,8 +101,7 @@ class _DenseCrf:
         }
         records.write_evaluation(folder, summary | found, evidence)
         arch = self.training.config.arch["name"]
-        matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-        scores = ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
+        scores = figures(region_scores(summed(evidence)), 3)
         self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
 
     def _search_images(self) -> NDArray[np.int64]:

@@ -86,7 +86,8 @@ def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:
         if alone:
             files = [here.paths[name].relative_to(here.folder).as_posix() for name in alone]
             raise ValueError(
-                f"{here.folder}: no file of the same name in {other.folder} for {some(files)}"
+                f"{other.folder}: nothing pairs with {some(files)} of {here.folder}; every file "
+                "needs one of the same name there"
             )
     return {name: (path, second.paths[name]) for name, path in first.paths.items()}
 

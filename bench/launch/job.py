@@ -3,7 +3,7 @@
 import shlex
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from bench.composition import resolve
 from bench.config import Config
@@ -21,10 +21,7 @@ def configuration(cfg: DictConfig) -> Config:
     """
     runtime = HydraConfig.get().runtime
     users = users_folder(runtime)
-    if "name" not in cfg.arch:
-        with open_dict(cfg):
-            cfg.arch.name = runtime.choices["arch"]
-    config = resolve(cfg)
+    config = resolve(cfg, runtime.choices["arch"])
     config.config_dir = users
     config.command = _command(config)
     if config.replay_of is not None:

@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import records
@@ -148,13 +148,8 @@ def plan(config: DictConfig) -> list[Job]:
     jobs = []
     for number, combination in enumerate(combinations):
         cfg = loader.load_sweep_config(config, list(combination))
-        chosen = cfg.hydra.runtime.choices
-        with open_dict(cfg):
-            del cfg.hydra
-            if "name" not in cfg.arch:
-                cfg.arch.name = chosen["arch"]
         try:
-            resolved = resolve(cfg)
+            resolved = resolve(cfg, cfg.hydra.runtime.choices["arch"])
         except ValueError:  # this job will fail and say so itself
             resolved = None
         pairs = {key: value for key, _, value in (text.partition("=") for text in combination)}

@@ -4,7 +4,6 @@ Parameters are counted by a short child process, because this one imports no tor
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from bench import records
 from bench.config import Config, fingerprint, run_folder
 from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
+from bench.launch.processes import child_environment
 from bench.losses import read_losses
 from bench.typed import plain
 
@@ -186,7 +186,7 @@ def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
         stderr=subprocess.DEVNULL,  # a network that cannot be built says why when it is trained
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=child_environment(),
     )
     counted = [json.loads(line) for line in child.stdout.splitlines()]
     counted += [None] * (len(networks) - len(counted))

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from bench import records
 from bench.config import read_config
 from bench.launch.sweep_plan import Job
-from bench.metrics.regions import region_score
+from bench.metrics.regions import region_scores
 from bench.records import End, State
 from bench.selection import selected_iteration
 from bench.typed import typed
-from bench.words import duration, figure
+from bench.words import duration, figures
 
 LOOK_SECONDS = 1.0
 COLUMNS = 100
@@ -165,9 +165,8 @@ def _scores(folder: Path) -> str:
     selected = selected_iteration(folder)
     for evaluation in records.read_evaluations(folder, split):
         if evaluation["iteration"] == selected:
-            matrix = np.array(evaluation["confusion"])
-            shown = {name: 100 * region_score(matrix, name) for name in ("G", "mIoU")}
-            return ", ".join(f"{name} {figure(score, 1)}" for name, score in shown.items())
+            scores = region_scores(np.array(evaluation["confusion"]))
+            return figures({name: scores[name] for name in ("G", "mIoU")}, 1, scale=100)
     return ""
 
 

@@ -181,14 +181,6 @@ def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
     }
 
 
-def scores_by_sequence(evidence: Evidence, sequence_of: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`all_scores` of every sequence, in order of appearance."""
-    return {
-        name: all_scores(evidence.select(np.flatnonzero(np.array(sequence_of) == name)))
-        for name in dict.fromkeys(sequence_of)
-    }
-
-
 def _plain(value: Any) -> Any:
     """Turns numpy numbers and arrays into floats and lists, NaN (which JSON lacks) into None."""
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ import numpy as np
 from bench import records
 from bench.config import Config, WandbMode
 from bench.losses import read_losses
-from bench.metrics.regions import REGION_SCORES, region_score
+from bench.metrics.regions import region_scores
 from bench.run.monitor import Monitor
 from bench.typed import plain
 
@@ -68,10 +68,9 @@ def recorded_points(folder: Path) -> list[Point]:
         for line in read_losses(folder)
     ]
     for evaluation in records.read_evaluations(folder):
-        matrix = np.array(evaluation["confusion"])
-        split, iteration = evaluation["split"], evaluation["iteration"]
-        scores = {f"{split}/{name}": region_score(matrix, name) for name in REGION_SCORES}
-        points.append((iteration, scores))
+        scores = region_scores(np.array(evaluation["confusion"]))
+        named = {f"{evaluation['split']}/{name}": score for name, score in scores.items()}
+        points.append((evaluation["iteration"], named))
     return sorted(points, key=itemgetter(0))
 
 

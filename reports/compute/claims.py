@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.uncertainty import Interval
+from reports.compute.context import Context
 from reports.compute.estimates import Difference, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
@@ -30,11 +31,9 @@ from reports.compute.paper_claims import (
     own_figures,
     scores_of_table_1,
 )
-from reports.compute.pooling import ENOUGH_SEEDS
+from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
 from reports.read.runs import Run, matrix, warn, weighting
-from reports.tables.notes import FEW_SEEDS
-from reports.tables.of_scores import Context
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
 TOO_FEW = "too few seeds"

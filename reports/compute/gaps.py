@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.records import State
+from reports.compute.context import Context
 from reports.read.costs import cost_of
 from reports.read.runs import Run, without_postprocessings
-from reports.tables.of_scores import Context
 
 NAMED = 4  # networks that a sentence names before it only counts
 

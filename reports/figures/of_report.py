@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.metrics.ratios import ratio
 from bench.metrics.uncertainty import Interval
+from reports.compute.context import Context
 from reports.compute.groups import Contestant, contestants, groups
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
@@ -19,7 +20,6 @@ from reports.figures.learning import curve_of, learning_curves
 from reports.figures.style import MOST
 from reports.read.costs import cost_of
 from reports.read.runs import Run, matrix
-from reports.tables.of_scores import Context
 
 PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
 

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from bench import records
 from reports.compute.claims import COLUMNS, claim_rows, few_seeds
+from reports.compute.context import Context
 from reports.compute.gaps import gaps
 from reports.compute.groups import CONDITION_OF_COLUMNS, groups
+from reports.compute.pooling import FEW_SEEDS
 from reports.figures import style
 from reports.figures.of_report import Drawing, drawings
 from reports.read.published import SOURCE, rank_of
@@ -25,8 +27,6 @@ from reports.render.cells import csv
 from reports.render.html import anchor, group_start, html
 from reports.tables.choice import fitting_tables
 from reports.tables.model import Table
-from reports.tables.notes import FEW_SEEDS
-from reports.tables.of_scores import Context
 
 HERE = Path(__file__).parent
 PHOTOGRAPHS = "qualitative"  # the figure of images, which are no drawing

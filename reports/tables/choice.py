@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.metrics.scores import PAPER, Conventions
+from reports.compute.context import Context
 from reports.compute.estimates import Estimates
 from reports.compute.groups import CONDITION_OF_COLUMNS, groups
 from reports.read.costs import Cost, read_costs
@@ -13,7 +14,7 @@ from reports.tables.layout import natural_number
 from reports.tables.model import Table
 from reports.tables.of_costs import cost_table, cost_tables
 from reports.tables.of_ranks import rank_tables
-from reports.tables.of_scores import Context, score_table
+from reports.tables.of_scores import score_table
 
 PER_CLASS = {"1": "2", "3": "2", "4": "5"}  # beside which table the classes are worth a look
 

@@ -17,7 +17,7 @@ from bench.metrics.uncertainty import BLOCK_LENGTH
 from bench.records import State
 from bench.typed import leaves
 from reports.compute.groups import Contestant
-from reports.compute.pooling import ENOUGH_SEEDS
+from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.read.published import (
     IN_CAPTION,
     MEDIAN,
@@ -43,9 +43,6 @@ TABLE_2 = (
     "Class weights: section 4.1 says that SegNet was trained with median frequency balancing for "
     "Table 2; the figures printed there are those of Table 3's last column, trained without. "
     "These runs: class_weights {}."
-)
-FEW_SEEDS = (
-    f"Fewer than {ENOUGH_SEEDS} seeds: these weights, no verdict on the networks; needs seeds."
 )
 
 

@@ -5,17 +5,16 @@ weightings side by side, by column, as the paper does; all else must then agree.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from math import isnan
 
 from bench.words import ranges
-from reports.compute.estimates import Estimates, Pool
+from reports.compute.context import Context
+from reports.compute.estimates import Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
 from reports.read.published import (
     TITLES,
-    Printed,
     has_published,
     is_indoor,
     printed,
@@ -38,23 +37,6 @@ from reports.tables.notes import (
 from reports.tables.power import seeds_notes
 
 STATES = {"out_of_memory": "out of memory"}
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every table is filled from, beside the runs.
-
-    Attributes:
-        estimates: figures with their intervals.
-        costs: measured costs.
-        literature: a user's own figures.
-        rows_without_runs: also list the networks of the paper's table that have no run.
-    """
-
-    estimates: Estimates
-    costs: Sequence[Cost] = ()
-    literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
-    rows_without_runs: bool = True
 
 
 def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:

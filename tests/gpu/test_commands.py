@@ -151,7 +151,7 @@ def test_a_run_has_its_row_of_the_dense_crf(launched: Any, monkeypatch: pytest.M
     def pool(*_: Any, **__: Any) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1)
 
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(stage, "worker_pool", pool)
     folder, end = launched("max_iterations=1", *POSTPROCESSED)
     assert end.state == State.finished
     (row,) = records.read_evaluations(folder, variant="denseCRF")
