@@ -38,6 +38,7 @@ from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
 from reports.read.runs import Evaluation, Run, matrix, read_runs
+from reports.render.cells import inert
 from reports.tables.choice import context_of, score_tables
 from reports.tables.of_scores import Context
 
@@ -77,13 +78,16 @@ def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFr
 
 
 def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
-    """Writes the frame whole or not at all.
+    """Writes the frame whole or not at all; in CSV, no cell is a formula (see `cells.inert`).
 
     Raises:
         ValueError: Parquet is asked for and pyarrow is not installed.
     """
     if not parquet:
-        content = found.to_csv(index=False, lineterminator="\n").encode()
+        words = found.select_dtypes("object").map(
+            lambda cell: inert(cell) if isinstance(cell, str) else cell
+        )
+        content = found.assign(**words).to_csv(index=False, lineterminator="\n").encode()
     else:
         try:
             content = found.to_parquet(index=False)
