@@ -84,7 +84,7 @@ def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
         ValueError: Parquet is asked for and pyarrow is not installed.
     """
     if not parquet:
-        words = found.select_dtypes("object").map(
+        words = found.select_dtypes(exclude="number").map(
             lambda cell: inert(cell) if isinstance(cell, str) else cell
         )
         content = found.assign(**words).to_csv(index=False, lineterminator="\n").encode()
