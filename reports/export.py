@@ -10,7 +10,7 @@ One row a figure. The columns, of schema version 1:
 | weighting | str | class weighting of the loss |
 | seeds | str | the seed, or the seeds of a mean, in ascending order |
 | split, iteration, variant | str, int, str | of the evaluation; variant: its post-processing |
-| metric | str | G, C, mIoU, BF, FWIoU, Dice, accuracy, ...; forward_ms, ... of costs |
+| metric | str | G, C, mIoU, BF, FWIoU, Dice, NSD, ECE, accuracy, ...; forward_ms, ... of costs |
 | convention | str | the reading of the metric, as key=value; empty where there is but one |
 | class | str | of metrics by class |
 | value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
@@ -166,7 +166,7 @@ def _figures(run: Run, evaluation: Evaluation) -> Iterator[Figure]:
             yield _figure(metric, found[metric][rule], f"absent_classes={rule}")
     for name, value in found["other"].items():
         yield _figure(name, value)
-    for metric in ("accuracy", "IoU", "precision", "Dice"):
+    for metric in (m for m in found["per_class"] if m != "BF"):
         for name, value in zip(classes, found["per_class"][metric], strict=True):
             yield _figure(metric, value, label=name)
     for matching in MATCHINGS if evidence is not None else ():

@@ -145,6 +145,10 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from reports.after_run import print_tables
+    from reports.compute.estimates import Estimates
+    from reports.read.runs import read_runs
+    from reports.tables.choice import numbered_table
+    from reports.tables.of_scores import Context
 
     options = ["images: 1", "rounds: 1", "w1: [2.0]", "sigma_alpha: [20.0]", "sigma_beta: [5.0]"]
     folder, monitor = prepared(
@@ -161,5 +165,13 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
         line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
     }
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
-    assert "SegNet-Basic-denseCRF: w1 2.0" in shown
-    assert "s an image on" in shown
+    (table, *_) = numbered_table("1", read_runs([folder]), Context(Estimates(None)))
+    (cost,) = [
+        note for note in table.sections[0].background if note.startswith("SegNet-Basic-denseCRF:")
+    ]
+    assert "w1 2.0" in cost
+    assert "s an image on" in cost
+    (evaluation, *_) = records.read_evaluations(folder, "test", "denseCRF")
+    evidence = read_evidence(folder, evaluation)
+    assert evidence["surfaces"].any()
+    assert not evidence["calibration"].any()  # of the mean field, label maps are kept
