@@ -35,6 +35,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "splits?": {"*": {"images": int, "digest": Name, "names?": Name}},
         "class_weights?": (None, [float]),
     },
+    "origin.json": {"source": Name, "folder": str},
     "end.json": {
         "state": Name, "reason?": (None, str), "iteration?": int, "max_iterations?": int,
     },

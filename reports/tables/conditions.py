@@ -28,7 +28,7 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
             "Not computed by the same numeric code of bench (rerun=true makes it so): "
             f"{_listed(codes)}."
         )
-    return notes
+    return [*notes, *_origin_notes(group)]
 
 
 def frozen_note(run: Run) -> list[str]:
@@ -37,6 +37,18 @@ def frozen_note(run: Run) -> list[str]:
     if whole is None or trained is None or whole == trained:
         return []
     return [f"{trained / 1e6:.3f} M of {whole / 1e6:.3f} M parameters are trainable"]
+
+
+def _origin_notes(group: Sequence[Run]) -> list[str]:
+    """Says which runs `reports merge` took over, and from whom."""
+    found: dict[str, list[str]] = {}
+    for run in group:
+        if run.origin:
+            found.setdefault(run.origin["source"], []).append(f"{run.name} seed {run.seed}")
+    return [
+        f"Merged from {source}, sound but not proved to be theirs: {', '.join(names)}."
+        for source, names in found.items()
+    ]
 
 
 def _listed(labels: dict[str, list[str]]) -> str:
