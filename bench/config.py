@@ -55,6 +55,21 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Optimiser(StrEnum):
+    """How gradients become weight updates; see bench/run/training.py."""
+
+    sgd = "sgd"
+    adamw = "adamw"
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes over the iterations; see bench/run/schedule.py."""
+
+    constant = "constant"
+    poly = "poly"
+    cosine = "cosine"
+
+
 class Criterion(StrEnum):
     """The validation score that selects the best iteration."""
 
@@ -116,6 +131,13 @@ class ProtocolConfig:
     channels_last: bool = MISSING
     compile: bool = False  # torch.compile in training; evaluation runs the network as it is
     deterministic: bool = MISSING
+    optimiser: Optimiser = added(Optimiser.sgd)
+    second_momentum: float = added(0.999)  # of adamw, whose first is `momentum`
+    norm_decay_factor: float = added(1.0)  # scales of batch, layer and group norm
+    clip_norm: float | None = added(None)  # gradients are scaled down to this norm; null: never
+    schedule: Schedule = added(Schedule.constant)
+    warm_up_iterations: int = added(0)  # the rate rises linearly over so many
+    poly_power: float = added(0.9)  # of the poly schedule
 
 
 @dataclass
@@ -170,10 +192,21 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
 def fingerprint(config: Config) -> str:
-    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees.
+
+    And the last iteration, where the learning rate of every iteration depends on it.
+    """
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
-    return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
+    content: dict[str, Any] = {"dataset": dataset, "protocol": hashed(config.protocol)}
+    if depends_on_end(config.protocol):
+        content["max_iterations"] = config.max_iterations
+    return _digest(content)
+
+
+def depends_on_end(protocol: ProtocolConfig) -> bool:
+    """Says whether training to another last iteration would be another experiment throughout."""
+    return protocol.schedule != Schedule.constant
 
 
 def identity(config: Config) -> str:

@@ -77,7 +77,7 @@ def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
         ("arch=segnt", "segnt.*segnet_basic"),
         ("protocol.class_weights=median", r"class_weights is median; .* none, median_frequency"),
         ("device=gpu", "device is gpu; it must be auto, cpu, cuda or cuda:N"),
-        ("+protocol.optimiser=adamw", r"protocol\.optimiser: no such key; protocol has name, "),
+        ("+protocol.nesterov=true", r"protocol\.nesterov: no such key; protocol has name, "),
         ("+protocol.momentun=0.5", r"protocol\.momentun: no such key; .* protocol\.momentum\?"),
         ("+seeds=3", r"seeds: no such key; did you mean seed\?"),
     ],
