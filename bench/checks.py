@@ -123,6 +123,7 @@ def _of_the_updates(config: Config) -> list[Requirement]:
             unused.format(ProtocolConfig.second_momentum, "optimiser=adamw"),
         ),
         ("protocol.norm_decay_factor", p.norm_decay_factor >= 0, "0 or more"),
+        ("protocol.encoder_lr_factor", p.encoder_lr_factor >= 0, "0 or more"),
         ("protocol.clip_norm", clip is None or clip > 0, "above 0, or null"),
         (
             "protocol.warm_up_iterations",
@@ -130,6 +131,7 @@ def _of_the_updates(config: Config) -> list[Requirement]:
             f"0 or more, and below max_iterations={last}",
         ),
         ("protocol.poly_power", p.poly_power > 0, "above 0"),
+        ("protocol.dice_weight", p.dice_weight >= 0, "0 or more"),
         (
             "protocol.poly_power",
             poly or p.poly_power == ProtocolConfig.poly_power,

@@ -56,7 +56,7 @@ class Precision(StrEnum):
 
 
 class Optimiser(StrEnum):
-    """How gradients become weight updates; see bench/run/training.py."""
+    """How gradients become weight updates; see bench/run/optimiser.py."""
 
     sgd = "sgd"
     adamw = "adamw"
@@ -134,10 +134,12 @@ class ProtocolConfig:
     optimiser: Optimiser = added(Optimiser.sgd)
     second_momentum: float = added(0.999)  # of adamw, whose first is `momentum`
     norm_decay_factor: float = added(1.0)  # scales of batch, layer and group norm
+    encoder_lr_factor: float = added(1.0)  # parameters that the network loaded
     clip_norm: float | None = added(None)  # gradients are scaled down to this norm; null: never
     schedule: Schedule = added(Schedule.constant)
     warm_up_iterations: int = added(0)  # the rate rises linearly over so many
     poly_power: float = added(0.9)  # of the poly schedule
+    dice_weight: float = added(0.0)  # of the soft Dice loss, added to the cross-entropy
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench import records
-from bench.config import Config, identity
+from bench.config import Config, Optimiser, identity
 from bench.data.class_weights import class_weights, require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
@@ -23,7 +23,7 @@ from bench.run.graph import GraphedUpdate
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.optimiser import make_optimiser
+from bench.run.optimiser import has_constant_rates, make_optimiser
 from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
@@ -82,7 +82,7 @@ def prepare_training(
         network=network,
         model=distributed.training_model(network, device, compiled=protocol.compile),
         optimiser=optimiser,
-        graph=GraphedUpdate(optimiser) if config.cuda_graph else None,
+        graph=_graph(optimiser, config),
         split=split,
         class_weights=None
         if weights is None
@@ -90,6 +90,14 @@ def prepare_training(
         device=device,
         monitor=monitor,
     )
+
+
+def _graph(optimiser: torch.optim.Optimizer, config: Config) -> GraphedUpdate | None:
+    """Returns what launches updates, where `cuda_graph` asks for it."""
+    if not config.cuda_graph:
+        return None
+    plain_step = config.protocol.optimiser == Optimiser.sgd and has_constant_rates(config.protocol)
+    return GraphedUpdate(optimiser, whole=plain_step)
 
 
 def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Monitor) -> None:
@@ -144,10 +152,11 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
             f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
             f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
         )
-    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
-    # while written. Predictions and evidence are some 10 kB an image.
+    # Weights and momentum, of which AdamW has two, three times while a checkpoint is renamed; two
+    # sets of weights, one more while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
-    need = 9 * network["model_bytes"] + 20_000 * images
+    copies = 12 if protocol.optimiser == Optimiser.adamw else 9
+    need = copies * network["model_bytes"] + 20_000 * images
     there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
     free = shutil.disk_usage(training.folder).free
     if free < need - there:
