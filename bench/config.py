@@ -211,6 +211,11 @@ def depends_on_end(protocol: ProtocolConfig) -> bool:
     return protocol.schedule != Schedule.constant
 
 
+def optimiser_states(protocol: ProtocolConfig) -> int:
+    """Returns how many numbers the optimiser keeps for each weight: momentum; AdamW's two."""
+    return 2 if protocol.optimiser == Optimiser.adamw else 1
+
+
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench import records
-from bench.config import Config, Optimiser, identity
+from bench.config import Config, Optimiser, identity, optimiser_states
 from bench.data.class_weights import class_weights, require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
@@ -152,10 +152,10 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
             f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
             f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
         )
-    # Weights and momentum, of which AdamW has two, three times while a checkpoint is renamed; two
-    # sets of weights, one more while written. Predictions and evidence are some 10 kB an image.
+    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
+    # while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
-    copies = 12 if protocol.optimiser == Optimiser.adamw else 9
+    copies = 3 * (1 + optimiser_states(protocol)) + 3
     need = copies * network["model_bytes"] + 20_000 * images
     there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
     free = shutil.disk_usage(training.folder).free
