@@ -88,6 +88,7 @@ SWEEPS = [
      LARGE | {"batch_size": 4, "class_weights": "median_frequency"}),
     ("table6", 4, [40_000, 80_000], {"deterministic": False}),
     ("learning_rate", 12, [], {"batch_size": 4}),
+    ("modern", 5, [], {"optimiser": "adamw", "schedule": "poly", "batch_size": 8}),
 ]  # fmt: skip
 
 

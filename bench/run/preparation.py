@@ -174,8 +174,9 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
     )
     if protocol.precision == "bf16" and training.device.type == "cpu" and not has_fast_bf16():
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
-    if seconds > DAY and protocol.name != "short":
-        notice(f"for a result today: {config.command} protocol=short")
+    if seconds > DAY and not protocol.name.endswith("short"):
+        quick = "modern_short" if protocol.name == "modern" else "short"
+        notice(f"for a result today: {config.command} protocol={quick}")
     return seconds
 
 
