@@ -6,6 +6,7 @@ from typing import Any
 from bench.config import Config, Optimiser, ProtocolConfig, Schedule
 from bench.cost.schema import check_cost
 from bench.data.class_file import check_different
+from bench.pretraining import KEY, WEIGHTS, check_pretraining
 from bench.signature import parameters
 from bench.target import check_arguments, check_target
 from bench.typed import refuse_unknown
@@ -30,8 +31,9 @@ def check(config: Config) -> None:
     check_cost(config.cost)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))
-    check_arguments("arch", config.arch, ["name"])
+    check_arguments("arch", config.arch, ["name", KEY])
     check_arguments("dataset.reader", config.dataset.reader)
+    check_pretraining(config)
     _check_postprocess(config.postprocess)
 
 
@@ -77,10 +79,13 @@ def _of_the_run(config: Config) -> list[Requirement]:
             f"auto, cpu or cuda where processes={config.processes}: each takes a GPU of its own",
         ),
         ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
-        (
-            "arch.weights",
-            not starts_elsewhere or config.arch.get("weights") is None,
-            "null where init_from=RUN gives the weights",
+        *(
+            (
+                f"arch.{key}",
+                not starts_elsewhere or config.arch.get(key) is None,
+                "null where init_from=RUN gives the weights",
+            )
+            for key in WEIGHTS
         ),
     ]
 

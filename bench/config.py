@@ -29,6 +29,7 @@ class Normalisation(StrEnum):
 
     none = "none"
     imagenet = "imagenet"
+    symmetric = "symmetric"
     lcn = "lcn"
     lrn = "lrn"
 
@@ -219,9 +220,11 @@ def optimiser_states(protocol: ProtocolConfig) -> int:
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
-    And, of a run that starts from another one's weights, which: by name, so that it may move.
+    And, of a run that starts from another one's weights, which: by name, so that it may move. What
+    is said of weights (bench/pretraining.py) makes no other run of them.
     """
-    parts = [fingerprint(config), config.arch, config.seed]
+    arch = {key: value for key, value in config.arch.items() if key != "pretraining"}
+    parts = [fingerprint(config), arch, config.seed]
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)

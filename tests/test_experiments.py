@@ -133,6 +133,8 @@ def test_an_experiment_is_narrowed_from_the_command_line(experiment: str) -> Non
     given = ["arch=segnet", "seed=0,1,2", "max_iterations=7", "protocol.lr=0.5"]
     if experiment == "table1":
         given.append("protocol.class_weights=none")
+    if experiment == "modern":
+        given.append("protocol.warm_up_iterations=1")
     jobs = planned(f"+experiment={experiment}", *given)
     assert len(jobs) == 3
     for seed, job in enumerate(jobs):

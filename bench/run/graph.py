@@ -11,6 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bench.config import Config, Optimiser
+from bench.run.optimiser import has_constant_rates
+
 EAGER_UPDATES = 3  # before it is captured: libraries choose their algorithms, buffers come to be
 
 Gradients = Callable[[Tensor, Tensor], Tensor]  # images, labels -> loss
@@ -68,6 +71,15 @@ class GraphedUpdate:
 
     def _rates(self) -> list[float]:
         return [group["lr"] for group in self.optimiser.param_groups]
+
+
+def graphed(optimiser: torch.optim.Optimizer, config: Config) -> GraphedUpdate | None:
+    """Returns what launches the updates of a run, where `cuda_graph` asks for it."""
+    if not config.cuda_graph:
+        return None
+    protocol = config.protocol
+    counts = protocol.optimiser == Optimiser.adamw  # on the host
+    return GraphedUpdate(optimiser, whole=has_constant_rates(protocol) and not counts)
 
 
 def _beside(update: Gradients, images: Tensor, labels: Tensor) -> Tensor:

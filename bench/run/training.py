@@ -52,6 +52,7 @@ class Training:
     class_weights: Tensor | None  # (K,)
     device: torch.device
     monitor: Monitor
+    description: dict[str, Any]  # of the network as it started
     graph: GraphedUpdate | None = None  # launches updates, where cuda_graph=true
     iteration: int = 0
 
