@@ -95,6 +95,7 @@ def _context(options: argparse.Namespace) -> Context:
         _root(options.runs),
         _conventions(options),
         read_literature(literature) if literature else None,
+        mixed=getattr(options, "mix_pretraining", False),
     )
 
 

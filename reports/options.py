@@ -38,6 +38,11 @@ def parser(
     tables.add_argument("--out", type=Path, help="a file instead of the terminal")
     for part in (tables, parts["page"]):
         part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
+        part.add_argument(
+            "--mix-pretraining",
+            action="store_true",
+            help="set rows from scratch and pretrained ones side by side",
+        )
     parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
     parts["page"].add_argument(
         "--data", type=Path, help="where the images lie, if not where the runs read them"

@@ -258,11 +258,14 @@ def _of_older_records() -> dict[str, Any]:
 def conditions(run: Run) -> dict[str, Any]:
     """Returns the leaves of `dataset` and `protocol` by their dotted keys.
 
+    And the last iteration, where the learning rates of a run depend on it.
     A key that came after the record has the value that says the same as its absence.
     """
     config = run.config
+    depends_on_end = config["protocol"].get("schedule", "constant") != "constant"
     return {
         **_of_older_records(),
         **leaves(config["dataset"], "dataset"),
         **leaves(config["protocol"], "protocol"),
+        **({"max_iterations": config["max_iterations"]} if depends_on_end else {}),
     }
