@@ -9,7 +9,6 @@ from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from bench.metrics.ratios import FloatArray, ratio
 
@@ -54,14 +53,22 @@ def _region(pixels: NDArray[np.integer], distance: int) -> NDArray[np.bool_]:
     """Marks the pixels that an erosion takes away from the mask of their own class: (H, W).
 
     They are those whose square of `distance` to each side is not of one class, so that one pass
-    serves all classes.
+    serves all classes. Beyond the image, neighbours always differ.
     """
-    size = 2 * distance + 1
-    highest, lowest = pixels, pixels
+    found: NDArray[np.bool_] = np.zeros(pixels.shape, bool)
     for axis in (0, 1):
-        highest = maximum_filter1d(highest, size, axis)
-        lowest = minimum_filter1d(lowest, size, axis)
-    region: NDArray[np.bool_] = highest != lowest
-    region[:distance] = region[-distance:] = True  # beyond the image is no mask
-    region[:, :distance] = region[:, -distance:] = True
-    return region
+        steps = np.diff(pixels, axis=axis) != 0
+        marks = np.pad(steps, distance, constant_values=True)
+        marks = _any_within(marks, 2 * distance, axis)
+        found |= _any_within(marks, 2 * distance + 1, 1 - axis)
+    return found
+
+
+def _any_within(marks: NDArray[np.bool_], size: int, axis: int) -> NDArray[np.bool_]:
+    """Says of every run of `size` marks along an axis whether one is set; n become n - size + 1."""
+    marks, length = np.moveaxis(marks, axis, 0), 1
+    while length < size:  # twice as long a run in every step
+        step = min(length, size - length)
+        marks = marks[:-step] | marks[step:]
+        length += step
+    return np.moveaxis(marks, 0, axis)
