@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from bench.config import Config
+from bench.config import Config, Optimiser, ProtocolConfig, Schedule
 from bench.cost.schema import check_cost
 from bench.data.class_file import check_different
+from bench.pretraining import KEY, WEIGHTS, check_pretraining
 from bench.signature import parameters
 from bench.target import check_arguments, check_target
 from bench.typed import refuse_unknown
@@ -30,8 +31,9 @@ def check(config: Config) -> None:
     check_cost(config.cost)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))
-    check_arguments("arch", config.arch, ["name"])
+    check_arguments("arch", config.arch, ["name", KEY])
     check_arguments("dataset.reader", config.dataset.reader)
+    check_pretraining(config)
     _check_postprocess(config.postprocess)
 
 
@@ -77,10 +79,13 @@ def _of_the_run(config: Config) -> list[Requirement]:
             f"auto, cpu or cuda where processes={config.processes}: each takes a GPU of its own",
         ),
         ("init_iteration", _optional_count(config.init_iteration), OPTIONAL_COUNT),
-        (
-            "arch.weights",
-            not starts_elsewhere or config.arch.get("weights") is None,
-            "null where init_from=RUN gives the weights",
+        *(
+            (
+                f"arch.{key}",
+                not starts_elsewhere or config.arch.get(key) is None,
+                "null where init_from=RUN gives the weights",
+            )
+            for key in WEIGHTS
         ),
     ]
 
@@ -101,12 +106,42 @@ def _of_the_protocol(config: Config) -> list[Requirement]:
             (p.batch_norm.shift_decay_factor or 0) >= 0,
             "0 or more, or null",
         ),
+        *_of_the_updates(config),
         ("protocol.dropout", 0 <= p.dropout < 1, "in [0, 1)"),
         ("protocol.class_weights", isinstance(weights, list) or weights in known, remedy),
         ("protocol.batch_norm.images", _optional_count(p.batch_norm.images), OPTIONAL_COUNT),
         ("protocol.validation.every", _optional_count(validation.every), OPTIONAL_COUNT),
         ("protocol.validation.patience", _optional_count(validation.patience), OPTIONAL_COUNT),
         ("protocol.evaluation_splits", bool(p.evaluation_splits), "at least one split"),
+    ]
+
+
+def _of_the_updates(config: Config) -> list[Requirement]:
+    p, last = config.protocol, config.max_iterations
+    adamw, poly = p.optimiser == Optimiser.adamw, p.schedule == Schedule.poly
+    clip, unused = p.clip_norm, "{} unless protocol.{}"
+    return [
+        ("protocol.second_momentum", 0 <= p.second_momentum < 1, "in [0, 1)"),
+        (
+            "protocol.second_momentum",
+            adamw or p.second_momentum == ProtocolConfig.second_momentum,
+            unused.format(ProtocolConfig.second_momentum, "optimiser=adamw"),
+        ),
+        ("protocol.norm_decay_factor", p.norm_decay_factor >= 0, "0 or more"),
+        ("protocol.encoder_lr_factor", p.encoder_lr_factor >= 0, "0 or more"),
+        ("protocol.clip_norm", clip is None or clip > 0, "above 0, or null"),
+        (
+            "protocol.warm_up_iterations",
+            0 <= p.warm_up_iterations < max(1, last),
+            f"0 or more, and below max_iterations={last}",
+        ),
+        ("protocol.poly_power", p.poly_power > 0, "above 0"),
+        ("protocol.dice_weight", p.dice_weight >= 0, "0 or more"),
+        (
+            "protocol.poly_power",
+            poly or p.poly_power == ProtocolConfig.poly_power,
+            unused.format(ProtocolConfig.poly_power, "schedule=poly"),
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.checks import check
 from bench.config import Config
+from bench.pretraining import KEY, declared
 from bench.selection import selected_iteration
 from bench.typed import typed
 
@@ -43,6 +44,8 @@ def resolve(cfg: DictConfig, arch: str) -> Config:
         )
     config = typed(Config, OmegaConf.to_container(cfg, enum_to_str=True))
     check(config)
+    if declared(config.arch) is None:
+        config.arch.pop(KEY, None)  # as records of before have it
     if config.init_from is not None:
         folder = Path(config.init_from).absolute()
         if not folder.is_dir():

@@ -29,6 +29,7 @@ class Normalisation(StrEnum):
 
     none = "none"
     imagenet = "imagenet"
+    symmetric = "symmetric"
     lcn = "lcn"
     lrn = "lrn"
 
@@ -53,6 +54,21 @@ class Precision(StrEnum):
     fp32 = "fp32"
     tf32 = "tf32"
     bf16 = "bf16"
+
+
+class Optimiser(StrEnum):
+    """How gradients become weight updates; see bench/run/optimiser.py."""
+
+    sgd = "sgd"
+    adamw = "adamw"
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes over the iterations; see bench/run/schedule.py."""
+
+    constant = "constant"
+    poly = "poly"
+    cosine = "cosine"
 
 
 class Criterion(StrEnum):
@@ -116,6 +132,15 @@ class ProtocolConfig:
     channels_last: bool = MISSING
     compile: bool = False  # torch.compile in training; evaluation runs the network as it is
     deterministic: bool = MISSING
+    optimiser: Optimiser = added(Optimiser.sgd)
+    second_momentum: float = added(0.999)  # of adamw, whose first is `momentum`
+    norm_decay_factor: float = added(1.0)  # scales of batch, layer and group norm
+    encoder_lr_factor: float = added(1.0)  # parameters that the network loaded
+    clip_norm: float | None = added(None)  # gradients are scaled down to this norm; null: never
+    schedule: Schedule = added(Schedule.constant)
+    warm_up_iterations: int = added(0)  # the rate rises linearly over so many
+    poly_power: float = added(0.9)  # of the poly schedule
+    dice_weight: float = added(0.0)  # of the soft Dice loss, added to the cross-entropy
 
 
 @dataclass
@@ -170,18 +195,36 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
 def fingerprint(config: Config) -> str:
-    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees.
+
+    And the last iteration, where the learning rate of every iteration depends on it.
+    """
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
-    return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
+    content: dict[str, Any] = {"dataset": dataset, "protocol": hashed(config.protocol)}
+    if depends_on_end(config.protocol):
+        content["max_iterations"] = config.max_iterations
+    return _digest(content)
+
+
+def depends_on_end(protocol: ProtocolConfig) -> bool:
+    """Says whether training to another last iteration would be another experiment throughout."""
+    return protocol.schedule != Schedule.constant
+
+
+def optimiser_states(protocol: ProtocolConfig) -> int:
+    """Returns how many numbers the optimiser keeps for each weight: momentum; AdamW's two."""
+    return 2 if protocol.optimiser == Optimiser.adamw else 1
 
 
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
-    And, of a run that starts from another one's weights, which: by name, so that it may move.
+    And, of a run that starts from another one's weights, which: by name, so that it may move. What
+    is said of weights (bench/pretraining.py) makes no other run of them.
     """
-    parts = [fingerprint(config), config.arch, config.seed]
+    arch = {key: value for key, value in config.arch.items() if key != "pretraining"}
+    parts = [fingerprint(config), arch, config.seed]
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)

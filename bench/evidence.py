@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import sound_files
+from bench.metrics.calibration import BINS
 from bench.records import evaluation_name, names_digest, read_evaluation, read_json
 
 EVIDENCE_BYTES = 2**30  # an evaluation of 5,050 images and 37 classes has some 40 MB
@@ -52,6 +53,9 @@ def _check_evidence(path: Path, arrays: dict[str, NDArray[Any]], told: dict[str,
         "names": ("U", (count,)),
         "confusion": ("iu", (count, size, size)),
         "boundaries": ("iu", (count, size - 1, 5)),
+        "boundary_regions": ("iu", (count, size - 1, 3)),
+        "surfaces": ("iu", (count, size - 1, 4)),
+        "calibration": ("iu", (count, BINS, 3)),
     }
     for key, (kinds, shape) in wanted.items():
         array = arrays.get(key)

@@ -26,14 +26,17 @@ from bench.data.files import SUFFIXES, Pictures, paired, picture_files
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
+from bench.metrics.boundary_iou import boundary_region_counts
 from bench.metrics.regions import confusion_matrix
 from bench.metrics.score_table import as_json, as_table
 from bench.metrics.scores import Evidence
+from bench.metrics.surface_distance import surface_counts
 
 LABEL_SUFFIXES = SUFFIXES - {".jpg", ".jpeg"}  # what JPEG keeps of a label is no label
 OVERLAY = ".overlay"
 
-Result = tuple[NDArray[np.int64], NDArray[np.int32]]  # confusion (K+1, K+1), boundaries (K, 5)
+# Of an image: confusion (K+1, K+1), boundaries (K, 5), boundary regions (K, 3), surfaces (K, 4).
+Result = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +91,7 @@ def measure(
     Args:
         pairs: from `pair_files`.
         codings: what predictions and truths store.
-        tolerance: of BF, as a share of the image diagonal.
+        tolerance: of BF and NSD, as a share of the image diagonal.
         void_rule: of BF, see `boundary_counts`.
         processes: 1 stays in this process.
 
@@ -103,10 +106,10 @@ def measure(
     else:
         with worker_pool(workers) as pool:
             results = _collect(pool.map(measure_one, pairs, chunksize=4), len(pairs))
-    confusion, boundaries = zip(*results, strict=True)
+    counts = [np.stack(counted) for counted in zip(*results, strict=True)]
     folder = Path(os.path.commonpath([truth.parent for _, truth in pairs]))
     names = tuple(truth.relative_to(folder).as_posix() for _, truth in pairs)
-    return Evidence(names, np.stack(confusion), np.stack(boundaries))
+    return Evidence(names, *counts)
 
 
 def _label_files(folder: Path) -> Pictures:
@@ -133,7 +136,9 @@ def _measure_pair(
     boundaries = boundary_counts(
         prediction, truth, num_classes=num_classes, tolerance=tolerance, void_rule=void_rule
     )
-    return confusion, boundaries
+    regions = boundary_region_counts(prediction, truth, num_classes=num_classes)
+    surfaces = surface_counts(prediction, truth, num_classes=num_classes, tolerance=tolerance)
+    return confusion, boundaries, regions, surfaces
 
 
 def _collect(results: Iterable[Result], total: int) -> list[Result]:
@@ -208,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerance",
         type=float,
         default=TOLERANCE,
-        help="of BF, as a share of the image diagonal (default: %(default)s)",
+        help="of BF and NSD, as a share of the image diagonal (default: %(default)s)",
     )
     parser.add_argument(
         "--void-rule",

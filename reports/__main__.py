@@ -9,6 +9,7 @@ python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
 python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
 python -m reports verify RUNS                   is every record sound? 1 if one is not
+python -m reports merge RUNS OTHERS --source LAB    another laboratory's runs beside these
 """
 
 import argparse
@@ -18,10 +19,9 @@ from pathlib import Path
 
 from bench import records
 from bench.console import outlive_consoles
-from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
-from bench.metrics.regions import ABSENT_CLASSES, PEERS
-from bench.metrics.scores import PAPER, Conventions
+from bench.metrics.scores import Conventions
 from reports.compute.context import Context
+from reports.options import parser
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
 from reports.render import latex
@@ -51,7 +51,7 @@ def main() -> None:
         if words and words[0] not in {*COMMANDS, "-h", "--help"}:
             _require_folder(words[0])
             words.insert(0, "tables")
-        options = parser().parse_args(words)
+        options = parser(__doc__, COMMANDS, [*FORMATS, *COLLECTIONS]).parse_args(words)
         code = COMMANDS[options.subcommand](options)
         sys.stdout.flush()
         sys.exit(code)
@@ -71,62 +71,6 @@ def _require_folder(word: str) -> None:
             f"{word}: no such folder, and none of the commands {', '.join(COMMANDS)}; "
             "give the folder that holds the runs"
         )
-
-
-def parser() -> argparse.ArgumentParser:
-    """Describes the command line."""
-    whole = argparse.ArgumentParser(
-        prog="python -m reports",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = whole.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    parts = {name: commands.add_parser(name, help=act.__doc__) for name, act in COMMANDS.items()}
-    for name, part in parts.items():
-        if name != "compare":
-            part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name not in {"status", "verify"}:
-            _add_conventions(part)
-    tables = parts["tables"]
-    tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
-    tables.add_argument("--format", choices=[*FORMATS, *COLLECTIONS], default="text")
-    tables.add_argument("--out", type=Path, help="a file instead of the terminal")
-    for part in (tables, parts["page"]):
-        part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
-    parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
-    parts["page"].add_argument(
-        "--data", type=Path, help="where the images lie, if not where the runs read them"
-    )
-    choose = parts["choose"]
-    choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
-    choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
-    choose.add_argument("--min-miou", type=float, help="in percent")
-    export = parts["export"].add_mutually_exclusive_group(required=True)
-    export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
-    export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
-    parts["claims"].add_argument("--all", action="store_true", help="every comparison, too")
-    compare = parts["compare"]
-    compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
-    compare.add_argument("second", type=Path)
-    compare.add_argument("--split", default="test")
-    compare.add_argument(
-        "--fail-if-worse",
-        type=float,
-        metavar="POINTS",
-        help="exit with 1 if the whole interval says that the second loses more points of mIoU, "
-        "with 2 if there can be no verdict",
-    )
-    return whole
-
-
-def _add_conventions(part: argparse.ArgumentParser) -> None:
-    part.add_argument(
-        "--absent-classes", choices=[*ABSENT_CLASSES, *PEERS], default=PAPER.absent_classes
-    )
-    part.add_argument("--matching", choices=MATCHINGS, default=PAPER.matching)
-    part.add_argument(
-        "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes
-    )
 
 
 def _conventions(options: argparse.Namespace) -> Conventions:
@@ -151,6 +95,7 @@ def _context(options: argparse.Namespace) -> Context:
         _root(options.runs),
         _conventions(options),
         read_literature(literature) if literature else None,
+        mixed=getattr(options, "mix_pretraining", False),
     )
 
 
@@ -243,8 +188,11 @@ def claims(options: argparse.Namespace) -> int:
     """Tests the paper's sentences on the runs."""
     from reports.compute.claims import claim_lines  # noqa: PLC0415 - only this command needs it
 
+    if not 0 < options.margin < 100:
+        raise ValueError(f"--margin {options.margin:g} must lie between 0 and 100 points")
     context = _context(options)
-    print("\n".join(claim_lines(_read(options.runs), context, every=options.all)))
+    lines = claim_lines(_read(options.runs), context, every=options.all, margin=options.margin)
+    print("\n".join(lines))
     context.estimates.save()
     return 0
 
@@ -271,6 +219,15 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if sound else EXIT_WORSE
 
 
+def merge(options: argparse.Namespace) -> int:
+    """Copies another laboratory's runs beside these, where they are sound and comparable."""
+    from reports.merge import merge as merged  # noqa: PLC0415 - only this command needs it
+
+    lines, complete = merged(options.runs, options.others, options.source)
+    print("\n".join(lines))
+    return 0 if complete else EXIT_WORSE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -280,6 +237,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "claims": claims,
     "export": export,
     "verify": verify,
+    "merge": merge,
 }
 
 

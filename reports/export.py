@@ -10,7 +10,7 @@ One row a figure. The columns, of schema version 1:
 | weighting | str | class weighting of the loss |
 | seeds | str | the seed, or the seeds of a mean, in ascending order |
 | split, iteration, variant | str, int, str | of the evaluation; variant: its post-processing |
-| metric | str | G, C, mIoU, BF, FWIoU, Dice, accuracy, ...; forward_ms, ... of costs |
+| metric | str | G, C, mIoU, BF, FWIoU, Dice, NSD, ECE, accuracy, ...; forward_ms, ... of costs |
 | convention | str | the reading of the metric, as key=value; empty where there is but one |
 | class | str | of metrics by class |
 | value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
@@ -39,6 +39,7 @@ from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
 from reports.read.runs import Evaluation, Run, matrix, read_runs
+from reports.render.cells import inert
 from reports.tables.choice import context_of, score_tables
 
 SCHEMA = 1
@@ -77,13 +78,16 @@ def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFr
 
 
 def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
-    """Writes the frame whole or not at all.
+    """Writes the frame whole or not at all; in CSV, no cell is a formula (see `cells.inert`).
 
     Raises:
         ValueError: Parquet is asked for and pyarrow is not installed.
     """
     if not parquet:
-        content = found.to_csv(index=False, lineterminator="\n").encode()
+        words = found.select_dtypes(exclude="number").map(
+            lambda cell: inert(cell) if isinstance(cell, str) else cell
+        )
+        content = found.assign(**words).to_csv(index=False, lineterminator="\n").encode()
     else:
         try:
             content = found.to_parquet(index=False)
@@ -162,7 +166,7 @@ def _figures(run: Run, evaluation: Evaluation) -> Iterator[Figure]:
             yield _figure(metric, found[metric][rule], f"absent_classes={rule}")
     for name, value in found["other"].items():
         yield _figure(name, value)
-    for metric in ("accuracy", "IoU", "precision", "Dice"):
+    for metric in (m for m in found["per_class"] if m != "BF"):
         for name, value in zip(classes, found["per_class"][metric], strict=True):
             yield _figure(metric, value, label=name)
     for matching in MATCHINGS if evidence is not None else ():

@@ -22,7 +22,7 @@ from bench.evidence import read_evidence
 from bench.records import State, read_end
 from bench.sound_files import require
 from reports.read.costs import read_cost
-from reports.read.runs import whole_losses
+from reports.read.losses import whole_losses
 from reports.read.shapes import CONFIG, SHAPES
 
 PROVES = (

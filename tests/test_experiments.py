@@ -88,6 +88,7 @@ SWEEPS = [
      LARGE | {"batch_size": 4, "class_weights": "median_frequency"}),
     ("table6", 4, [40_000, 80_000], {"deterministic": False}),
     ("learning_rate", 12, [], {"batch_size": 4}),
+    ("modern", 5, [], {"optimiser": "adamw", "schedule": "poly", "batch_size": 8}),
 ]  # fmt: skip
 
 
@@ -132,6 +133,8 @@ def test_an_experiment_is_narrowed_from_the_command_line(experiment: str) -> Non
     given = ["arch=segnet", "seed=0,1,2", "max_iterations=7", "protocol.lr=0.5"]
     if experiment == "table1":
         given.append("protocol.class_weights=none")
+    if experiment == "modern":
+        given.append("protocol.warm_up_iterations=1")
     jobs = planned(f"+experiment={experiment}", *given)
     assert len(jobs) == 3
     for seed, job in enumerate(jobs):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.config import Config, ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import autocast
-from bench.run.optimiser import make_optimiser
+from bench.run.optimiser import clip_gradients, make_optimiser
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
@@ -91,7 +91,7 @@ class Workload:
         """Makes one iteration; `mark` is called at its beginning and after each phase.
 
         The forward pass is the network alone. The backward pass begins with the loss, and the
-        optimiser's phase includes dropping the gradients.
+        optimiser's phase includes clipping and dropping the gradients.
         """
         mark()
         logits = self.forward()
@@ -103,6 +103,7 @@ class Workload:
         loss = batch_loss(logits, labels, None, void, "labelled_pixels")
         loss.backward()  # type: ignore[no-untyped-call]
         mark()
+        clip_gradients(self.network, self.config.protocol)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         mark()

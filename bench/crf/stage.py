@@ -29,7 +29,7 @@ from bench.data.splits import Split
 from bench.evidence import summed
 from bench.launch.processes import worker_pool
 from bench.metrics.regions import region_scores
-from bench.run.evaluation import collect_evidence, full_size_logits
+from bench.run.evaluation import Prediction, collect_evidence, full_size_logits
 from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
@@ -132,16 +132,19 @@ class _DenseCrf:
             name, probs = split.names[index], scores.softmax(dim=0).cpu().numpy()
             yield index, Example(name, probs, split.pairs[index].image(), split.truths[index])
 
-    def _refined(self, split: Split, point: Appearance) -> Iterator[tuple[int, UInt8Array]]:
-        """Yields (index, label map) of each image, the CRF on all cores beside the network."""
+    def _refined(self, split: Split, point: Appearance) -> Iterator[Prediction]:
+        """Predicts each image, the CRF on all cores beside the network.
+
+        Of the probabilities of the mean field only the likeliest class is kept.
+        """
         waiting: deque[tuple[int, Future[UInt8Array]]] = deque()
         for index, example in self._examples(split):
             waiting.append((index, self.pool.submit(_refine_one, example, point, self.fixed)))
             if len(waiting) > 2 * (os.cpu_count() or 1):  # so that memory stays bounded
                 ready, future = waiting.popleft()
-                yield ready, future.result()
+                yield ready, future.result(), None
         for ready, future in waiting:
-            yield ready, future.result()
+            yield ready, future.result(), None
 
 
 def _refine_one(example: Example, point: Appearance, fixed: Fixed) -> UInt8Array:

@@ -18,7 +18,14 @@ from types import FrameType
 from tqdm import tqdm
 
 from bench import records, sources
-from bench.config import Config, identity, read_config, run_folder, write_config
+from bench.config import (
+    Config,
+    depends_on_end,
+    identity,
+    read_config,
+    run_folder,
+    write_config,
+)
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
@@ -42,6 +49,7 @@ def launch(config: Config) -> Outcome:
     Raises:
         ValueError: another process works on the same run.
     """
+    _refuse_extension(config)
     if config.dry_run:
         with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
             print(f"would run in {run_folder(config)}")
@@ -62,6 +70,31 @@ def launch(config: Config) -> Outcome:
                 if not config.start:
                     return _leave_to_torchrun(folder, config)
                 return _supervise(folder, config, [descriptor])
+
+
+def _refuse_extension(config: Config) -> None:
+    """Rejects a longer run where a shorter one cannot be extended: its rates depend on its end.
+
+    Raises:
+        ValueError: there is such a run, and none of this length yet; naming it.
+    """
+    folder = run_folder(config)
+    if not depends_on_end(config.protocol) or config.rerun or folder.exists():
+        return
+    name = folder.name.removesuffix(identity(config))
+    for path in sorted(folder.parent.glob(f"{name}*/config.json")):
+        try:
+            last = read_config(path.parent).max_iterations
+        except ValueError:
+            continue  # a damaged record is no run to extend
+        shorter = replace(config, max_iterations=last)
+        if last < config.max_iterations and run_folder(shorter) == path.parent:
+            raise ValueError(
+                f"{path.parent.name} is planned for {last} iterations, and with protocol.schedule="
+                f"{config.protocol.schedule} all its learning rates depend on that: it cannot be "
+                f"extended to max_iterations={config.max_iterations}; start from its weights with "
+                f"init_from={path.parent}, or from the beginning with rerun=true"
+            )
 
 
 def _finished(folder: Path, config: Config) -> Outcome | None:

@@ -12,16 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import records
-from bench.config import Config, fingerprint, run_folder
+from bench.config import Config, fingerprint, optimiser_states, run_folder
 from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
 from bench.launch.processes import child_environment
 from bench.losses import read_losses
 from bench.typed import plain
-
-# Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
-# trains there are two more checkpoints, and one more set of weights while one is written.
-STAYING, TRAINING = 4, 9
 
 
 @dataclass(frozen=True)
@@ -156,11 +152,12 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
         ValueError: they need more than is free.
     """
     known = [(job, size) for job in jobs if (size := sizes[job.number]) is not None]
-    peak = max((size for _, size in known), default=0) * (TRAINING - STAYING)
+    needs = [tuple(size * copies for copies in _copies(job)) for job, size in known]
+    peak = max((more for _, more in needs), default=0)
     there = sum(
         file.stat().st_size for job, _ in known if job.folder for file in job.folder.glob("*.pt")
     )
-    need = max(0, STAYING * sum(size for _, size in known) + peak - there)
+    need = max(0, sum(staying for staying, _ in needs) + peak - there)
     existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < need:
@@ -170,6 +167,17 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
         )
     unknown = f" (without {len(jobs) - len(known)} uncounted)" if len(known) < len(jobs) else ""
     return f"up to {need / 1e6:.0f} MB of weights{unknown}; {free / 1e6:.0f} MB are free"
+
+
+def _copies(job: Job) -> tuple[int, int]:
+    """Returns how many times its weights a run leaves on the disk, and how many more in training.
+
+    Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
+    trains there are two more checkpoints, and one more set of weights while one is written.
+    """
+    assert job.config is not None
+    checkpoint = 1 + optimiser_states(job.config.protocol)
+    return checkpoint + 2, 2 * checkpoint + 1
 
 
 def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:

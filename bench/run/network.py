@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bench.config import Config, ProtocolConfig
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
+from bench.pretraining import KEY
 from bench.run.contract import DOCTOR, check_not_lazy, failures_explained
 from bench.run.fitness import misfit
 from bench.seeds import derive_seed
@@ -24,7 +25,7 @@ def build_network(config: Config) -> nn.Module:
     Raises:
         ValueError: the import path, an argument or a weight file is wrong, or a layer is lazy.
     """
-    arguments = {key: value for key, value in config.arch.items() if key != "name"}
+    arguments = {key: value for key, value in config.arch.items() if key not in {"name", KEY}}
     torch.manual_seed(derive_seed(config.seed, "initialisation"))
     try:
         network = build("arch", arguments, num_classes=len(config.dataset.classes))

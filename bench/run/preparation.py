@@ -9,18 +9,19 @@ import torch
 from torch import nn
 
 from bench import records
-from bench.config import Config, identity
+from bench.config import Config, identity, optimiser_states
 from bench.data.class_weights import class_weights, require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
+from bench.pretraining import check_loaded
 from bench.run import checkpoints, distributed
 from bench.run.contract import failures_explained
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
 from bench.run.fitness import warnings
-from bench.run.graph import GraphedUpdate
-from bench.run.init_from import describe, start_from_run
+from bench.run.graph import graphed
+from bench.run.init_from import describe, require_same_weights, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
 from bench.run.optimiser import make_optimiser
@@ -42,7 +43,9 @@ def prepare_network(config: Config) -> nn.Module:
     Raises:
         ValueError: it cannot be built as configured.
     """
-    return start_from_run(build_network(config), config)
+    network = build_network(config)
+    check_loaded(config, getattr(network, "loaded_weights", {}))
+    return start_from_run(network, config)
 
 
 def prepare_training(
@@ -70,7 +73,9 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
-    network = placed(network or prepare_network(config), protocol, device)
+    network = network or prepare_network(config)
+    description = describe(network, config)
+    network = placed(network, protocol, device)
     check_logits(network, config, device)
     _warn(network, config, device, monitor)
     optimiser = make_optimiser(network, protocol)
@@ -80,13 +85,14 @@ def prepare_training(
         network=network,
         model=distributed.training_model(network, device, compiled=protocol.compile),
         optimiser=optimiser,
-        graph=GraphedUpdate(optimiser) if config.cuda_graph else None,
+        graph=graphed(optimiser, config),
         split=split,
         class_weights=None
         if weights is None
         else torch.tensor(weights, dtype=torch.float32, device=device),
         device=device,
         monitor=monitor,
+        description=description,
     )
 
 
@@ -129,7 +135,7 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
         ValueError: the disk is too full for the run's checkpoints.
     """
     config, notice = training.config, training.monitor.notice
-    protocol, network = config.protocol, describe(training.network, config)
+    protocol, network = config.protocol, training.description
     counts = ", ".join(f"{len(split.names)} {name}" for name, split in splits.items())
     epochs = config.max_iterations * protocol.batch_size / len(training.split.names)
     notice(
@@ -147,7 +153,8 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
     # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
     # while written. Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
-    need = 9 * network["model_bytes"] + 20_000 * images
+    copies = 3 * (1 + optimiser_states(protocol)) + 3
+    need = copies * network["model_bytes"] + 20_000 * images
     there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
     free = shutil.disk_usage(training.folder).free
     if free < need - there:
@@ -165,8 +172,9 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
     )
     if protocol.precision == "bf16" and training.device.type == "cpu" and not has_fast_bf16():
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
-    if seconds > DAY and protocol.name != "short":
-        notice(f"for a result today: {config.command} protocol=short")
+    if seconds > DAY and not protocol.name.endswith("short"):
+        quick = "modern_short" if protocol.name == "modern" else "short"
+        notice(f"for a result today: {config.command} protocol={quick}")
     return seconds
 
 
@@ -251,7 +259,9 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
             f"{folder.name} was trained on; restore them, or start afresh with rerun=true"
         )
     records.write_json(folder / "data.json", data)
-    records.write_json(folder / "network.json", describe(training.network, training.config))
+    if training.iteration > 0:
+        require_same_weights(folder, training.description)
+    records.write_json(folder / "network.json", training.description)
     environment = describe_environment(training.config, training.device)
     if training.iteration > 0:
         then = records.read_json(folder / "environment.json")

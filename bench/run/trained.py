@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.config import Config, read_config
+from bench.pretraining import without_weights
 from bench.run import checkpoints
 from bench.run.device import prepare_device
 from bench.run.network import build_network
@@ -49,8 +50,7 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
         which = "best" if (folder / checkpoints.BEST).exists() else "last"
     weights = checkpoints.load(folder / WEIGHTS[which])
     # Weights of other networks, which a run may have started from, are not needed again.
-    if "weights" in config.arch:
-        config.arch = config.arch | {"weights": None}
+    config.arch = without_weights(config.arch)
     place = prepare_device(config)
     network = build_network(config)
     checkpoints.fill(network, weights["network"], folder / WEIGHTS[which])

@@ -1,4 +1,4 @@
-"""The training loop: stochastic gradient descent, the same for every contestant.
+"""The training loop, the same for every contestant.
 
 Losses stay on the device and are looked at only every so many iterations (a drain): reading one
 each iteration would make a GPU wait for the CPU. Several processes share a batch; see
@@ -25,9 +25,10 @@ from bench.losses import append_losses
 from bench.run import checkpoints, distributed
 from bench.run.contract import check_training_logits, failures_explained
 from bench.run.graph import GraphedUpdate
-from bench.run.loss import batch_loss, shrink_labels
+from bench.run.loss import batch_loss, dice_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.network import autocast, network_input
+from bench.run.optimiser import clip_gradients, set_rates
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
@@ -51,6 +52,7 @@ class Training:
     class_weights: Tensor | None  # (K,)
     device: torch.device
     monitor: Monitor
+    description: dict[str, Any]  # of the network as it started
     graph: GraphedUpdate | None = None  # launches updates, where cuda_graph=true
     iteration: int = 0
 
@@ -97,28 +99,30 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
 
     The losses of processes that share a batch are parts of a sum.
     """
-    torch.manual_seed(distributed.own_seed(training.config.seed, "dropout", iteration))
+    config = training.config
+    torch.manual_seed(distributed.own_seed(config.seed, "dropout", iteration))
+    set_rates(training.optimiser, config.protocol, iteration, config.max_iterations)
     if training.graph is not None:
-        return training.graph(partial(_update, training), images, labels)
-    return _update(training, images, labels)
+        return training.graph(partial(_gradients, training), images, labels)
+    loss = _gradients(training, images, labels)
+    training.optimiser.step()
+    return loss
 
 
-def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
+def _gradients(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
+    training.optimiser.zero_grad(set_to_none=True)  # the forward pass needs the memory
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
     check_training_logits(logits, config, len(images))
-    loss = batch_loss(
-        logits,
-        shrink_labels(labels, logits, training.network),
-        training.class_weights,
-        config.dataset.void,
-        protocol.loss_normaliser,
-    )
+    labels = shrink_labels(labels, logits, training.network)
+    void = config.dataset.void
+    loss = batch_loss(logits, labels, training.class_weights, void, protocol.loss_normaliser)
+    if protocol.dice_weight > 0:
+        loss = loss + protocol.dice_weight * dice_loss(logits, labels, void)
     scaled = loss * distributed.size()  # gradients are averaged then; a sum is wanted
     scaled.backward()  # type: ignore[no-untyped-call]
-    training.optimiser.step()
-    training.optimiser.zero_grad(set_to_none=True)  # the next forward pass needs the memory
+    clip_gradients(training.network, protocol)
     return loss.detach()
 
 
@@ -208,6 +212,7 @@ def seconds_per_iteration(training: Training) -> float:
     with torch.no_grad():
         for tensor, value in zip(tensors, before, strict=True):
             tensor.copy_(value)
+    training.optimiser.zero_grad(set_to_none=True)
     training.optimiser.state.clear()
     training.graph = graph
     return elapsed

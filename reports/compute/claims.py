@@ -52,16 +52,22 @@ class ClaimRow:
     paper: str = ""
 
 
-def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -> list[str]:
+def claim_lines(
+    runs: Sequence[Run], context: Context, *, every: bool = False, margin: float = EQUAL_POINTS
+) -> list[str]:
     """Formats the claims and correlations for a terminal, for each set of conditions.
 
-    With `every`, each comparison has a row, and not only what decided the claim.
+    Args:
+        runs: any runs.
+        context: scores.
+        every: each comparison has a row, and not only what decided the claim.
+        margin: no further apart than so many points counts as "equally well".
     """
     lines: list[str] = []
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
         lines += [f"{config['dataset']['name']}, protocol {config['protocol']['name']}", ""]
-        rows = claim_rows(group, context, every=every)
+        rows = claim_rows(group, context, every=every, margin=margin)
         frame = pd.DataFrame(map(astuple, rows), columns=list(COLUMNS))
         lines += [
             frame.to_markdown(
@@ -79,21 +85,22 @@ def few_seeds(group: Sequence[Run]) -> bool:
     return any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in contestants(group))
 
 
-def claim_rows(group: Sequence[Run], context: Context, *, every: bool = False) -> list[ClaimRow]:
-    """Tests every claim on the runs of one protocol."""
+def claim_rows(
+    group: Sequence[Run], context: Context, *, every: bool = False, margin: float = EQUAL_POINTS
+) -> list[ClaimRow]:
+    """Tests every claim on the runs of one protocol; arguments as for `claim_lines`."""
     found = contestants(group)
     rows = []
     for claim in CLAIMS:
-        weightings, compared = _compared(claim, found, context)
-        rows.append(
-            ClaimRow(claim.text, *_decided(claim, compared), own_figures(claim, weightings))
-        )
+        weightings, compared = _compared(claim, found, context, margin)
+        own = own_figures(claim, weightings, margin)
+        rows.append(ClaimRow(claim.words(margin), *_decided(claim, compared), own))
         rows += [ClaimRow("", *one) for one in compared] if every else []
     return [*rows, _scores_correlate(found, context), _size_correlates(found, context)]
 
 
 def _compared(
-    claim: Claim, found: Sequence[Contestant], context: Context
+    claim: Claim, found: Sequence[Contestant], context: Context, points: float
 ) -> tuple[tuple[str, str], list[tuple[str, str]]]:
     """Makes the comparisons of a claim, as far as there are runs.
 
@@ -121,7 +128,7 @@ def _compared(
         changes.append((one, other, change))
     made = len(changes) * len(claim.metrics)
     return used or claim.pairs()[0], [
-        (_verdict(change[m], claim.relation, made), _reason(one, other, m, change[m]))
+        (_verdict(change[m], claim.relation, made, points / 100), _reason(one, other, m, change[m]))
         for one, other, change in changes
         for m in claim.metrics
     ]
@@ -157,13 +164,12 @@ def _split(run: Run) -> str:
     return str(run.config["protocol"]["evaluation_splits"][0])
 
 
-def _verdict(change: Difference, relation: str, comparisons: int) -> str:
+def _verdict(change: Difference, relation: str, comparisons: int, margin: float) -> str:
     if not change.is_of_networks:
         return TOO_FEW
     corrected = change.corrected(comparisons)
     if relation == "better":
         return SUPPORTED if change.low > 0 else REFUTED if corrected.high < 0 else UNDECIDED
-    margin = EQUAL_POINTS / 100
     if -margin <= change.low and change.high <= margin:
         return SUPPORTED
     return REFUTED if corrected.low > margin or corrected.high < -margin else UNDECIDED

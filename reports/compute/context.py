@@ -17,9 +17,11 @@ class Context:
         costs: measured costs.
         literature: a user's own figures.
         rows_without_runs: also list the networks of the paper's table that have no run.
+        mixed: rows from scratch and pretrained ones stand in one section.
     """
 
     estimates: Estimates
     costs: Sequence[Cost] = ()
     literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
     rows_without_runs: bool = True
+    mixed: bool = False

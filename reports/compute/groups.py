@@ -9,6 +9,7 @@ from typing import Any
 from reports.read.published import rank_of
 from reports.read.runs import PLACES, Run, conditions
 
+PRETRAINING, SCRATCH, UNDECLARED = "pretraining", "none", "undeclared data"
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
 
 
@@ -26,35 +27,52 @@ class Contestant:
 
 
 def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[Run]]:
-    """Groups runs that share their fingerprint and their data.
+    """Groups runs that share their fingerprint, their data and what they were pretrained on.
 
     Args:
         runs: any runs.
-        apart_from: dotted keys of `dataset` and `protocol` in which they may differ.
+        apart_from: dotted keys of `dataset` and `protocol`, or PRETRAINING, in which they may
+            differ.
     """
     found: dict[str, list[Run]] = {}
     for run in runs:
-        if apart_from:
+        shared: Any = run.fingerprint
+        if {*apart_from} - {PRETRAINING}:
             left_out = {*apart_from, *PLACES}
-            shared: Any = {k: v for k, v in conditions(run).items() if k not in left_out}
-        else:
-            shared = run.fingerprint
+            shared = {k: v for k, v in conditions(run).items() if k not in left_out}
+        start = None if PRETRAINING in apart_from else pretraining(run)
         digests = {name: split["digest"] for name, split in run.data.get("splits", {}).items()}
-        found.setdefault(json.dumps([shared, digests], sort_keys=True), []).append(run)
+        found.setdefault(json.dumps([shared, digests, start], sort_keys=True), []).append(run)
     return _joined(list(found.values()))
 
 
 def _joined(grouped: list[list[Run]]) -> list[list[Run]]:
     """Puts runs that have not read their data yet beside the first group of their fingerprint."""
-    known = {run.fingerprint: group for group in reversed(grouped) for run in group if run.data}
+    known = {_place(run): group for group in reversed(grouped) for run in group if run.data}
     result = []
     for group in grouped:
-        home = known.get(group[0].fingerprint)
+        home = known.get(_place(group[0]))
         if group[0].data or home is None:
             result.append(group)
         else:
             home.extend(group)
     return result
+
+
+def _place(run: Run) -> tuple[str, str]:
+    return run.fingerprint, pretraining(run)
+
+
+def pretraining(run: Run) -> str:
+    """Says what a run's weights were learned from before it: `none`, or data, labels and source.
+
+    Weights that were loaded without a word, as by older versions, are UNDECLARED.
+    """
+    declared = run.network.get(PRETRAINING) or run.config["arch"].get(PRETRAINING)
+    if isinstance(declared, dict):
+        return f"{declared['data']} ({declared['labels']}; {declared['source']})"
+    loaded = run.network.get("loaded_weights") and run.config.get("init_from") is None
+    return UNDECLARED if loaded else SCRATCH
 
 
 def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contestant]:
@@ -79,15 +97,17 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
 
 
 def _network(run: Run) -> dict[str, Any]:
-    """Returns a network's arguments, the run whose weights it started from, and its code.
+    """Returns a network's arguments, the weights that it started from, and its code.
 
-    Runs of other code are another network: no mean is taken over both.
+    Runs of other code or weights are another network: no mean is taken over both.
     """
     start, code = run.config.get("init_from"), run.environment.get("code", {})
     source = {} if start is None else {"init_from": Path(start).name}
+    digest = {} if start is not None else {"weights_digest": run.network.get("weights_digest")}
     return {
         **run.config["arch"],
         **source,
+        **{key: value for key, value in digest.items() if value is not None},
         **({"code": code["network"]} if "network" in code else {}),
     }
 

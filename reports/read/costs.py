@@ -293,5 +293,8 @@ def cost_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> Cos
 
 
 def _structure(arch: dict[str, Any]) -> dict[str, Any]:
-    without = {"dropout", "batch_norm_eps", "weights", "input_size"}
+    without = {
+        "dropout", "batch_norm_eps", "weights", "input_size", "weights_match", "pretraining",
+        "weights_backbone", "encoder_weights",
+    }  # fmt: skip
     return {key: value for key, value in arch.items() if key not in without}

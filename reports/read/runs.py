@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import losses, records
+from bench import records
 from bench.config import ProtocolConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
-from bench.records import End, State
 from bench.sound_files import require
 from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES
@@ -46,6 +45,7 @@ class Run:
         network: parameters, initialisation; empty before the run has built it.
         environment: machine, versions, commit; empty before the run has started.
         data: images and digest of each split; likewise.
+        origin: the laboratory it was merged from; empty for one's own.
         evaluations: the complete ones, by split and iteration.
     """
 
@@ -57,6 +57,7 @@ class Run:
     network: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
     evaluations: Sequence[Evaluation] = ()
 
     @property
@@ -137,6 +138,7 @@ def _read_run(folder: Path) -> Run:
         network=read_if_sound(folder / "network.json"),
         environment=read_if_sound(folder / "environment.json"),
         data=read_if_sound(folder / "data.json"),
+        origin=read_if_sound(folder / "origin.json"),
         evaluations=_evaluations(folder, len(config["dataset"]["classes"])),
     )
 
@@ -225,36 +227,6 @@ def sound(read: Callable[[Path], T | None], folder: Path) -> T | None:
         return None
 
 
-def read_losses(folder: Path) -> list[dict[str, Any]]:
-    """Returns the lines of losses.jsonl: first, losses, seconds; none if the file is unsound."""
-    try:
-        return whole_losses(folder, sound(records.read_end, folder))
-    except ValueError as error:
-        warn(str(error))
-        return []
-
-
-def whole_losses(folder: Path, end: End | None) -> list[dict[str, Any]]:
-    """Returns the lines of losses.jsonl.
-
-    Args:
-        folder: the run.
-        end: how it ended; a finished run has the loss of every iteration.
-
-    Raises:
-        ValueError: a line is damaged or missing.
-    """
-    lines = list(losses.read_losses(folder))
-    last = lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
-    wanted = end.iteration or 0 if end and end.state == State.finished else 0
-    if last < wanted:
-        raise ValueError(
-            f"{folder / 'losses.jsonl'}: ends at iteration {last}, the run at {wanted}; losses are "
-            "missing"
-        )
-    return lines
-
-
 def differences(one: Run, other: Run) -> list[str]:
     """Says in which keys of `dataset` and `protocol` two runs differ, and whether in the data."""
     mine, yours = conditions(one), conditions(other)
@@ -286,11 +258,14 @@ def _of_older_records() -> dict[str, Any]:
 def conditions(run: Run) -> dict[str, Any]:
     """Returns the leaves of `dataset` and `protocol` by their dotted keys.
 
+    And the last iteration, where the learning rates of a run depend on it.
     A key that came after the record has the value that says the same as its absence.
     """
     config = run.config
+    depends_on_end = config["protocol"].get("schedule", "constant") != "constant"
     return {
         **_of_older_records(),
         **leaves(config["dataset"], "dataset"),
         **leaves(config["protocol"], "protocol"),
+        **({"max_iterations": config["max_iterations"]} if depends_on_end else {}),
     }

@@ -10,7 +10,7 @@ from bench.sound_files import Name
 CONFIG: dict[str, Any] = {
     "fingerprint": Name,
     "config": {
-        "arch": {"name": Name},
+        "arch": {"name": Name, "pretraining?": {"data": Name, "labels": Name, "source": Name}},
         "dataset": {"name": Name, "classes": [Name], "note?": str, "sequence?": (None, str)},
         "protocol": {
             "name": Name,
@@ -27,6 +27,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "network.json": {
         "parameters?": int, "trainable_parameters?": int, "model_bytes?": int,
         "initialisation?": Name, "loaded_weights?": {"*": str},
+        "weights_digest?": Name, "pretraining?": {"*": Name},
     },
     "environment.json": {
         "device?": (None, Name), "commit?": (None, Name), "code?": {"*": Name},
@@ -35,6 +36,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "splits?": {"*": {"images": int, "digest": Name, "names?": Name}},
         "class_weights?": (None, [float]),
     },
+    "origin.json": {"source": Name, "folder": str},
     "end.json": {
         "state": Name, "reason?": (None, str), "iteration?": int, "max_iterations?": int,
     },

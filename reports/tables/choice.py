@@ -58,7 +58,9 @@ def context_of(
     root: Path,
     conventions: Conventions = PAPER,
     literature: dict[tuple[str, str, str], Printed] | None = None,
+    *,
+    mixed: bool = False,
 ) -> Context:
     """Gathers what tables are filled from beside the runs: cache, costs, literature."""
     costs: list[Cost] = read_costs(root)
-    return Context(Estimates(root, conventions), costs, literature or {})
+    return Context(Estimates(root, conventions), costs, literature or {}, mixed=mixed)

@@ -2,8 +2,24 @@
 
 from collections.abc import Sequence
 
-from reports.compute.groups import Contestant
-from reports.read.runs import Run
+from reports.compute.groups import SCRATCH, Contestant, pretraining
+from reports.read.runs import Run, differences
+
+
+def pretraining_title(group: Sequence[Run]) -> str:
+    """Says in the title of a section what its networks were pretrained on, if any was."""
+    found = sorted({pretraining(run) for run in group})
+    if found == [SCRATCH]:
+        return ""
+    words = ["from scratch" if each == SCRATCH else f"pretrained on {each}" for each in found]
+    return f", {' and '.join(words)}"
+
+
+def section_differences(one: Run, other: Run) -> list[str]:
+    """Says in which conditions two sections differ, pretraining among them."""
+    before, after = pretraining(one), pretraining(other)
+    found = [] if before == after else [f"pretraining {before} / {after}"]
+    return [*differences(one, other), *found]
 
 
 def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
@@ -21,6 +37,11 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
             code = run.environment.get("code", {}).get("bench")
             if run.environment:
                 codes.setdefault(code or "of before this was recorded", []).append(one.label)
+    starts: dict[str, list[str]] = {}
+    for one in ours:
+        starts.setdefault(pretraining(one.first), []).append(one.label)
+    if len(starts) > 1:
+        notes.append(f"Not pretrained alike, as asked for; on {_listed(starts)}.")
     if len(iterations) > 1:
         notes.append(f"Not trained equally long; iterations: {_listed(iterations)}.")
     if len(codes) > 1:
@@ -28,7 +49,7 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
             "Not computed by the same numeric code of bench (rerun=true makes it so): "
             f"{_listed(codes)}."
         )
-    return notes
+    return [*notes, *_origin_notes(group)]
 
 
 def frozen_note(run: Run) -> list[str]:
@@ -37,6 +58,18 @@ def frozen_note(run: Run) -> list[str]:
     if whole is None or trained is None or whole == trained:
         return []
     return [f"{trained / 1e6:.3f} M of {whole / 1e6:.3f} M parameters are trainable"]
+
+
+def _origin_notes(group: Sequence[Run]) -> list[str]:
+    """Says which runs `reports merge` took over, and from whom."""
+    found: dict[str, list[str]] = {}
+    for run in group:
+        if run.origin:
+            found.setdefault(run.origin["source"], []).append(f"{run.name} seed {run.seed}")
+    return [
+        f"Merged from {source}, sound but not proved to be theirs: {', '.join(names)}."
+        for source, names in found.items()
+    ]
 
 
 def _listed(labels: dict[str, list[str]]) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from bench.config import ProtocolConfig
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH
 from bench.records import State
-from bench.typed import leaves
-from reports.compute.groups import Contestant
+from bench.typed import leaves, neutral_values
+from reports.compute.groups import Contestant, pretraining
 from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.read.published import (
     IN_CAPTION,
@@ -53,7 +54,7 @@ def paper_protocol(number: str) -> dict[str, Any]:
     merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    found = leaves(plain["protocol"], "protocol")
+    found = neutral_values(ProtocolConfig, "protocol") | leaves(plain["protocol"], "protocol")
     if number in {"4", "5"}:
         found["protocol.batch_size"] = 4  # section 4
     return found
@@ -145,6 +146,11 @@ def background_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[s
         if start:
             started.setdefault(start, []).append(one.label)
     notes += [f"Started from {start}: {', '.join(names)}." for start, names in started.items()]
+    notes += [
+        f"Weights that {one.label} loaded, {pretraining(one.first)}: digest {digest[:12]}."
+        for one in ours
+        if (digest := one.first.network.get("weights_digest"))
+    ]
     notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
     return notes + machines([run.environment for run in group])
 

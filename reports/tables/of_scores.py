@@ -10,7 +10,13 @@ from math import isnan
 from bench.words import ranges
 from reports.compute.context import Context
 from reports.compute.estimates import Pool
-from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.groups import (
+    CONDITION_OF_COLUMNS,
+    PRETRAINING,
+    Contestant,
+    contestants,
+    groups,
+)
 from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
 from reports.read.published import (
@@ -22,8 +28,9 @@ from reports.read.published import (
     rows_of,
     weighting_of,
 )
-from reports.read.runs import Run, differences, weighting
+from reports.read.runs import Run, weighting
 from reports.tables.bold import embolden
+from reports.tables.conditions import pretraining_title, section_differences
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -51,13 +58,14 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
     weightings = {weighting(run) for run in fitting}
     tables: dict[tuple[Column, ...], Table] = {}
     before: Run | None = None
-    for group in groups(fitting, (CONDITION_OF_COLUMNS,) if number == "1" else ()):
+    apart_from = [CONDITION_OF_COLUMNS] * (number == "1") + [PRETRAINING] * context.mixed
+    for group in groups(fitting, apart_from):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
         if context.rows_without_runs:
             section.rows += _rows_without_runs(number, group, columns, context, weightings)
         if before is not None:
-            section.difference = "; ".join(differences(before, group[0]))
+            section.difference = "; ".join(section_differences(before, group[0]))
         before = group[0]
         table = tables.setdefault(tuple(columns), Table(number, TITLES[number], columns, []))
         table.sections.append(section)
@@ -82,7 +90,7 @@ def _section(
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
         f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained at "
-        f"{height}x{width}, fingerprint {' and '.join(fingerprints)}"
+        f"{height}x{width}, fingerprint {' and '.join(fingerprints)}{pretraining_title(group)}"
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]

@@ -69,3 +69,16 @@ def test_without_evidence_there_are_the_scores_of_regions(runs: Path) -> None:
     assert {"G", "C", "mIoU", "FWIoU", "accuracy", "IoU"} <= set(found["metric"])
     assert not {"BF", "image mIoU"} & set(found["metric"])
     assert found["low"].isna().all()
+
+
+def test_no_cell_of_the_csv_is_a_formula(make_run: Make, tmp_path: Path) -> None:
+    """Names come from a stranger's record; the frame has them as they are, and so has Parquet."""
+    names = ["=1+1", "+1", "-1", "@sum"]
+    make_run("=HYPERLINK(1)", 0.8, classes=names)
+    found = frame(tmp_path / "runs")
+    assert {"=HYPERLINK(1)", *names} <= {*found["network"], *found["class"]}
+    write(found, tmp_path / "all.csv", parquet=False)
+    cells = pd.read_csv(tmp_path / "all.csv", dtype=str, keep_default_na=False)
+    words = cells.drop(columns=["value", "low", "high"])
+    assert not words.map(lambda cell: cell.startswith(("=", "+", "-", "@"))).any().any()
+    assert set(cells["network"]) == {"'=HYPERLINK(1)"}

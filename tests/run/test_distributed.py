@@ -31,6 +31,10 @@ SETTINGS = [
     "dataset.reader.counts={train: 12, val: 4, test: 7}",
     "max_iterations=20",
 ]
+MODERN = [
+    "protocol.optimiser=adamw", "protocol.lr=1e-3", "protocol.schedule=cosine",
+    "protocol.warm_up_iterations=4", "protocol.clip_norm=0.5", "protocol.dice_weight=0.5",
+]  # fmt: skip
 
 
 def losses(folder: Path) -> list[float]:
@@ -46,7 +50,7 @@ def finished(config: Config) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["protocol.class_weights=median_frequency"]])
+@pytest.mark.parametrize("options", [[], ["protocol.class_weights=median_frequency"], MODERN])
 def test_losses_and_counts_do_not_depend_on_the_number_of_processes(
     tiny_config: Compose, tmp_path: Path, options: list[str]
 ) -> None:
