@@ -57,7 +57,9 @@ def paper_protocol(number: str) -> dict[str, Any]:
     merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    found = neutral_values(ProtocolConfig, "protocol") | flatten("protocol", plain["protocol"])
+    found = flatten("protocol", plain["protocol"])
+    for key, value in neutral_values(ProtocolConfig, "protocol").items():
+        found.setdefault(key, value)
     if number in {"4", "5"}:
         found["protocol.batch_size"] = 4  # section 4
     return found

@@ -78,7 +78,7 @@ def test_other_weights_are_no_seed_of_a_network(make_run: MakeRun, tmp_path: Pat
         folder = make_run("SegNet", 0.8, seed=seed, arch={"pretraining": IMAGENET})
         amended(folder, "network.json", weights_digest=digest)
     (table,) = tables(tmp_path / "runs")
-    assert ours(table)[0] == ["SegNet (weights_digest aa)", "SegNet (weights_digest bb)"]
+    assert ours(table)[0] == ["SegNet (weights aa)", "SegNet (weights bb)"]
 
 
 def test_lengths_are_sections_where_the_schedule_depends_on_them(
