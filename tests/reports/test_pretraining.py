@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import reports
 from bench import records
 from reports.compute.groups import groups, pretraining
 from reports.read.runs import read_runs
@@ -71,6 +72,14 @@ def test_weights_that_nobody_declared_are_not_from_scratch(
     runs = read_runs(records.run_folders(tmp_path / "runs"))
     assert sorted(map(pretraining, runs)) == ["none", "undeclared data"]
     assert len(groups(runs)) == 2
+
+
+def test_the_long_table_says_it_too(two: Path) -> None:
+    found = reports.frame(two)
+    assert dict(zip(found["network"], found["pretraining"], strict=True)) == {
+        "SegNet": "none",
+        "FCN": WORDS,
+    }
 
 
 def test_other_weights_are_no_seed_of_a_network(make_run: MakeRun, tmp_path: Path) -> None:
