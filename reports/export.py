@@ -15,6 +15,7 @@ One row a figure. The columns, of schema version 1:
 | class | str | of metrics by class |
 | value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
 | unit | str | percent, ms, MB, million |
+| pretraining | str | what its weights were learned from before; none: from scratch |
 | published | float | the paper's figure, where it has one of this network, split and iteration |
 
 A mean over seeds is there for the evaluation that tables report, under the chosen conventions.
@@ -34,7 +35,7 @@ from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions, all_scores
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
-from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups
+from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups, pretraining
 from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
@@ -46,7 +47,7 @@ SCHEMA = 1
 COLUMNS = (
     "schema", "run", "network", "dataset", "protocol", "fingerprint", "weighting", "seeds",
     "split", "iteration", "variant", "metric", "convention", "class",
-    "value", "low", "high", "unit", "published",
+    "value", "low", "high", "unit", "pretraining", "published",
 )  # fmt: skip
 PUBLISHED_CONVENTIONS = {
     "",
@@ -151,6 +152,7 @@ def _row(
         "low": ends[0],
         "high": ends[1],
         "unit": "percent",
+        "pretraining": pretraining(run),
         "published": next((n for n in paper if read_so and n is not None), None),
     }
 

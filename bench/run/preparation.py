@@ -24,7 +24,7 @@ from bench.run.graph import graphed
 from bench.run.init_from import describe, require_same_weights, start_from_run
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.optimiser import make_optimiser
+from bench.run.optimiser import make_optimiser, pretrained_parameters
 from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
@@ -45,6 +45,7 @@ def prepare_network(config: Config) -> nn.Module:
     """
     network = build_network(config)
     check_loaded(config, getattr(network, "loaded_weights", {}))
+    pretrained_parameters(network, config.protocol)
     return start_from_run(network, config)
 
 

@@ -102,12 +102,15 @@ def _network(run: Run) -> dict[str, Any]:
     Runs of other code or weights are another network: no mean is taken over both.
     """
     start, code = run.config.get("init_from"), run.environment.get("code", {})
-    source = {} if start is None else {"init_from": Path(start).name}
-    digest = {} if start is not None else {"weights_digest": run.network.get("weights_digest")}
+    digest = run.network.get("weights_digest")
+    source: dict[str, Any] = {}
+    if start is not None:
+        source = {"init_from": Path(start).name}
+    elif digest is not None:  # whatever the file was called
+        source = {"pretraining": pretraining(run), "weights": digest[:12], "weights_match": None}
     return {
         **run.config["arch"],
         **source,
-        **{key: value for key, value in digest.items() if value is not None},
         **({"code": code["network"]} if "network" in code else {}),
     }
 
