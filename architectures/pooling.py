@@ -49,7 +49,7 @@ class PoolingIndices(NamedTuple):
 
 
 def max_pool(x: Tensor) -> tuple[Tensor, PoolingIndices]:
-    """Pool 2x2 windows with stride 2, the last window clipped at odd sizes (Caffe's rounding).
+    """Pools 2x2 windows with stride 2, the last window clipped at odd sizes (Caffe's rounding).
 
     Args:
         x: floating point (N, C, H, W).
@@ -70,7 +70,7 @@ def max_pool_values(x: Tensor) -> Tensor:
 
 
 def max_unpool(x: Tensor, indices: PoolingIndices) -> Tensor:
-    """Put each value where its window's maximum was found; zero elsewhere.
+    """Puts each value where its window's maximum was found; zero elsewhere.
 
     Args:
         x: (N, C, h, w), the shape that pooling gave.

@@ -57,7 +57,7 @@ def load_vgg16(
     channel_step: int | None = None,
     tap_step: int = 1,
 ) -> dict[str, str]:
-    """Copy ImageNet weights into ``network.encoder``, and into ``fc6`` and ``fc7`` if asked.
+    """Copies ImageNet weights into ``network.encoder``, and into ``fc6`` and ``fc7`` if asked.
 
     Batch norm starts at the identity scale. The weights expect RGB input with ImageNet's mean and
     standard deviation. Tensors are named as in torchvision's ``vgg16().state_dict()``.

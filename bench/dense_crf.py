@@ -44,7 +44,7 @@ def refine_file(
     save_probs: bool,
     **parameters: Any,
 ) -> None:
-    """Apply `dense_crf` to one pair of files and write `target`.png and, if asked for, .npz."""
+    """Applies `dense_crf` to one pair of files and write `target`.png and, if asked for, .npz."""
     probs, image = read_probs(probs_path), torch.from_numpy(np.array(read_image(image_path)))
     try:
         refined = dense_crf(probs.to(device), image.to(device), **parameters).cpu()
@@ -61,7 +61,7 @@ def refine_file(
 
 
 def read_probs(path: Path) -> Tensor:
-    """Read (C, H, W) probabilities as float32 from a .npy file or the key `probs` of a .npz one."""
+    """Reads (C, H, W) probabilities as float32 from a .npy file or the key `probs` of a .npz."""
     try:
         with path.open("rb") as file:
             loaded = np.load(file)
@@ -92,7 +92,7 @@ def _refine_all(
     tasks: list[tuple[Path, Path, Path]],
     processes: int,
 ) -> Iterator[None]:
-    """Refine the images in order, on `processes` processes of one thread each."""
+    """Refines the images in order, on `processes` processes of one thread each."""
     if processes == 1:
         yield from itertools.starmap(refine, tasks)
         return
@@ -101,7 +101,7 @@ def _refine_all(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `python -m bench.dense_crf`; a mistake in its use ends it with status 2."""
+    """Runs the command `python -m bench.dense_crf`; a mistake in its use ends it with status 2."""
     outlive_consoles(essential=True)
     parser = _parser()
     options = vars(parser.parse_args(arguments))

@@ -1,6 +1,7 @@
 """Imports point one way: architectures -> torch; bench -/-> architectures; reports -> records."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,20 @@ def test_the_harness_names_no_architecture() -> None:
     """conf/ does, through _target_."""
     for path in (ROOT / "bench").rglob("*.py"):
         assert "architectures." not in path.read_text(), path
+
+
+IMPERATIVE = re.compile(
+    "(Add|Apply|Ask|Build|Check|Choose|Collect|Compare|Compute|Copy|Count|Create|Cut|Describe|Draw|"
+    "Drop|Execute|Fill|Find|Fit|Format|Get|Give|Keep|List|Load|Make|Map|Measure|Merge|Move|Number|"
+    "Open|Pair|Parse|Pool|Print|Put|Raise|Read|Record|Refine|Refuse|Reject|Remove|Render|Replace|"
+    "Resolve|Return|Run|Save|Say|Score|Search|Send|Set|Sort|Split|Start|Stop|Take|Tell|Train|Turn|"
+    r"Update|Wait|Write|Yield)\b"
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_docstring_says_what_a_function_does_and_commands_nothing(path: Path) -> None:
+    """`Returns ...`, `Reads ...`: one mood in the whole house."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
+            assert not IMPERATIVE.match(text), f"{path.name}: {node.name}: {text}"
