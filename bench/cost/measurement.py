@@ -104,7 +104,7 @@ def new_measurement(config: Config) -> Measurement:
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "arch": config.arch,
         "num_classes": len(config.dataset.classes),
-        "image_size": config.protocol.image_size,
+        "image_size": config.protocol.measured_size,
         "precision": config.protocol.precision,
         "device": config.device,
         "protocol": plain(config.protocol),

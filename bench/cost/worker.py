@@ -34,6 +34,7 @@ from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
 from bench.run.failure import failure
 from bench.run.network import build_network, check_logits, placed
+from bench.run.padding import padded_size, size_multiple
 from bench.typed import typed
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
@@ -90,7 +91,7 @@ class Worker:
         """Says what can be known of a network without running it."""
         network, cost = build_network(self.config), self.cost
         self._check_logits(network)
-        size = self.config.protocol.image_size
+        size = padded_size(self.config.protocol.measured_size, size_multiple(network))
         retained = retained_bytes(network, size)
         return {
             "work": {**count_work(network, size), "file_bytes": file_bytes(network)},
@@ -164,9 +165,9 @@ class Worker:
         try:
             copied, mode = shapes_only(network)
             with mode:
-                check_logits(copied, self.config, cpu)
+                check_logits(copied, self.config, cpu, self.config.protocol.measured_size)
         except NEEDS_NUMBERS:
-            check_logits(network, self.config, cpu)
+            check_logits(network, self.config, cpu, self.config.protocol.measured_size)
 
     def _estimate(self, network: nn.Module, batch: int | None, **how: bool) -> int | None:
         try:

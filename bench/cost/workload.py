@@ -15,6 +15,7 @@ from bench.config import Config, ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import autocast
 from bench.run.optimiser import make_optimiser
+from bench.run.padding import padded_size, size_multiple
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
@@ -50,7 +51,7 @@ class Workload:
             frozen_statistics: leave batch norm in evaluation mode while training, as Table 6's
                 batch of 1 needs: on DeconvNet's 1x1 map a batch of 1 has no statistics.
         """
-        image_size = config.protocol.image_size
+        image_size = padded_size(config.protocol.measured_size, size_multiple(network))
         device = next(network.parameters(), torch.empty(0)).device
         torch.manual_seed(derive_seed(config.seed, "cost"))
         images = torch.randn(batch, 3, *image_size, device=device)
