@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bench.config import Config, InferenceMode
+from bench.config import Config, InferenceMode, variant_of
 from bench.cost.schema import check_cost
 from bench.data.class_file import check_different
 from bench.signature import parameters
@@ -13,7 +13,7 @@ from bench.typed import refuse_unknown
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
 OPTIONAL_COUNT = "1 or more, or null"
-POSTPROCESSES = ("none", "dense_crf")
+POSTPROCESSES = ("none", "dense_crf", "test_time_augmentation")
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 
 
@@ -51,12 +51,27 @@ def _check_postprocess(postprocess: dict[str, Any]) -> None:
     if postprocess["name"] == "none":
         refuse_unknown(postprocess, ["name"], "postprocess")
         return
+    if postprocess["name"] == "test_time_augmentation":
+        _check_views(postprocess)
+        return
     refuse_unknown(postprocess, ["name", "splits", "fixed", "search"], "postprocess")
     fixed, searched = (parameters(f"bench.crf.search.{name}") for name in ("Fixed", "Appearance"))
     assert fixed is not None
     assert searched is not None
     refuse_unknown(postprocess["fixed"], fixed, "postprocess.fixed")
     refuse_unknown(postprocess["search"], ["images", "rounds", *searched], "postprocess.search")
+
+
+def _check_views(postprocess: dict[str, Any]) -> None:
+    refuse_unknown(postprocess, ["name", "splits", "scales", "mirror"], "postprocess")
+    scales, mirror = postprocess["scales"], postprocess["mirror"]
+    numbers = isinstance(scales, list) and all(type(scale) in (int, float) for scale in scales)
+    if not numbers or not scales or min(scales) <= 0 or len({*scales}) < len(scales):
+        raise ValueError(
+            f"postprocess.scales is {scales}; it must be a list of different numbers above 0"
+        )
+    if type(mirror) is not bool:
+        raise ValueError(f"postprocess.mirror is {mirror}; it must be true or false")
 
 
 def _of_the_run(config: Config) -> list[Requirement]:
@@ -81,8 +96,17 @@ def _of_the_run(config: Config) -> list[Requirement]:
             config.protocol.input_size is not None or not config.cost.measure,
             "[height, width] where cost.measure=true, or protocol.augmentation.crop be given",
         ),
+        (
+            "cost.backward",
+            not (config.cost.measure and config.cost.backward and variant_of(config.postprocess)),
+            "false where the cost of postprocess=test_time_augmentation is measured",
+        ),
         ("device", re.fullmatch(DEVICES, device) is not None, "auto, cpu, cuda or cuda:N"),
-        ("postprocess.name", config.postprocess.get("name") in POSTPROCESSES, "none or dense_crf"),
+        (
+            "postprocess.name",
+            config.postprocess.get("name") in POSTPROCESSES,
+            f"one of {', '.join(POSTPROCESSES)}",
+        ),
         (
             "device",
             config.processes == 1 or not device.startswith("cuda:"),

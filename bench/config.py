@@ -223,6 +223,14 @@ def identity(config: Config) -> str:
     return _digest(parts)
 
 
+def variant_of(postprocess: dict[str, Any]) -> str:
+    """Names the row of an evaluation in several views by what they are; "" where none is made."""
+    if postprocess["name"] != "test_time_augmentation":
+        return ""
+    scales = "-".join(f"{scale:g}" for scale in postprocess["scales"])
+    return f"TTA-{scales}{'-mirrored' if postprocess['mirror'] else ''}"
+
+
 def run_folder(config: Config) -> Path:
     """Returns the folder that belongs to a run: readable parts, then its identity."""
     parts = [config.dataset.name, config.protocol.name, config.arch["name"]]

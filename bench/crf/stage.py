@@ -26,13 +26,11 @@ from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
 from bench.data.splits import Split
-from bench.metrics.regions import REGION_SCORES, region_score
-from bench.run.evaluation import collect_evidence, full_size_logits
+from bench.run.evaluation import collect_evidence, full_size_logits, told_scores
 from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.selection import best_iteration
-from bench.words import figure
 
 VARIANT = "denseCRF"
 
@@ -102,9 +100,7 @@ class _DenseCrf:
         }
         records.write_evaluation(folder, summary | found, evidence)
         arch = self.training.config.arch["name"]
-        matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-        scores = ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
-        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
+        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {told_scores(evidence)}")
 
     def _search_images(self) -> NDArray[np.int64]:
         """Chooses the training images that the search looks at, the same for every contestant."""

@@ -18,7 +18,7 @@ from types import FrameType
 from tqdm import tqdm
 
 from bench import records, sources
-from bench.config import Config, identity, read_config, run_folder, write_config
+from bench.config import Config, identity, read_config, run_folder, variant_of, write_config
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
@@ -124,7 +124,8 @@ def covers(end: End, config: Config) -> bool:
     return (
         end.state == State.finished
         and (end.max_iterations or 0) >= config.max_iterations
-        and config.postprocess["name"] in ("none", *end.postprocessed)
+        and (variant_of(config.postprocess) or config.postprocess["name"])
+        in ("none", *end.postprocessed)
     )
 
 

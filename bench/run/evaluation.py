@@ -5,7 +5,7 @@ tables are functions of it, in bench/metrics and reports.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.config import Config
+from bench.config import Config, InferenceConfig
 from bench.data.images import UInt8Array, write_label
 from bench.data.schema import DatasetConfig
 from bench.data.splits import Batch, Split
 from bench.metrics.boundaries import boundary_counts
-from bench.metrics.regions import confusion_matrix
+from bench.metrics.regions import REGION_SCORES, confusion_matrix, region_score
 from bench.run import batch_norm, distributed
 from bench.run.inference import infer
 from bench.run.monitor import Monitor
@@ -28,6 +28,7 @@ from bench.run.network import autocast, network_input
 from bench.run.padding import padded, size_multiple
 from bench.run.training import Training
 from bench.seeds import derive_seed
+from bench.words import figure
 
 PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
 MATCHING_AHEAD = 64  # predictions that may wait for their boundaries, so that memory stays bounded
@@ -87,11 +88,13 @@ def full_size_logits(
     *,
     only: NDArray[np.int64] | None = None,
     shared: bool = False,
+    predict: Callable[[nn.Module, Tensor, InferenceConfig], Tensor] = infer,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
 
     `only` gives the indices of some images, to leave the others out. `shared` leaves out what other
-    processes predict: whole batches, so that each is computed as it would be alone.
+    processes predict: whole batches, so that each is computed as it would be alone. `predict` gives
+    the logits, or probabilities, of normalised images.
 
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
     comparable whatever size the network works at. Images kept at their own size are predicted one
@@ -111,7 +114,7 @@ def full_size_logits(
         torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
         values = network_input(images, protocol, device)
         with autocast(device, protocol.precision):
-            logits = infer(network, values, protocol.inference)
+            logits = predict(network, values, protocol.inference)
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
     monitor.beat(f"evaluating {split.name}", count, count)
@@ -182,6 +185,12 @@ def collect_evidence(
         for future in matching:
             future.result()
     return {"names": np.array(split.names), "confusion": confusion, "boundaries": boundaries}
+
+
+def told_scores(evidence: dict[str, NDArray[Any]]) -> str:
+    """Says the scores of a set in words."""
+    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+    return ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
 
 
 def evaluate(
