@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from bench.checks import fits
-from bench.config import Config
+from bench.config import Config, variant_of
 from bench.data.splits import Split
 from bench.run.inference import window_size
+from bench.run.views import Views, scaled
 
 TRIED = 4  # of many sizes at which images are evaluated, so many are tried before training
 
@@ -38,10 +39,15 @@ def training_size(config: Config, split: Split) -> Size:
 def evaluation_sizes(config: Config, splits: Iterable[Split]) -> list[Size]:
     """Returns sizes that the network will be given in evaluation: the smallest to the largest.
 
+    Views of an image (`postprocess=test_time_augmentation`) are among them.
+
     Of many, a few spread evenly: a network that takes all of these is hardly particular.
     """
     inference = config.protocol.inference
-    given = {window_size(size, inference) for split in splits for size in set(split.sizes)}
+    views = Views.of(config.postprocess).scales if variant_of(config.postprocess) else ()
+    scales = (1.0, *views)
+    seen = {scaled(size, scale) for split in splits for size in split.sizes for scale in scales}
+    given = {window_size(size, inference) for size in seen}
     sizes = sorted(given, key=lambda size: size[0] * size[1])
     steps = min(TRIED, len(sizes))
     return [sizes[number * (len(sizes) - 1) // max(1, steps - 1)] for number in range(steps)]

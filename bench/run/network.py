@@ -90,7 +90,9 @@ def check_logits(
     height, width = size
     expected = (1, len(config.dataset.classes), height, width)
     network.eval()
-    with failures_explained(config, 1, "evaluation"):
+    as_trained = [height, width] == config.protocol.input_size
+    mode = "evaluation" if as_trained else f"evaluation of {height}x{width}"
+    with failures_explained(config, 1, mode):
         logits = logits_of(network, torch.zeros(1, 3, height, width, device=device))
     wrong = misfit(logits, expected)
     if wrong is not None:

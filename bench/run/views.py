@@ -4,6 +4,7 @@ The network is shown every image at several scales and mirrored; the mean of the
 counts. What that costs is measured as any network is, by cost.measure=true.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,9 @@ class Views:
         """
         total, size = images.new_zeros(()), images.shape[2:]
         for scale in self.scales:
-            scaled = _resized(images, [max(1, round(scale * side)) for side in size])
+            shown = _resized(images, scaled(size, scale))
             for mirrored in (False, True)[: 1 + self.mirror]:
-                logits = infer(network, scaled.flip(3) if mirrored else scaled, inference)
+                logits = infer(network, shown.flip(3) if mirrored else shown, inference)
                 logits = _resized(logits.flip(3) if mirrored else logits, size)
                 total = total + logits.softmax(dim=1)
         return total / len(self)
@@ -67,7 +68,13 @@ def as_evaluated(network: nn.Module, config: Config) -> nn.Module:
     return AsEvaluated(network, inference, views)
 
 
-def _resized(maps: Tensor, size: Any) -> Tensor:
+def scaled(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """Returns the H, W of an image of H, W at a scale."""
+    height, width = (max(1, round(scale * side)) for side in size)
+    return height, width
+
+
+def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resizes (N, C, h, w) to (N, C, H, W); returns maps of that size as they are."""
     if [*maps.shape[2:]] == [*size]:
         return maps

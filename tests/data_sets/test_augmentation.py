@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gpu_stand_in import one_gpu
 from numpy.typing import NDArray
 from synthetic_files import LAYOUTS
 
@@ -51,6 +52,18 @@ def test_a_batch_by_torch_is_the_images_by_opencv(
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == torch.uint8
         assert torch.equal(one, other)
+
+
+def test_a_gpu_is_not_waited_for() -> None:
+    augment, (images, labels) = augmentation((20, 30), **ALL), pictures(4, 60, 50)
+    drawn = draws(0, 3, 4)
+    expected = augment.cut_batch(torch.from_numpy(images), torch.from_numpy(labels), drawn)
+    with one_gpu() as gpu:
+        on_gpu = [torch.from_numpy(array).to("cuda") for array in (images, labels)]
+        gpu.waits.clear()
+        found = augment.cut_batch(on_gpu[0], on_gpu[1], drawn)
+        assert not gpu.waits
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(found, expected, strict=True))
 
 
 def test_draws_follow_from_seed_iteration_and_position_alone() -> None:

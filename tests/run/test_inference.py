@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench import records
 from bench.config import Config, InferenceConfig, InferenceMode
+from bench.data.order import mirrored
 from bench.data.splits import load_splits
 from bench.evaluate import evaluate_elsewhere
 from bench.predict import predict
@@ -230,6 +231,43 @@ def test_what_own_sizes_forbid_is_said_before_training(
         prepare_training(config, tmp_path, splits, CPU, Monitor(tmp_path))
 
 
+def test_images_of_one_size_need_no_crop_to_be_trained_on_at_their_own(
+    tiny_config: Configured, tmp_path: Path
+) -> None:
+    """And what is drawn of colours, or mirrored, leaves labels where they are."""
+    batches = []
+    for overrides in ([], ["protocol.augmentation.contrast=0.5"], ["protocol.mirror=true"]):
+        config = tiny_config("protocol.image_size=null", *overrides)
+        splits = load_splits(config, ["train", "test"])
+        training = prepare_training(config, tmp_path, splits, CPU, Monitor(tmp_path))
+        batches.append(next(training_batches(training, range(1))))
+    (images, labels), (changed, unchanged), (flipped, flipped_labels) = batches
+    assert images.shape == (4, 3, 40, 56)
+    assert torch.equal(labels, unchanged)
+    assert not torch.equal(images, changed)
+    flips = torch.from_numpy(mirrored(0, 0, 4))
+    assert 0 < flips.sum() < 4
+    assert torch.equal(flipped[flips], images[flips].flip(3))
+    assert torch.equal(flipped_labels[~flips], labels[~flips])
+
+
+def test_mirroring_and_crops_are_drawn_apart(
+    own_sizes: Callable[..., Config], tmp_path: Path
+) -> None:
+    """What is mirrored is the same with and without crops, and crops with and without mirroring."""
+    batches = {}
+    for mirror in ("true", "false"):
+        config = own_sizes(f"protocol.mirror={mirror}", "protocol.augmentation.scale=[0.5,2]")
+        splits = load_splits(config, ["train", "test"])
+        training = prepare_training(config, tmp_path, splits, CPU, Monitor(tmp_path))
+        batches[mirror] = list(training_batches(training, range(6)))
+    for iteration, (with_it, without) in enumerate(zip(*batches.values(), strict=True)):
+        flips = torch.from_numpy(mirrored(0, iteration, 2))
+        for one, other in zip(with_it, without, strict=True):
+            assert torch.equal(one[flips], other[flips].flip(-1))
+            assert torch.equal(one[~flips], other[~flips])
+
+
 def test_own_sizes_do_not_stay_on_a_device(own_sizes: Callable[..., Config]) -> None:
     config = own_sizes("dataset.resident=device")
     with pytest.raises(ValueError, match=r"resident is device, but the images of train have 4 siz"):
@@ -243,7 +281,7 @@ def test_a_network_that_cannot_take_evaluated_sizes_is_refused_before_training(
     splits = load_splits(config, ["train", "test"])
     prepare_training(particular(config), tmp_path, splits, CPU, Monitor(tmp_path))
     particular(config, multiple=1)  # which asks for no padding
-    with pytest.raises(ValueError, match=r"fails in evaluation.*size_multiple = 32"):
+    with pytest.raises(ValueError, match=r"fails in evaluation of 31x45.*size_multiple = 32"):
         prepare_training(config, tmp_path, splits, CPU, Monitor(tmp_path))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,11 +11,15 @@ from torch import nn
 from bench import records
 from bench.config import Config, InferenceConfig, fingerprint, identity, variant_of
 from bench.cost.measurement import new_measurement
+from bench.cost.work import multiply_accumulates
 from bench.cost.worker import Worker
-from bench.cost.workload import Workload
+from bench.cost.workload import Workload, measured_input
+from bench.data.splits import load_splits
 from bench.launch.launch import covers
+from bench.run.input_sizes import evaluation_sizes
 from bench.run.monitor import Monitor
 from bench.run.network import build_network
+from bench.run.preparation import prepare_training
 from bench.run.run import run
 from bench.run.views import Views, as_evaluated
 
@@ -86,6 +89,19 @@ def test_a_run_gets_a_row_of_views_beside_its_own_and_only_once(
     assert "6viewsofanimage,together" in shown
 
 
+def test_a_network_that_cannot_take_a_view_is_refused_before_training(
+    tiny_config: Configured, tmp_path: Path
+) -> None:
+    from test_inference import particular
+
+    config = particular(tiny_config(TTA, "postprocess.scales=[1,1.1]"), multiple=1)
+    splits = load_splits(config, ["train", "test"])
+    assert evaluation_sizes(config, [splits["test"]]) == [(32, 48), (35, 53)]
+    cpu = torch.device("cpu")
+    with pytest.raises(ValueError, match="fails in evaluation of 35x53"):
+        prepare_training(config, tmp_path, splits, cpu, Monitor(tmp_path))
+
+
 def test_views_change_neither_fingerprint_nor_identity(tiny_config: Configured) -> None:
     plain, views = tiny_config(), tiny_config(TTA)
     assert fingerprint(plain) == fingerprint(views)
@@ -114,15 +130,23 @@ COST = ["cost.measure=true", "cost.backward=false"]
 
 
 def test_views_and_windows_have_a_price_of_their_own(tiny_config: Configured) -> None:
-    """The work that is counted, and what is timed, is that of all passes."""
+    """The work that is counted is that of all passes."""
     slide = "protocol.inference={mode: slide, crop: [32,24], stride: [32,24]}"
-    views = [TTA, "postprocess.scales=[1]"]
-    work: list[Any] = []
+    views, work = [TTA, "postprocess.scales=[1]"], []
     for overrides in ([], views, [slide], [slide, *views]):
         config = tiny_config(*COST, *overrides)
-        found = Worker(config).describe_task()
-        work.append(found["work"]["multiply_accumulates"])
+        network = as_evaluated(build_network(config), config)
+        work.append(multiply_accumulates(network, measured_input(network, config.protocol)))
     assert [one / work[0] for one in work] == [1, 2, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_measuring_process_describes_the_views(tiny_config: Configured) -> None:
+    plain, views = (Worker(tiny_config(*COST, *more)).describe_task() for more in ([], [TTA]))
+    assert plain["work"]["parameters"] == views["work"]["parameters"]
+    ratio = views["work"]["multiply_accumulates"] / plain["work"]["multiply_accumulates"]
+    assert 2 * (0.75**2 + 1 + 1.25**2) * 0.9 < ratio < 2 * (0.75**2 + 1 + 1.25**2) * 1.1
+    assert views["estimates"]["inference"] > plain["estimates"]["inference"]
 
 
 def test_the_price_of_views_is_a_row_of_its_own(tiny_config: Configured) -> None:
