@@ -26,8 +26,8 @@ class External(nn.Module):
     Args:
         network: maps (N, 3, H, W) to whatever it returns.
         logits: takes the logits (N, K, h, w) out of that.
-        multiple: the network wants H and W divisible by this; images are padded below and to the
-            right by repeating their edge, and the logits cut.
+        size_multiple: the network wants H and W divisible by this; images are padded below and to
+            the right by repeating their edge, and the logits cut.
         smallest: H and W below this are refused.
         loaded: name of each tensor of the network that came with weights -> where it is from.
 
@@ -40,7 +40,7 @@ class External(nn.Module):
         network: nn.Module,
         logits: Callable[[Any], Tensor],
         *,
-        multiple: int = 1,
+        size_multiple: int = 1,
         smallest: int = 1,
         loaded: Mapping[str, str] | None = None,
     ) -> None:
@@ -48,7 +48,7 @@ class External(nn.Module):
         self.loaded_weights = {f"network.{name}": said for name, said in (loaded or {}).items()}
         self.network = network
         self.logits = logits
-        self.multiple = multiple
+        self.size_multiple = size_multiple
         self.smallest = smallest
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class External(nn.Module):
                 f"an image of {height}x{width} is too small for {type(self.network).__name__}: it "
                 f"needs at least {self.smallest}x{self.smallest}"
             )
-        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padding = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         x = F.pad(x, padding, mode="replicate")
         logits = self.logits(self.network(x))
         if image_size(logits) != image_size(x):
@@ -155,7 +155,7 @@ def smp_network(
     hub = encoder_weights and f"segmentation-models-pytorch {encoder_name} {encoder_weights}"
     loaded = _loaded(network, encoder, hub, weights, weights_match)
     # The deepest encoder map has a 32nd of the size.
-    return External(network, _itself, multiple=32, loaded=loaded)
+    return External(network, _itself, size_multiple=32, loaded=loaded)
 
 
 def segformer(num_classes: int, pretrained: str | None = None, **config: Any) -> External:

@@ -20,8 +20,14 @@ from omegaconf import MISSING
 
 from bench import records
 from bench.cost.schema import CostConfig
-from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
-from bench.typed import added, hashed, plain, typed
+from bench.data.schema import (
+    GONE,
+    NOT_IN_FINGERPRINT,
+    AugmentationConfig,
+    DatasetConfig,
+    hashed_reader,
+)
+from bench.typed import added, added_group, hashed, plain, typed
 
 
 class Normalisation(StrEnum):
@@ -46,6 +52,13 @@ class BatchNormStatistics(StrEnum):
 
     paper = "paper"
     exact = "exact"
+
+
+class InferenceMode(StrEnum):
+    """What a network sees of an image at a time in evaluation; see bench/run/inference.py."""
+
+    whole = "whole"
+    slide = "slide"
 
 
 class Precision(StrEnum):
@@ -108,14 +121,24 @@ class ValidationConfig:
 
 
 @dataclass
+class InferenceConfig:
+    """How an image becomes logits in evaluation and prediction."""
+
+    mode: InferenceMode = added(InferenceMode.whole)
+    crop: list[int] | None = added(None)  # of slide: height, width of a window
+    stride: list[int] | None = added(None)  # of slide: rows, columns from one window to the next
+
+
+@dataclass
 class ProtocolConfig:
     """What is identical for every contestant of a comparison."""
 
     name: str = MISSING
     train_split: str = MISSING
-    image_size: list[int] = MISSING  # height, width of the network's input
+    image_size: list[int] | None = MISSING  # height, width; null: each image's own
     normalisation: Normalisation = MISSING
     mirror: bool = MISSING
+    augmentation: AugmentationConfig = added_group(AugmentationConfig)
     batch_size: int = MISSING
     lr: float = MISSING
     momentum: float = MISSING
@@ -128,6 +151,7 @@ class ProtocolConfig:
     batch_norm: BatchNormConfig = field(default_factory=BatchNormConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     evaluation_splits: list[str] = MISSING
+    inference: InferenceConfig = added_group(InferenceConfig)
     precision: Precision = MISSING
     channels_last: bool = MISSING
     compile: bool = False  # torch.compile in training; evaluation runs the network as it is
@@ -141,6 +165,18 @@ class ProtocolConfig:
     warm_up_iterations: int = added(0)  # the rate rises linearly over so many
     poly_power: float = added(0.9)  # of the poly schedule
     dice_weight: float = added(0.0)  # of the soft Dice loss, added to the cross-entropy
+
+    @property
+    def input_size(self) -> list[int] | None:
+        """Height and width of what the network is trained on; None: the images' own size."""
+        return self.augmentation.crop or self.image_size
+
+    @property
+    def measured_size(self) -> list[int]:
+        """Height and width at which costs are measured: of an image or, as they vary, of a crop."""
+        size = self.image_size or self.augmentation.crop
+        assert size is not None, "bench/checks.py"
+        return size
 
 
 @dataclass
@@ -228,6 +264,14 @@ def identity(config: Config) -> str:
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)
+
+
+def variant_of(postprocess: dict[str, Any]) -> str:
+    """Names the row of an evaluation in several views by what they are; "" where none is made."""
+    if postprocess["name"] != "test_time_augmentation":
+        return ""
+    scales = "-".join(f"{scale:g}" for scale in postprocess["scales"])
+    return f"TTA-{scales}{'-mirrored' if postprocess['mirror'] else ''}"
 
 
 def run_folder(config: Config) -> Path:

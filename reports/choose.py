@@ -77,7 +77,7 @@ def choices(
 
 
 def _costs(one: Contestant, costs: Sequence[Cost]) -> list[Cost]:
-    return costs_of(costs, one.first.config["arch"], one.first.config["protocol"]["image_size"])
+    return costs_of(costs, one.first.config)
 
 
 def _candidate(

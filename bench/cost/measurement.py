@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.config import Config
+from bench.config import Config, variant_of
 from bench.cost.measuring_process import MeasurementError
 from bench.typed import plain
 
@@ -55,7 +55,7 @@ class Measurement:
     @property
     def name(self) -> str:
         """The network's name."""
-        return str(self.config.arch["name"])
+        return str(self.record["arch"]["name"])
 
     @property
     def path(self) -> Path:
@@ -97,14 +97,15 @@ def new_measurement(config: Config) -> Measurement:
     """Starts a record in RUNS/cost; what is not known is null in it."""
     folder = Path(config.runs).absolute() / "cost"
     folder.mkdir(parents=True, exist_ok=True)
+    name = "-".join(filter(None, [config.arch["name"], variant_of(config.postprocess)]))
     record = {
         "kind": "cost",
         "state": MEASURED,
         "reason": None,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "arch": config.arch,
+        "arch": config.arch | {"name": name},
         "num_classes": len(config.dataset.classes),
-        "image_size": config.protocol.image_size,
+        "image_size": config.protocol.measured_size,
         "precision": config.protocol.precision,
         "device": config.device,
         "protocol": plain(config.protocol),

@@ -20,6 +20,7 @@ from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed
 from bench.run.fitness import misfit, remarks
+from bench.run.padding import logits_of
 
 ODD = (33, 47)  # pixels added to the configured height and width
 # mIoU. A sound head that draws at a 32nd of the size blurs the border of the halves: it reaches
@@ -60,11 +61,11 @@ def examine(patient: Patient) -> Iterator[Finding]:
 
 def check_shapes(patient: Patient) -> Iterator[Finding]:
     """In evaluation, logits (N, K, H, W) at the size of the input, odd sizes too."""
-    height, width = patient.config.protocol.image_size
+    height, width = patient.inputs.shape[-2:]
     network = patient.twin().eval()
     for size in ((height, width), (height + ODD[0], width + ODD[1])):
         with torch.inference_mode():
-            logits = network(torch.zeros(1, 3, *size, device=patient.device))
+            logits = logits_of(network, torch.zeros(1, 3, *size, device=patient.device))
         expected = (1, patient.num_classes, *size)
         wrong = misfit(logits, expected)
         if wrong is not None:
@@ -85,7 +86,7 @@ def check_training_logits(patient: Patient) -> Iterator[Finding]:
     """In training, logits (N, K, h, w), at most as large as the input."""
     logits, _ = patient.first_pass
     batch, channels, height, width = logits.shape
-    full = patient.config.protocol.image_size
+    full = [*patient.inputs.shape[-2:]]
     fits = height <= full[0] and width <= full[1]
     if (batch, channels) != (BATCH, patient.num_classes) or not fits:
         yield Finding("bad", f"training gives logits of shape {tuple(logits.shape)}")

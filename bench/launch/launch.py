@@ -24,6 +24,7 @@ from bench.config import (
     identity,
     read_config,
     run_folder,
+    variant_of,
     write_config,
 )
 from bench.launch.display import watch
@@ -157,7 +158,8 @@ def covers(end: End, config: Config) -> bool:
     return (
         end.state == State.finished
         and (end.max_iterations or 0) >= config.max_iterations
-        and config.postprocess["name"] in ("none", *end.postprocessed)
+        and (variant_of(config.postprocess) or config.postprocess["name"])
+        in ("none", *end.postprocessed)
     )
 
 

@@ -1,7 +1,7 @@
 """What a network owes to the harness, and sentences for networks that do not keep it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from torch.nn.parameter import is_lazy
 from bench.config import Config
 
 DOCTOR = "`python -m bench.doctor` with this network examines it"
+MULTIPLES = (
+    "many networks need multiples of 32: one with an attribute size_multiple = 32 is given them"
+)
 
 
 class BrokenContractError(ValueError):
@@ -35,7 +38,7 @@ def failures_explained(config: Config, images: int, mode: str) -> Iterator[None]
     except Exception as error:
         # A share of a batch may be a single image; batch norm then sees one value of a small map.
         single = "more than 1 value per channel" in str(error)
-        remedy = "raise protocol.batch_size" if single else "many networks need multiples of 32"
+        remedy = "raise protocol.batch_size" if single else MULTIPLES
         reason = " ".join(str(error).split())
         raise BrokenContractError(
             f"arch {config.arch['name']} fails in {mode}, given {_given(config, images)}: "
@@ -43,13 +46,18 @@ def failures_explained(config: Config, images: int, mode: str) -> Iterator[None]
         ) from error
 
 
-def check_training_logits(logits: Any, config: Config, images: int) -> None:
+def check_training_logits(logits: Any, config: Config, given: Sequence[int]) -> None:
     """Holds a network to its contract in training: logits (N, K, h, w), no larger than the input.
+
+    Args:
+        logits: what it gives.
+        config: the configuration.
+        given: the shape (N, 3, H, W) of its input.
 
     Raises:
         ValueError: it gives something else.
     """
-    height, width = config.protocol.image_size
+    images, _, height, width = given
     classes = len(config.dataset.classes)
     if isinstance(logits, Tensor):
         shape = tuple(logits.shape)
@@ -86,7 +94,9 @@ def check_not_lazy(network: nn.Module, config: Config) -> None:
 
 def _given(config: Config, images: int) -> str:
     protocol = config.protocol
+    crop, size = protocol.augmentation.crop, protocol.input_size
+    key = "image_size" if crop is None else "augmentation.crop"
     return (
         f"{images} {'image' if images == 1 else 'images'} (protocol.batch_size="
-        f"{protocol.batch_size}, protocol.image_size={protocol.image_size})"
+        f"{protocol.batch_size}, protocol.{key}={size})"
     )

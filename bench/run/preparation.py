@@ -22,9 +22,11 @@ from bench.run.environment import changes, describe_environment
 from bench.run.fitness import warnings
 from bench.run.graph import graphed
 from bench.run.init_from import describe, require_same_weights, start_from_run
+from bench.run.input_sizes import evaluation_sizes, training_size
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
 from bench.run.optimiser import make_optimiser, pretrained_parameters
+from bench.run.padding import padded_size, size_multiple
 from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
@@ -61,8 +63,8 @@ def prepare_training(
     """Prepares optimiser and class weights for a network, or for a new one.
 
     Raises:
-        ValueError: the training split is smaller than a batch, the network breaks the contract, or
-            there is no GPU for a CUDA graph.
+        ValueError: the training split is smaller than a batch, its images do not make batches, the
+            network breaks the contract, or there is no GPU for a CUDA graph.
     """
     protocol, dataset = config.protocol, config.dataset
     if config.cuda_graph and device.type != "cuda":
@@ -74,11 +76,14 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
+    size = training_size(config, split)
     network = network or prepare_network(config)
     description = describe(network, config)
     network = placed(network, protocol, device)
-    check_logits(network, config, device)
-    _warn(network, config, device, monitor)
+    evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
+    for one in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
+        check_logits(network, config, device, one)
+    _warn(network, config, device, monitor, size)
     optimiser = make_optimiser(network, protocol)
     return Training(
         config=config,
@@ -97,9 +102,15 @@ def prepare_training(
     )
 
 
-def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Monitor) -> None:
+def _warn(
+    network: nn.Module,
+    config: Config,
+    device: torch.device,
+    monitor: Monitor,
+    size: tuple[int, int],
+) -> None:
     """Says what the network does that training would not show, or not soon."""
-    height, width = config.protocol.image_size
+    height, width = padded_size(size, size_multiple(network))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, height, width, generator=generator).to(device)
     with failures_explained(config, len(images), "training"):

@@ -109,7 +109,7 @@ def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
     run = one.first
     seeds = [(r, e) for r in one.runs if (e := r.evaluation(split, None)) is not None]
     estimates = context.estimates.of(seeds) if seeds else {}
-    cost = cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
+    cost = cost_of(context.costs, run.config)
     quartiles = cost.quartiles("forward_ms") if cost else None
     parameters = run.network.get("parameters")
     known = {

@@ -270,23 +270,26 @@ def _reading(part: dict[str, Any]) -> Memory | None:
     return None
 
 
-def costs_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> list[Cost]:
-    """Finds the measurements of a network at an image size, one for each setting.
+def costs_of(costs: Iterable[Cost], config: dict[str, Any]) -> list[Cost]:
+    """Finds the measurements of a run's network at its image size, one for each setting.
 
     The arguments that only mirror the protocol (dropout, epsilon) do not change what it costs.
+    Where images have their own sizes, a crop's is that of the measurement.
     """
-    wanted = [*size], _structure(arch)
+    protocol = config["protocol"]
+    size = protocol["image_size"] or protocol.get("augmentation", {}).get("crop")
+    wanted = size, _structure(config["arch"])
     return [cost for cost in costs if ([*cost.image_size], _structure(cost.arch)) == wanted]
 
 
-def cost_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> Cost | None:
-    """Finds one measurement of a network, or None.
+def cost_of(costs: Iterable[Cost], config: dict[str, Any]) -> Cost | None:
+    """Finds one measurement of a run's network, or None.
 
     One of inference is preferred, as Table 1 has it; of several the first by name is taken, so that
     a column mixes none by chance.
     """
     return min(
-        costs_of(costs, arch, size),
+        costs_of(costs, config),
         key=lambda cost: (INFERENCE not in cost.setting, cost.setting),
         default=None,
     )

@@ -14,7 +14,8 @@ CONFIG: dict[str, Any] = {
         "dataset": {"name": Name, "classes": [Name], "note?": str, "sequence?": (None, str)},
         "protocol": {
             "name": Name,
-            "image_size": [int],
+            "image_size": (None, [int]),
+            "augmentation?": {"crop?": (None, [int])},
             "validation": {"every": (None, int), "split?": Name, "criterion?": Name},
             "evaluation_splits": [Name],
             "class_weights": (Name, [float]),
@@ -26,7 +27,7 @@ CONFIG: dict[str, Any] = {
 SHAPES: dict[str, dict[str, Any]] = {
     "network.json": {
         "parameters?": int, "trainable_parameters?": int, "model_bytes?": int,
-        "initialisation?": Name, "loaded_weights?": {"*": str},
+        "initialisation?": Name, "loaded_weights?": {"*": str}, "size_multiple?": int,
         "weights_digest?": Name, "pretraining?": {"*": Name},
     },
     "environment.json": {

@@ -6,6 +6,7 @@ weightings side by side, by column, as the paper does; all else must then agree.
 
 from collections.abc import Collection, Sequence
 from math import isnan
+from typing import Any
 
 from bench.words import ranges
 from reports.compute.context import Context
@@ -86,11 +87,11 @@ def _section(
     number: str, group: Sequence[Run], columns: Sequence[Column], context: Context
 ) -> Section:
     config = group[0].config
-    height, width = config["protocol"]["image_size"]
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
-        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained at "
-        f"{height}x{width}, fingerprint {' and '.join(fingerprints)}{pretraining_title(group)}"
+        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained "
+        f"{trained_on(config['protocol'])}, fingerprint {' and '.join(fingerprints)}"
+        f"{pretraining_title(group)}"
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
@@ -106,6 +107,15 @@ def _section(
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
+
+
+def trained_on(protocol: dict[str, Any]) -> str:
+    """Says what a network is given in training: images of a size, or crops of them."""
+    size, crop = protocol["image_size"], protocol.get("augmentation", {}).get("crop")
+    images = "images of their own size" if size is None else f"{size[0]}x{size[1]}"
+    if crop is None:
+        return f"at {images}" if size else f"on {images}"
+    return f"on crops of {crop[0]}x{crop[1]} from {images}"
 
 
 def _rows_without_runs(
@@ -157,8 +167,7 @@ def _cost_notes(
     """Says where the times of a table were taken."""
     if not any(column.source[0] == "time" for column in columns):
         return []
-    archs = [(one.first.config["arch"], one.first.config["protocol"]["image_size"]) for one in ours]
-    found = [cost_of(costs, *arch) for arch in archs]
+    found = [cost_of(costs, one.first.config) for one in ours]
     settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
     notes = [f"Storage and infer time: {setting}." for setting in settings]
     if None in found:
@@ -238,7 +247,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if column.source[0] == "parameters":
         count = run.network.get("parameters")
         return Cell(count / 1e6, run=run.folder) if count else Cell(text="n/a")
-    cost = cost_of(costs, run.config["arch"], run.config["protocol"]["image_size"])
+    cost = cost_of(costs, run.config)
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":
