@@ -88,7 +88,7 @@ def torchvision_network(
             f"weights_backbone={weights_backbone}: {model} has no such weights; torchvision's "
             "documentation of the backbone names them, IMAGENET1K_V1 is one"
         ) from error
-    return External(network, lambda output: output["out"])
+    return External(network, _out)
 
 
 def smp_network(
@@ -146,11 +146,21 @@ def segformer(num_classes: int, pretrained: str | None = None, **config: Any) ->
         scale * (stride - 1) + 1
         for scale, stride in zip(shrunk, network.config.sr_ratios, strict=True)
     )
-    return External(network, lambda output: output.logits, smallest=smallest)
+    return External(network, _logits, smallest=smallest)
 
 
+# Functions of the module, for networks with a lambda do not pickle.
 def _itself(output: Tensor) -> Tensor:
     return output
+
+
+def _out(output: dict[str, Tensor]) -> Tensor:
+    return output["out"]
+
+
+def _logits(output: Any) -> Tensor:
+    logits: Tensor = output.logits
+    return logits
 
 
 def _import(module: str) -> ModuleType:
