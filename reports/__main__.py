@@ -21,6 +21,7 @@ from bench.console import outlive_consoles
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES, PEERS
 from bench.metrics.scores import PAPER, Conventions
+from reports.read.given import read_given
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
 from reports.render import latex
@@ -93,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", type=Path, help="a file instead of the terminal")
     for part in (tables, parts["page"]):
         part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
+    for part in (tables, parts["page"], parts["choose"]):
+        part.add_argument("--given", type=Path, help="CSV of times of exported files, see README")
     parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
     parts["page"].add_argument(
         "--data", type=Path, help="where the images lie, if not where the runs read them"
@@ -101,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
     choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
     choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
     choose.add_argument("--min-miou", type=float, help="in percent")
+    choose.add_argument(
+        "--within", type=float, default=1.0, metavar="POINTS", help="of mIoU, for the fastest"
+    )
     export = parts["export"].add_mutually_exclusive_group(required=True)
     export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
     export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
@@ -146,11 +152,12 @@ def _read(root: Path) -> list[Run]:
 
 
 def _context(options: argparse.Namespace) -> Context:
-    literature = getattr(options, "literature", None)
+    literature, given = (getattr(options, name, None) for name in ("literature", "given"))
     return context_of(
         _root(options.runs),
         _conventions(options),
         read_literature(literature) if literature else None,
+        read_given(given) if given else (),
     )
 
 
@@ -232,7 +239,7 @@ def choose(options: argparse.Namespace) -> int:
     """Lists the networks that meet limits of time, memory and accuracy, for each device."""
     from reports.choose import Limits, choices  # noqa: PLC0415 - only this command needs it
 
-    limits = Limits(options.max_ms, options.max_mb, options.min_miou)
+    limits = Limits(options.max_ms, options.max_mb, options.min_miou, options.within)
     context = _context(options)
     print("\n".join(choices(_read(options.runs), context, limits)))
     context.estimates.save()

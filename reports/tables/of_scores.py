@@ -13,6 +13,7 @@ from reports.compute.estimates import Estimates, Pool
 from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
 from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
+from reports.read.given import Given
 from reports.read.published import (
     TITLES,
     Printed,
@@ -49,12 +50,14 @@ class Context:
         costs: measured costs.
         literature: a user's own figures.
         rows_without_runs: also list the networks of the paper's table that have no run.
+        given: times of exported files that a user has measured elsewhere.
     """
 
     estimates: Estimates
     costs: Sequence[Cost] = ()
     literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
     rows_without_runs: bool = True
+    given: Sequence[Given] = ()
 
 
 def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:
