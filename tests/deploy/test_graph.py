@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exported_run import SIZE, Layers
+from layers import SIZE, Layers
 from torch import Tensor, nn
 
 from bench.deploy.graph import batch_norms, export

@@ -1,14 +1,7 @@
-"""A network that memorised two colours, and a run of it: what tests of exporting export."""
-
-from collections.abc import Callable
-from pathlib import Path
+"""A small network with a batch norm worth folding: what tests of exporting export."""
 
 import torch
 from torch import Tensor, nn
-
-from bench.config import Config
-from bench.run.monitor import Monitor
-from bench.run.run import run
 
 SIZE = (32, 48)
 
@@ -29,12 +22,3 @@ class Layers(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.body(images)
         return logits
-
-
-def trained_run(
-    config: Config, prepared: Callable[..., tuple[Path, Monitor]], name: str = "run"
-) -> Path:
-    """Trains a tiny run in this process and returns its folder."""
-    folder, monitor = prepared(config, name)
-    run(folder, monitor)
-    return folder
