@@ -86,3 +86,19 @@ def test_the_harness_names_no_architecture() -> None:
     """conf/ does, through _target_."""
     for path in (ROOT / "bench").rglob("*.py"):
         assert "architectures." not in path.read_text(), path
+
+
+DEPLOY = "bench/deploy/"
+USES_DEPLOY = {"bench/export.py", "bench/doctor/examination.py"}
+OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino"}
+
+
+def test_exported_graphs_concern_their_own_room_alone() -> None:
+    """It imports downward, its door and the doctor import it, and its extras are no must."""
+    for path in FILES:
+        name, modules = str(path.relative_to(ROOT)), imported(path.read_text())
+        uses = any(m == "bench.deploy" or m.startswith("bench.deploy.") for m in modules)
+        assert not uses or name.startswith(DEPLOY) or name in USES_DEPLOY, name
+        assert not {m.split(".")[0] for m in modules} & OPTIONAL, name
+        if name.startswith(DEPLOY):
+            assert not modules & {"bench.export", "bench.doctor"}, name

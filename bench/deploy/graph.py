@@ -65,14 +65,17 @@ def require_repeatable(network: nn.Module, image_size: Sequence[int]) -> None:
     """Refuses a network whose evaluation is random: no runtime repeats torch's draws.
 
     Raises:
-        ValueError: two passes over one image differ.
+        ValueError: two passes over one image differ, or it refuses the image.
     """
     image = torch.linspace(-1, 1, 3 * image_size[0] * image_size[1]).view(1, 3, *image_size)
     passes: list[Tensor] = []
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        for seed in (0, 1):
-            torch.manual_seed(seed)
-            passes.append(network(image))
+    try:
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            for seed in (0, 1):
+                torch.manual_seed(seed)
+                passes.append(network(image))
+    except Exception as error:  # whatever the network raises
+        raise ValueError(f"{type(network).__name__} cannot be exported: {brief(error)}") from error
     if not torch.equal(*passes):
         raise ValueError(
             f"{type(network).__name__} cannot be exported: its evaluation is random (two passes "
