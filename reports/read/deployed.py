@@ -1,5 +1,6 @@
 """Reading what was exported from runs, RUN/deployed/*.json."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,9 +75,7 @@ def deployed_of(run: Run) -> list[Deployed]:
     A record that is damaged is passed over with a warning.
     """
     found = []
-    for path in sorted((run.folder / FOLDER).glob("*.json")):
-        if path.name == "progress.json":
-            continue
+    for path in deployed_records(run.folder):
         try:
             found.append(_read(path, run))
         except ValueError as error:
@@ -84,10 +83,36 @@ def deployed_of(run: Run) -> list[Deployed]:
     return sorted(found, key=_rank)
 
 
+def require_unchanged(path: Path, record: dict[str, Any]) -> None:
+    """Holds an exported file to its record; the network itself has none.
+
+    Raises:
+        ValueError: it is missing, or another one.
+    """
+    if "file" not in record:
+        return
+    file = path.parent / record["file"]
+    if not file.is_file():
+        raise ValueError(f"{file}: missing; restore it, or export it again")
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != record["file_sha256"]:
+        raise ValueError(
+            f"{file}: not the file that was exported (its SHA-256 differs); "
+            "python -m bench.export RUN --rerun exports it again, to be timed anew"
+        )
+
+
 def _rank(one: Deployed) -> tuple[bool, str, int, str]:
     known = one.precision in PRECISIONS
     place = PRECISIONS.index(one.precision) if known else len(PRECISIONS)
     return one.runtime != PYTORCH, one.runtime, place, one.title
+
+
+def deployed_records(folder: Path) -> list[Path]:
+    """Lists the records of what was exported from a run; progress.json beside them is none."""
+    found = sorted((folder / FOLDER).glob("*.json"))
+    return [path for path in found if path.name != "progress.json"]
 
 
 def _read(path: Path, run: Run) -> Deployed:

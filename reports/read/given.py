@@ -4,7 +4,6 @@ A CSV has the columns model_sha256 (of the exported file), device, runtime and l
 have precision, lower_ms, upper_ms (quartiles) and memory_mb.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -13,7 +12,14 @@ from pathlib import Path
 import pandas as pd
 
 from reports.read.costs import Memory
-from reports.read.deployed import FOLDER, PROCESS, Deployed, Quartiles, deployed_of
+from reports.read.deployed import (
+    FOLDER,
+    PROCESS,
+    Deployed,
+    Quartiles,
+    deployed_of,
+    require_unchanged,
+)
 from reports.read.runs import Run, without_postprocessings
 
 NEEDED = ("model_sha256", "device", "runtime", "latency_ms")
@@ -111,7 +117,7 @@ def with_given(found: dict[Path, list[Deployed]], given: Sequence[Given]) -> Non
                 f"{_named(found)})"
             )
         run, row = matches[0]
-        _require_unchanged(row)
+        require_unchanged(row.path, row.record)
         found[run].append(_as_given(row, one))
 
 
@@ -123,19 +129,6 @@ def _named(found: dict[Path, list[Deployed]]) -> str:
         if "file" in row.record
     }
     return ", ".join(sorted(files)) or "none"
-
-
-def _require_unchanged(row: Deployed) -> None:
-    file = row.path.parent / row.record["file"]
-    if not file.is_file():
-        raise ValueError(f"{file}: missing, so that given times cannot be held to it; restore it")
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    if digest != row.record["file_sha256"]:
-        raise ValueError(
-            f"{file}: not the file that was exported (its SHA-256 differs); "
-            "python -m bench.export RUN --rerun exports it again, to be timed anew"
-        )
 
 
 def _as_given(row: Deployed, one: Given) -> Deployed:

@@ -18,6 +18,7 @@ from reports.read.given import read_given
 from reports.read.runs import read_runs
 from reports.tables.choice import context_of, fitting_tables
 from reports.tables.model import Row, Table
+from reports.verify import verify_run
 
 pytest_plugins = ["run_fixtures"]
 
@@ -184,6 +185,15 @@ def test_old_times_of_a_changed_model_are_told(deployed: Path, tmp_path: Path) -
     write_deployed(run, "onnxruntime", "int8", 0.78, [1.0], file_sha256=new)
     with pytest.raises(ValueError, match=f"the new file has to be timed .*{new[:12]}"):
         rows(deployed, times)
+
+
+def test_verify_holds_exported_files_to_their_records(deployed: Path) -> None:
+    run = next(deployed.glob("segnet-*"))
+    before = verify_run(run).problems
+    (run / "deployed" / "int8.onnx").write_bytes(b"another model")
+    (run / "deployed" / "fp32.onnx").unlink()
+    new = [problem for problem in verify_run(run).problems if problem not in before]
+    assert ["fp32.onnx: missing" in new[0], "int8.onnx: not the file" in new[1]] == [True, True]
 
 
 def test_a_csv_without_its_columns_is_told(tmp_path: Path) -> None:
