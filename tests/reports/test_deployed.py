@@ -12,6 +12,7 @@ from handmade import evidence
 
 from bench import records
 from reports.compute.deployed import pareto
+from reports.export import frame
 from reports.figures.of_report import drawings
 from reports.figures.pareto import Point, accuracy_against_latency
 from reports.read.given import read_given
@@ -185,6 +186,19 @@ def test_old_times_of_a_changed_model_are_told(deployed: Path, tmp_path: Path) -
     write_deployed(run, "onnxruntime", "int8", 0.78, [1.0], file_sha256=new)
     with pytest.raises(ValueError, match=f"the new file has to be timed .*{new[:12]}"):
         rows(deployed, times)
+
+
+def test_the_long_table_has_scores_and_latency_of_every_variant(deployed: Path) -> None:
+    found = frame(deployed)
+    of_network = found[found["network"] == "SegNet"]
+    scores = of_network[(of_network["metric"] == "G") & (of_network["run"] != "")]
+    assert dict(zip(scores["variant"], scores["value"], strict=True)) == pytest.approx(
+        {"": 80.0, "onnxruntime-fp32": 80.0, "onnxruntime-int8": 78.0}
+    )
+    latency = of_network[of_network["metric"] == "latency_ms"]
+    assert dict(zip(latency["variant"], latency["value"], strict=True)) == {
+        "PyTorch fp32": 20.0, "onnxruntime-fp32": 10.0, "onnxruntime-int8": 4.0,
+    }  # fmt: skip
 
 
 def test_verify_holds_exported_files_to_their_records(deployed: Path) -> None:
