@@ -105,7 +105,7 @@ def torchvision_network(
         ) from error
     hub = weights_backbone and f"torchvision {model} {weights_backbone}"
     loaded = _loaded(network, "backbone", hub, weights, weights_match)
-    return External(network, lambda output: output["out"], loaded=loaded)
+    return External(network, _out, loaded=loaded)
 
 
 def smp_network(
@@ -185,7 +185,7 @@ def segformer(num_classes: int, pretrained: str | None = None, **config: Any) ->
         scale * (stride - 1) + 1
         for scale, stride in zip(shrunk, network.config.sr_ratios, strict=True)
     )
-    return External(network, lambda output: output.logits, smallest=smallest, loaded=loaded)
+    return External(network, _logits, smallest=smallest, loaded=loaded)
 
 
 def _from_pretrained(kind: Any, pretrained: str, num_classes: int) -> tuple[Any, dict[str, Any]]:
@@ -224,8 +224,18 @@ def _loaded(
     return {f"{encoder}.{name}": said for name, said in filled.items()}
 
 
+# Functions of the module, for networks with a lambda do not pickle.
 def _itself(output: Tensor) -> Tensor:
     return output
+
+
+def _out(output: dict[str, Tensor]) -> Tensor:
+    return output["out"]
+
+
+def _logits(output: Any) -> Tensor:
+    logits: Tensor = output.logits
+    return logits
 
 
 def _import(module: str) -> ModuleType:

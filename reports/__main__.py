@@ -22,6 +22,7 @@ from bench.console import outlive_consoles
 from bench.metrics.scores import Conventions
 from reports.compute.context import Context
 from reports.options import parser
+from reports.read.given import read_given
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
 from reports.render import latex
@@ -90,12 +91,13 @@ def _read(root: Path) -> list[Run]:
 
 
 def _context(options: argparse.Namespace) -> Context:
-    literature = getattr(options, "literature", None)
+    literature, given = (getattr(options, name, None) for name in ("literature", "given"))
     return context_of(
         _root(options.runs),
         _conventions(options),
         read_literature(literature) if literature else None,
         mixed=getattr(options, "mix_pretraining", False),
+        given=read_given(given) if given else (),
     )
 
 
@@ -177,7 +179,7 @@ def choose(options: argparse.Namespace) -> int:
     """Lists the networks that meet limits of time, memory and accuracy, for each device."""
     from reports.choose import Limits, choices  # noqa: PLC0415 - only this command needs it
 
-    limits = Limits(options.max_ms, options.max_mb, options.min_miou)
+    limits = Limits(options.max_ms, options.max_mb, options.min_miou, options.within)
     context = _context(options)
     print("\n".join(choices(_read(options.runs), context, limits)))
     context.estimates.save()

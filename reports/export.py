@@ -9,8 +9,8 @@ One row a figure. The columns, of schema version 1:
 | network, dataset, protocol, fingerprint | str | whose figure it is, under which conditions |
 | weighting | str | class weighting of the loss |
 | seeds | str | the seed, or the seeds of a mean, in ascending order |
-| split, iteration, variant | str, int, str | of the evaluation; variant: its post-processing |
-| metric | str | G, C, mIoU, BF, FWIoU, Dice, NSD, ECE, accuracy, ...; forward_ms, ... of costs |
+| split, iteration, variant | str, int, str | of the evaluation; variant: post-processing, runtime |
+| metric | str | G, C, mIoU, BF, NSD, ECE, ...; forward_ms, ... of costs; latency_ms, ... deployed |
 | convention | str | the reading of the metric, as key=value; empty where there is but one |
 | class | str | of metrics by class |
 | value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
@@ -39,7 +39,8 @@ from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups, pr
 from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
-from reports.read.runs import Evaluation, Run, matrix, read_runs
+from reports.read.deployed import Deployed, deployed_of
+from reports.read.runs import Evaluation, Run, matrix, read_runs, without_postprocessings
 from reports.render.cells import inert
 from reports.tables.choice import context_of, score_tables
 
@@ -103,20 +104,53 @@ def _rows(runs: Sequence[Run], context: Context) -> Iterator[dict[str, Any]]:
     papers = _published(runs, context)
     for run in runs:
         for evaluation in run.evaluations:
-            known = context.estimates.of([(run, evaluation)])
-            intervals = _by_convention(known, context.estimates.conventions)
-            for one in _figures(run, evaluation):
-                key = one["metric"], one["convention"], one["class"]
-                low, high = _ends(intervals.get(key))
-                yield _row([(run, evaluation)], run.folder.name, one, (low, high), papers)
+            yield from _evaluation_rows(run, evaluation, context, papers)
+    for run in without_postprocessings(runs):
+        for deployed in deployed_of(run):
+            yield from _deployed_rows(run, deployed, context, papers)
     for seeds in _reported(runs):
         found = _by_convention(context.estimates.of(seeds), context.estimates.conventions)
         for (metric, convention, label), interval in found.items():
-            one = {"metric": metric, "convention": convention, "class": label}
+            one: Figure = {"metric": metric, "convention": convention, "class": label}
             one["value"] = 100 * interval.estimate
             yield _row(seeds, "", one, _ends(interval), papers)
     for cost in context.costs:
         yield from _cost_rows(cost)
+
+
+def _evaluation_rows(
+    run: Run, evaluation: Evaluation, context: Context, papers: dict[tuple[str, ...], float]
+) -> Iterator[dict[str, Any]]:
+    known = context.estimates.of([(run, evaluation)])
+    intervals = _by_convention(known, context.estimates.conventions)
+    for one in _figures(run, evaluation):
+        key = one["metric"], one["convention"], one["class"]
+        yield _row([(run, evaluation)], run.folder.name, one, _ends(intervals.get(key)), papers)
+
+
+def _deployed_rows(
+    run: Run, deployed: Deployed, context: Context, papers: dict[tuple[str, ...], float]
+) -> Iterator[dict[str, Any]]:
+    """Yields the scores of what was exported, and what it takes; the variant names it."""
+    variant = deployed.record["variant"]
+    if variant and deployed.evaluation is not None:
+        yield from _evaluation_rows(run, deployed.evaluation, context, papers)
+    memory = deployed.memory and deployed.memory.bytes / 1e6
+    for metric, unit, values in (
+        ("latency_ms", "ms", deployed.latency),
+        ("deployed_memory", "MB", memory and (memory, None, None)),
+        ("deployed_size", "MB", (deployed.bytes / 1e6, None, None)),
+    ):
+        if values:
+            value, low, high = values
+            found = {"metric": metric, "unit": unit, "value": value, "low": low, "high": high}
+            yield {
+                **dict.fromkeys(COLUMNS, ""),
+                **{"schema": SCHEMA, "run": run.folder.name, "network": run.name},
+                **{"protocol": ", ".join(deployed.setting), "variant": variant or deployed.title},
+                **{"iteration": deployed.record["iteration"], "published": None},
+                **found,
+            }
 
 
 def _row(

@@ -43,6 +43,8 @@ def parser(
             action="store_true",
             help="set rows from scratch and pretrained ones side by side",
         )
+    for part in (tables, parts["page"], parts["choose"]):
+        part.add_argument("--given", type=Path, help="CSV of times of exported files, see README")
     parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
     parts["page"].add_argument(
         "--data", type=Path, help="where the images lie, if not where the runs read them"
@@ -51,6 +53,9 @@ def parser(
     choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
     choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
     choose.add_argument("--min-miou", type=float, help="in percent")
+    choose.add_argument(
+        "--within", type=float, default=1.0, metavar="POINTS", help="of mIoU, for the fastest"
+    )
     export = parts["export"].add_mutually_exclusive_group(required=True)
     export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
     export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")

@@ -22,8 +22,9 @@ from bench.evidence import read_evidence
 from bench.records import State, read_end
 from bench.sound_files import require
 from reports.read.costs import read_cost
+from reports.read.deployed import deployed_records, require_unchanged
 from reports.read.losses import whole_losses
-from reports.read.shapes import CONFIG, SHAPES
+from reports.read.shapes import CONFIG, DEPLOYED, SHAPES
 
 PROVES = (
     "Sound means: nothing was damaged, lost or exchanged since it was written. It does not prove "
@@ -114,6 +115,9 @@ def verify_run(folder: Path) -> Verification:
     for path in sorted((folder / "evaluations").glob("*.json")):
         if found.json(path):
             found.check(lambda path=path: _check_evaluation(path, classes))  # type: ignore[misc]
+    for path in deployed_records(folder):
+        record = found.json(path, DEPLOYED)
+        found.check(lambda path=path, record=record: require_unchanged(path, record))  # type: ignore[misc]
     for path in sorted(folder.glob("*.pt")):
         found.check(lambda path=path: _check_archive(path))  # type: ignore[misc]
     return found

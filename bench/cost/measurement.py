@@ -30,7 +30,7 @@ from typing import Any
 
 from bench import records
 from bench.config import Config, variant_of
-from bench.cost.measuring_process import MeasurementError
+from bench.cost.measuring_process import WORKER, MeasurementError, MeasuringProcess
 from bench.typed import plain
 
 MEASURED = "measured"
@@ -44,13 +44,22 @@ CIRCUMSTANCES = ("torch", "device", "threads", "sources", "host")
 
 @dataclass
 class Measurement:
-    """One network in one setting, with what has been measured so far."""
+    """One network in one setting, with what has been measured so far.
+
+    Attributes:
+        worker: the module, and its arguments, of the process in which it is measured.
+    """
 
     config: Config
     record: dict[str, Any]
     log: Path
     estimates: dict[str, int | None] = field(default_factory=dict)
     free_bytes: int | None = None
+    worker: tuple[str, ...] = WORKER
+
+    def process(self, *, timing: bool) -> MeasuringProcess:
+        """Starts a process that measures it."""
+        return MeasuringProcess(self.config, self.log, timing=timing, worker=self.worker)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TextIO
 
@@ -198,9 +199,9 @@ class Worker:
         }
 
 
-def serve(requests: TextIO, replies: TextIO) -> None:
+def serve(requests: TextIO, replies: TextIO, make: Callable[[Config], Worker] = Worker) -> None:
     """Answers tasks until there are no more."""
-    worker = Worker(typed(Config, json.loads(requests.readline())))
+    worker = make(typed(Config, json.loads(requests.readline())))
     for line in requests:
         replies.write(json.dumps(answer(worker, **json.loads(line))) + "\n")
         replies.flush()
@@ -217,12 +218,12 @@ def answer(worker: Worker, task: str, **arguments: Any) -> dict[str, Any]:
     return {"answer": done}
 
 
-def main() -> None:
-    """The entry of the worker process."""
+def main(make: Callable[[Config], Worker] = Worker) -> None:
+    """The entry of the worker process; what is measured is the worker's that is made."""
     end_with_parent()
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
-        serve(sys.stdin, replies)
+        serve(sys.stdin, replies, make)
 
 
 if __name__ == "__main__":

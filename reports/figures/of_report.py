@@ -1,6 +1,6 @@
 """Which figures a report has: for each set of conditions, from its runs and cost records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from bench.metrics.ratios import ratio
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
+from reports.compute.deployed import deployed_rows
 from reports.compute.groups import Contestant, contestants, groups
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
 from reports.figures.learning import curve_of, learning_curves
+from reports.figures.pareto import Point, accuracy_against_latency
 from reports.figures.style import MOST
 from reports.read.costs import cost_of
+from reports.read.deployed import Deployed
+from reports.read.given import by_run
 from reports.read.runs import Run, matrix
 
 PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
@@ -37,7 +41,7 @@ class Drawing:
 
 def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
     """Draws every figure for which there is something to draw."""
-    found = []
+    found, exported = [], by_run(runs, context.given)
     for number, group in enumerate(groups(runs), start=1):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
@@ -47,7 +51,33 @@ def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
                 found.append(
                     Drawing(f"{name}-{number}", f"{caption} {where}.", figure, dataset, protocol)
                 )
+        for name, caption, figure in _deployed(group, exported, context):
+            found.append(
+                Drawing(f"{name}-{number}", f"{caption} {where}.", figure, dataset, protocol)
+            )
     return found
+
+
+def _deployed(
+    group: Sequence[Run], exported: Mapping[Path, Sequence[Deployed]], context: Context
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yields a figure of what was exported for each setting in which it was timed."""
+    settings = deployed_rows(group, exported, context.estimates)
+    for place, (setting, rows) in enumerate(settings.items(), start=1):
+        points = [
+            Point(r.network, r.first.title, r.latency, 100 * r.miou.estimate, _percent(r.miou))
+            for r in rows
+            if r.latency is not None and r.miou is not None and not isnan(r.miou.estimate)
+        ]
+        figure = accuracy_against_latency(points)
+        if figure is not None:
+            yield (
+                f"deployed-{place}",
+                "mIoU through the runtime, with its 95 % interval, against the latency of one "
+                "image, with its quartiles; the line joins those that no other beats in both. "
+                f"{', '.join(setting)};",
+                figure,
+            )
 
 
 def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Figure | None]]:

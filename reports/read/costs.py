@@ -218,7 +218,7 @@ def read_cost(path: Path) -> Cost:
         state=str(content.get("state", "measured")),
         reason=str(content.get("reason") or ""),
         samples=_samples(time),
-        memory={mode: _reading(part) for mode, part in parts.items()},
+        memory={mode: reading(part) for mode, part in parts.items()},
         memory_states={mode: part.get("state") for mode, part in parts.items()},
         estimates={mode: part.get("estimate_bytes") for mode, part in parts.items()},
         work=content.get("work") or {},
@@ -258,7 +258,8 @@ def _samples(time: dict[str, Any]) -> dict[str, list[float]]:
     return {name: samples for name, samples in found.items() if samples}
 
 
-def _reading(part: dict[str, Any]) -> Memory | None:
+def reading(part: dict[str, Any]) -> Memory | None:
+    """Returns the first source of MEMORY_SOURCES that a part of a record was read by."""
     readings, baselines = part.get("readings") or {}, part.get("baselines") or {}
     for key, source in MEMORY_SOURCES.items():
         if readings.get(key) is None:

@@ -146,15 +146,17 @@ def _read_run(folder: Path) -> Run:
 def _with_postprocessings(run: Run) -> list[Run]:
     """Splits off a run's post-processings as runs of their own: rows named NETWORK-denseCRF.
 
-    The validations stay with all of them, to tell the selected iteration.
+    The validations stay with all of them, to tell the selected iteration. What was exported is left
+    to reports/read/deployed.py.
     """
     validation = run.config["protocol"]["validation"].get("split")
     own = [e for e in run.evaluations if not e.get("variant")]
     selecting = [e for e in own if e["split"] == validation]
     runs = [replace(run, evaluations=own)]
-    for variant in sorted({e["variant"] for e in run.evaluations if e.get("variant")}):
+    refined = [e for e in run.evaluations if e.get("variant") and not e.get("deployed")]
+    for variant in sorted({e["variant"] for e in refined}):
         arch = run.config["arch"] | {"name": f"{run.name}-{variant}"}
-        theirs = [e for e in run.evaluations if e.get("variant") == variant]
+        theirs = [e for e in refined if e["variant"] == variant]
         runs.append(
             replace(run, config=run.config | {"arch": arch}, evaluations=selecting + theirs)
         )

@@ -72,3 +72,19 @@ COST: dict[str, Any] = {
     "energy?": (None, {"joules_per_image?": (None, float)}),
     "timed_with?": (None, [Name]),
 }  # fmt: skip
+DEPLOYED: dict[str, Any] = {
+    "variant": str, "runtime": Name, "precision": Name, "bytes": int, "split": Name,
+    "iteration": int, "image_size": [int], "any_size": bool, "runtime_version": Name,
+    "file?": Name, "file_sha256?": Name, "batch_norms?": int, "calibration_images?": (None, int),
+    "parity?": {
+        "images": int, "largest_difference": float, "largest_logit": float, "labels": float,
+        "agrees": bool,
+    },
+    "state?": Name, "reason?": (None, str),
+    "environment?": (None, {"device?": (None, Name), "threads?": int}),
+    "time?": (None, {
+        **_TIMES, "clock?": (None, frozenset({"wall", "device", "process"})),
+        "stopped_because?": Name, "clocks?": (None, {"*": (None, _TIMES)}),
+    }),
+    "memory?": (None, _MEMORY), "timed_with?": [Name],
+}  # fmt: skip
