@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.checks import check
 from bench.config import Config
 from bench.selection import selected_iteration
+from bench.tuning.placing import place
 from bench.typed import typed
 
 PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
@@ -24,6 +25,8 @@ def resolve(cfg: DictConfig) -> Config:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
         _expand_home(cfg)
+        if cfg.get("tuning") is not None:
+            place(cfg, resolve)
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
         if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file

@@ -3,8 +3,9 @@
 Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejected when the
 configuration is composed. What types cannot say, bench/checks.py says. This file imports no torch.
 
-Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
-`arch`, `seed` and, where it is given, `init_from` complete a run's identity. Every other key says
+Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`;
+where `tuning` is given, it stands there in the place of the values that it chooses. `arch`, `seed`,
+these values and, where it is given, `init_from` complete a run's identity. Every other key says
 where and how far to run, or, as `postprocess`, adds rows and changes none.
 """
 
@@ -21,6 +22,7 @@ from omegaconf import MISSING
 from bench import records
 from bench.cost.schema import CostConfig
 from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
+from bench.tuning.schema import Criterion, TuningConfig, hashed_tuning
 from bench.typed import added, hashed, plain, typed
 
 
@@ -53,14 +55,6 @@ class Precision(StrEnum):
     fp32 = "fp32"
     tf32 = "tf32"
     bf16 = "bf16"
-
-
-class Criterion(StrEnum):
-    """The validation score that selects the best iteration."""
-
-    G = "G"
-    C = "C"
-    mIoU = "mIoU"  # noqa: N815 - the paper's name
 
 
 class WandbMode(StrEnum):
@@ -133,6 +127,7 @@ class Config:
     arch: dict[str, Any] = MISSING
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    tuning: TuningConfig | None = None  # trials that choose values of the protocol; null: none
     postprocess: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     cost: CostConfig = field(default_factory=CostConfig)
     seed: int = 0
@@ -170,18 +165,23 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
 def fingerprint(config: Config) -> str:
-    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees, and `tuning`."""
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
-    return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
+    protocol = hashed(config.protocol)
+    content = {"dataset": dataset, "protocol": protocol, **hashed_tuning(config.tuning, protocol)}
+    return _digest(content)
 
 
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
-    And, of a run that starts from another one's weights, which: by name, so that it may move.
+    And, of a tuned run, the protocol with the values chosen; of a run that starts from another
+    one's weights, which: by name, so that it may move.
     """
     parts = [fingerprint(config), config.arch, config.seed]
+    if config.tuning is not None:
+        parts.append(hashed(config.protocol))
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)

@@ -11,6 +11,7 @@ from bench.launch.launch import Outcome, launch
 from bench.launch.replay import announce_changes, needs_trust
 from bench.records import End, State
 from bench.target import users_folder
+from bench.tuning.placing import refuse_given
 
 
 def configuration(cfg: DictConfig) -> Config:
@@ -24,6 +25,7 @@ def configuration(cfg: DictConfig) -> Config:
     if "name" not in cfg.arch:
         with open_dict(cfg):
             cfg.arch.name = runtime.choices["arch"]
+    refuse_given(HydraConfig.get().overrides.task, cfg)
     config = resolve(cfg)
     config.config_dir = users
     config.command = _command(config)
