@@ -51,13 +51,14 @@ class Session:
             try:
                 self.to_measure.append(configuration(cfg))
             except ValueError as error:
-                self._end(cfg.arch.get("name"), Outcome(End(State.failed, str(error))))
+                self._end(cfg, Outcome(End(State.failed, str(error))))
         elif HydraConfig.get().mode == RunMode.MULTIRUN:
             sweep.take_part(partial(execute, cfg), gpus_needed(cfg.device, cfg.processes))
         else:
-            self._end(cfg.arch.get("name"), execute(cfg))
+            self._end(cfg, execute(cfg))
 
-    def _end(self, name: str, outcome: Outcome) -> None:
+    def _end(self, cfg: DictConfig, outcome: Outcome) -> None:
+        name = cfg.arch.get("name") or HydraConfig.get().runtime.choices["arch"]
         if outcome.end.state != State.finished:
             print(f"{name} {outcome.end.state}: {outcome.end.reason}", file=sys.stderr)
         self.ended.append((name, outcome))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
+from bench.typed import leaves
 from bench.words import ranges
 from reports.compute.estimates import (
     BETTER,
@@ -21,7 +22,7 @@ from reports.compute.groups import contestants, groups
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.costs import TIMES, Cost, cost_of
-from reports.read.runs import Run, flatten
+from reports.read.runs import Run
 from reports.tables.model import signed, signed_interval
 from reports.tables.of_scores import Context
 
@@ -195,10 +196,9 @@ def _ratios(before: Cost, after: Cost) -> list[str]:
 
 
 def _difference_lines(one: Run, other: Run) -> list[str]:
-    flat = [flatten("", _comparable(run)) for run in (one, other)]
+    flat = [leaves(_comparable(run)) for run in (one, other)]
     differing = [
-        f"  {key.removeprefix('.')}: {json.dumps(flat[0].get(key))} -> "
-        f"{json.dumps(flat[1].get(key))}"
+        f"  {key}: {json.dumps(flat[0].get(key))} -> {json.dumps(flat[1].get(key))}"
         for key in sorted(flat[0].keys() | flat[1].keys())
         if flat[0].get(key) != flat[1].get(key)
     ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from bench.command_line import compose_config
 from bench.data.class_weights import class_weights
-from bench.run.training import make_optimiser
+from bench.run.optimiser import make_optimiser
 from reports.read.published import published
 
 ROOT = Path(__file__).parents[1]

@@ -30,6 +30,7 @@ from bench.cost.timing import take_turn, warm_up
 from bench.cost.work import count_work, file_bytes
 from bench.cost.workload import Workload
 from bench.launch.processes import end_with_parent
+from bench.run.contract import BrokenContractError
 from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
 from bench.run.failure import failure
@@ -165,7 +166,9 @@ class Worker:
             copied, mode = shapes_only(network)
             with mode:
                 check_logits(copied, self.config, cpu)
-        except NEEDS_NUMBERS:
+        except BrokenContractError as error:
+            if not isinstance(error.__cause__, NEEDS_NUMBERS):
+                raise
             check_logits(network, self.config, cpu)
 
     def _estimate(self, network: nn.Module, batch: int | None, **how: bool) -> int | None:

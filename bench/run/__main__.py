@@ -18,6 +18,7 @@ from bench.launch.lock import locked
 from bench.launch.processes import PARENT, end_with_parent
 from bench.records import End, State
 from bench.run import distributed
+from bench.run.contract import BrokenContractError
 from bench.run.failure import failure
 from bench.run.monitor import InterruptedRunError, Monitor, log
 from bench.run.run import run
@@ -44,8 +45,9 @@ def execute(folder: Path) -> int:
         end = End(State.diverged, str(error))
     except Exception as error:  # noqa: BLE001 - whatever a user's network raises is recorded
         state, reason = failure(error)
-        unforeseen = state == State.failed and not isinstance(error, ValueError)
-        lines = traceback.format_exception(error)[-8:] if unforeseen else []
+        cause = error.__cause__ if isinstance(error, BrokenContractError) else error
+        unforeseen = state == State.failed and not isinstance(cause, ValueError | None)
+        lines = traceback.format_exception(cause)[-8:] if unforeseen else []
         end = End(state, reason, traceback=lines)
         log.exception(state)  # unlike print, it does not raise when the disk is full
     # Whoever fails first knows the reason; the others only see it gone.

@@ -69,8 +69,6 @@ def prepare_training(
             f"protocol.batch_size is {protocol.batch_size}, but split {split.name!r} has only "
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
-    for name in wanted_splits(config)[: -len(protocol.evaluation_splits)]:
-        require_labelled(name, splits[name].pixels)
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
     network = placed(network or prepare_network(config), protocol, device)
     check_logits(network, config, device)
@@ -103,13 +101,15 @@ def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Mon
         monitor.notice(f"WARNING {config.arch['name']}: {text}")
 
 
-def check_pictures(config: Config, splits: dict[str, Split]) -> None:
-    """Rejects dataset.pictures that no evaluated split contains.
+def check_splits(config: Config, splits: dict[str, Split]) -> None:
+    """Rejects a split to train or select on without a labelled pixel, and pictures of no split.
 
     Raises:
-        ValueError: naming it.
+        ValueError: naming the split, or the picture of dataset.pictures that none evaluated has.
     """
     evaluated = config.protocol.evaluation_splits
+    for name in wanted_splits(config)[: -len(evaluated)]:
+        require_labelled(name, splits[name].pixels)
     names = {name for split in evaluated for name in splits[split].names}
     for name in config.dataset.pictures:
         if name not in names:

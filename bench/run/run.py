@@ -2,10 +2,9 @@
 
 `python -m bench` prepares a folder for every run and starts `python -m bench.run FOLDER`, which
 calls `run`; several processes can share a run (bench/run/distributed.py). FOLDER/config.json says
-what
-to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build the
-network, read and check the data, train to each stop, re-estimate batch-norm statistics, evaluate,
-and at the end evaluate the best network that validation found.
+what to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build
+the network, read and check the data, train to each stop, re-estimate batch-norm statistics,
+evaluate, and at the end evaluate the best network that validation found.
 """
 
 import time
@@ -20,7 +19,7 @@ from bench.run.milestones import evaluate_best, evaluate_missing, patience_exhau
 from bench.run.monitor import Monitor
 from bench.run.preparation import (
     announce,
-    check_pictures,
+    check_splits,
     prepare_network,
     prepare_training,
     record_start,
@@ -41,7 +40,7 @@ def run(folder: Path, monitor: Monitor) -> End:
     splits = distributed.first_alone(
         lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
     )
-    check_pictures(config, splits)
+    check_splits(config, splits)
     training = prepare_training(config, folder, splits, device, monitor, network=network)
     seconds = announce(training, splits)
     if config.dry_run:

@@ -22,7 +22,7 @@ from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
 from bench.records import End, State
 from bench.sound_files import require
-from bench.typed import neutral_values
+from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES
 
 # Keys in which two runs may differ and share a fingerprint all the same.
@@ -291,13 +291,6 @@ def conditions(run: Run) -> dict[str, Any]:
     config = run.config
     return {
         **_of_older_records(),
-        **flatten("dataset", config["dataset"]),
-        **flatten("protocol", config["protocol"]),
+        **leaves(config["dataset"], "dataset"),
+        **leaves(config["protocol"], "protocol"),
     }
-
-
-def flatten(prefix: str, node: Any) -> dict[str, Any]:
-    """Turns nested dictionaries into one of dotted keys."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    return {k: v for key, n in node.items() for k, v in flatten(f"{prefix}.{key}", n).items()}

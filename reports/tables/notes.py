@@ -15,6 +15,7 @@ from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH
 from bench.records import State
+from bench.typed import leaves
 from reports.compute.groups import Contestant
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import (
@@ -26,7 +27,7 @@ from reports.read.published import (
     printed,
     row_of,
 )
-from reports.read.runs import Run, conditions, flatten, weighting
+from reports.read.runs import Run, conditions, weighting
 from reports.tables.conditions import condition_notes, frozen_note
 from reports.tables.model import Column
 
@@ -55,7 +56,7 @@ def paper_protocol(number: str) -> dict[str, Any]:
     merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    found = flatten("protocol", plain["protocol"])
+    found = leaves(plain["protocol"], "protocol")
     if number in {"4", "5"}:
         found["protocol.batch_size"] = 4  # section 4
     return found

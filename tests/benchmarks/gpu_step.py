@@ -25,17 +25,18 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # also where the package is not installed
 
-from architectures import pooling
+from architectures import pooling, upsampling
 from bench.command_line import compose_config
 from bench.config import Config
 from bench.cost.calibration import Calibration
 from bench.cost.work import moved_bytes, multiply_accumulates
+from bench.data import normalisation
 from bench.data.splits import load_splits
 from bench.run import training as loop
 from bench.run.device import prepare_device
@@ -43,7 +44,7 @@ from bench.run.graph import GraphedUpdate
 from bench.run.monitor import Monitor
 from bench.run.preparation import prepare_training
 
-BATCHES = {"segnet_basic": 12, "fcn_basic": 12, "segnet": 5}
+BATCHES = {"segnet_basic": 12, "fcn_basic": 12, "segnet": 5, "bilinear_interpolation": 12}
 TRAINING_WORK = 3  # times the forward pass; see bench/cost/work.py
 WAITS = "called a synchronizing CUDA operation"
 
@@ -68,11 +69,30 @@ def rows_loss(
     return total / (targets != void).sum().clamp(min=1)
 
 
+def window_mean_by_convolutions(values: Tensor) -> Tensor:
+    """The local mean of contrast normalisation as two convolutions of one channel."""
+    radius = normalisation.LCN_WINDOW // 2
+    window = torch.tensor(normalisation._gaussian(values.dtype), device=values.device)
+    mean = F.pad(values.mean(dim=1, keepdim=True), [radius] * 4, mode="reflect")
+    return F.conv2d(F.conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+
+def doubled_by_torch(_: nn.Module, x: Tensor) -> Tensor:
+    """Bilinear upsampling whose gradient torch sorts in deterministic mode."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+
+
 VARIANTS: dict[str, Callable[[loop.Training], contextlib.AbstractContextManager[Any]]] = {
     "as it is": lambda _: contextlib.nullcontext(),
     "memory filled": lambda _: filling(),
     "loss by rows": lambda _: mock.patch.object(loop, "batch_loss", rows_loss),
     "pooling by operators": lambda _: mock.patch.object(pooling, "_kernels_for", return_value=None),
+    "bilinear by sort": lambda _: mock.patch.object(
+        upsampling.BilinearDouble, "forward", doubled_by_torch
+    ),
+    "lcn by convolutions": lambda _: mock.patch.object(
+        normalisation, "_window_mean", window_mean_by_convolutions
+    ),
     "labels copied in between": lambda _: mock.patch.object(
         loop, "staged", lambda tensor, device: tensor.cpu().to(device)
     ),
@@ -80,6 +100,13 @@ VARIANTS: dict[str, Callable[[loop.Training], contextlib.AbstractContextManager[
         training, "graph", GraphedUpdate(training.optimiser)
     ),
 }
+
+
+def applies(variant: str, training: loop.Training) -> bool:
+    """Says whether there is what a variant switches off, or on."""
+    if variant == "bilinear by sort":
+        return any(isinstance(m, upsampling.BilinearDouble) for m in training.network.modules())
+    return variant != "cuda graph" or training.device.type == "cuda"
 
 
 def configured(arch: str, precision: str, arguments: argparse.Namespace, folder: str) -> Config:
@@ -167,7 +194,7 @@ def measured(arch: str, precision: str, arguments: argparse.Namespace) -> Iterat
         del calibration
         floor = roofline_ms(training, rates)
         for name in arguments.variants:
-            if name == "cuda graph" and device.type != "cuda":
+            if not applies(name, training):
                 continue
             with VARIANTS[name](training):
                 iterate(training, arguments.warm_up)
@@ -195,7 +222,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(360, 480), help="height and width")
-    parser.add_argument("--batch", type=int, help="default: 12, 12 and 5")
+    parser.add_argument("--batch", type=int, help="default: 12; SegNet 5")
     parser.add_argument("--device", default="cuda", help="on a CPU: no launches, no waits")
     arguments = parser.parse_args()
     rows = []

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tiny_cost import cost_composer
 
+from bench.config import Config
 from bench.cost.check import KnownWork, check_machine
 from bench.cost.forward_graph import ForwardGraph
 from bench.cost.measuring_process import MeasuringProcess
@@ -24,7 +24,7 @@ from bench.cost.workload import Workload
 from bench.run.network import build_network
 
 pytestmark = pytest.mark.gpu
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 
 BEFORE_AND_AFTER = """
 import json, sys
@@ -74,7 +74,7 @@ def test_every_memory_source_sees_a_known_allocation() -> None:
 
 def test_sources_contain_each_other(cost_config: Compose, tmp_path: Path) -> None:
     """Tensors lie in blocks, blocks in what the driver counts for the process."""
-    config = {**cost_config("arch.width=64", "protocol.image_size=[180,240]"), "device": "cuda"}
+    config = cost_config("arch.width=64", "protocol.image_size=[180,240]", "device=cuda")
     with MeasuringProcess(config, tmp_path / "log.txt", timing=False) as process:
         answer = process.ask("memory", training=True, batch=4)
     readings = answer["readings"]
@@ -84,7 +84,7 @@ def test_sources_contain_each_other(cost_config: Compose, tmp_path: Path) -> Non
 
 
 def test_the_estimate_comes_near_the_allocators_peak(cost_config: Compose, tmp_path: Path) -> None:
-    config = {**cost_config("arch.width=64", "protocol.image_size=[180,240]"), "device": "cuda"}
+    config = cost_config("arch.width=64", "protocol.image_size=[180,240]", "device=cuda")
     estimate = estimate_peak(build_network(config), config, 4, training=True)
     with MeasuringProcess(config, tmp_path / "log.txt", timing=False) as process:
         answer = process.ask("memory", training=True, batch=4)
@@ -111,7 +111,8 @@ def test_a_graph_tells_what_launches_cost(device: torch.device) -> None:
 
     class Pass(KnownWork):
         def forward(self) -> torch.Tensor:
-            return self.function()
+            out: torch.Tensor = self.function()
+            return out
 
     def count() -> torch.Tensor:
         total = number
@@ -153,7 +154,7 @@ def test_the_machine_check_passes_its_known_quantities() -> None:
 def test_a_network_is_measured_by_both_clocks(
     cost_config: Compose, tmp_path: Path, backward: bool
 ) -> None:
-    config = {**cost_config(f"cost.backward={backward}"), "device": "cuda:0"}
+    config = cost_config(f"cost.backward={backward}", "device=cuda:0")
     with MeasuringProcess(config, tmp_path / "log.txt", timing=True) as process:
         assert process.ask("environment")["environment"]["device_type"] == "cuda"
         assert process.ask("describe")["free_bytes"] > 0

@@ -104,8 +104,9 @@ def test_a_core_that_another_program_has_is_waited_for() -> None:
 
 
 def test_a_sleep_waits_for_no_core() -> None:
-    sample = take_sample(KnownWork(lambda: time.sleep(0.05), CPU))
-    assert sample.get("waiting", {"step_ms": 0.0})["step_ms"] < 25
+    """Of five sleeps, since after one the core may be taken by another program."""
+    samples = [take_sample(KnownWork(lambda: time.sleep(0.05), CPU)) for _ in range(5)]
+    assert min(one.get("waiting", {"step_ms": 0.0})["step_ms"] for one in samples) < 25
 
 
 def clocks(wall: float, process: float, waiting: float) -> dict[str, dict[str, float]]:

@@ -144,6 +144,7 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     prepared: Callable[..., tuple[Path, Monitor]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    from reports.__main__ import main
     from reports.after_run import print_tables
 
     options = ["images: 1", "rounds: 1", "w1: [2.0]", "sigma_alpha: [20.0]", "sigma_beta: [5.0]"]
@@ -161,5 +162,7 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
         line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
     }
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
+    assert main([str(folder.parent), "--table", "1"]) == 0
+    shown = capsys.readouterr().out
     assert "SegNet-Basic-denseCRF: w1 2.0" in shown
     assert "s an image on" in shown

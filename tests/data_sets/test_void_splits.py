@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 def run_with_void(
     split: str, root: Path, prepared: Prepare, *more: str
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, records.End]:
     for path in (root / "labels" / split).iterdir():
         save(path, np.full(SIZE, 255, np.uint8))
     folder, _ = prepared(compose_config([*OWN, f"dataset.root={root}", *more]))
@@ -53,13 +52,13 @@ def test_training_and_selection_need_a_labelled_pixel(
     split: str, more: list[str], root: Path, prepared: Prepare
 ) -> None:
     _, end = run_with_void(split, root, prepared, *more)
-    assert end["state"] == "failed"
-    assert f"split '{split}': none of its 2 labels has a labelled pixel" in end["reason"]
+    assert end.state == "failed"
+    assert f"split '{split}': none of its 2 labels has a labelled pixel" in str(end.reason)
 
 
 def test_a_test_set_without_labels_has_no_scores(root: Path, prepared: Prepare) -> None:
     none = "protocol.validation.every=null"
     folder, end = run_with_void("test", root, prepared, none)
-    assert end["state"] == "finished"
+    assert end.state == "finished"
     notices = json.loads((folder / "progress.json").read_text())["notices"]
     assert "iteration 1, test: G n/a, C n/a, mIoU n/a" in notices

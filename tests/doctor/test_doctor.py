@@ -272,6 +272,6 @@ def test_the_cheap_checks_run_before_every_training(
     config.arch = {"name": network, "_target_": f"{__name__}.{network}"}
     folder, monitor = prepared(config)
     run(folder, monitor)
-    warned = [text for text in monitor._state["notices"] if text.startswith("WARNING")]
+    warned = [text for text in monitor._progress.notices if text.startswith("WARNING")]
     assert [text for text in warned if warning and warning in text] == warned
     assert len(warned) == (warning is not None)

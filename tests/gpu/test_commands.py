@@ -17,12 +17,13 @@ import torch
 from gpu_stand_in import UUID, Gpu
 from PIL import Image
 
-from bench import dense_crf, evaluate, predict, records
+from bench import contestants, dense_crf, evaluate, predict, records, score
 from bench.cost import check, turns, worker
 from bench.cost import measure as contest
 from bench.cost.__main__ import main as check_cost
 from bench.cost.calibration import Calibration
 from bench.crf import stage
+from bench.data import __main__ as data
 from bench.data.synthetic import scene
 from bench.doctor import examination
 from bench.doctor.__main__ import main as doctor
@@ -31,8 +32,9 @@ from bench.records import State
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "cost"))
-from recorded_nvml import RecordedDriver
+sys.path[:0] = [str(Path(__file__).parents[1] / room) for room in ("cost", "data_sets")]
+from folders import write_set  # noqa: E402
+from recorded_nvml import RecordedDriver  # noqa: E402
 
 Compose = Callable[..., Any]
 
@@ -64,14 +66,15 @@ class HereAndNow:
 @pytest.fixture
 def launched(
     monkeypatch: pytest.MonkeyPatch, tiny_config: Compose
-) -> Callable[..., tuple[Path, dict[str, Any]]]:
+) -> Callable[..., tuple[Path, records.End]]:
     """Launches a run as `python -m bench` does; returns its folder and how it ended."""
     monkeypatch.setattr(launch, "Children", HereAndNow)
     monkeypatch.setattr(Monitor, "catch_signals", lambda _: None)
 
-    def run(*overrides: str) -> tuple[Path, dict[str, Any]]:
-        end = launch.launch(tiny_config(*overrides))
-        return Path(end["folder"]), end
+    def run(*overrides: str) -> tuple[Path, records.End]:
+        outcome = launch.launch(tiny_config(*overrides))
+        assert outcome.folder is not None
+        return Path(outcome.folder), outcome.end
 
     return run
 
@@ -95,7 +98,7 @@ def test_a_trained_network_predicts_and_is_evaluated_elsewhere(
     launched: Any, call: Callable[..., int], tmp_path: Path
 ) -> None:
     trained, end = launched("max_iterations=2")
-    assert end["state"] == State.finished
+    assert end.state == State.finished
     assert records.read_json(trained / "environment.json")["device_type"] == "cuda"
     images = tmp_path / "images"
     images.mkdir()
@@ -115,13 +118,42 @@ def test_a_trained_network_predicts_and_is_evaluated_elsewhere(
     assert len(list((tmp_path / "crf").iterdir())) > 0
 
 
+def test_a_network_is_counted(
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str], gpu: Gpu
+) -> None:
+    """By its shapes: no device holds anything."""
+    assert call(contestants.main, "segnet_basic", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["parameters"] == 1_416_064
+    assert gpu.peak_bytes == 0
+
+
+def test_data_are_inspected_prepared_and_scored(
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What needs no GPU leaves it alone."""
+    own, sheet, out = tmp_path / "own", tmp_path / "sheet.png", tmp_path / "out"
+    write_set(own, {"train": ["a", "b"], "test": ["c"]})
+    given = ["check", "dataset=folder", f"dataset.root={own}", "--sheet", str(sheet)]
+    assert data.main([*given, "--splits", "train", "test"]) == 0
+    assert data.main(["prepare", "folder", str(own), str(out), "--size", "12", "16"]) == 0
+    assert data.main(["cache", "--folder", str(tmp_path)]) == 0
+    labels = out / "labels" / "train"
+    capsys.readouterr()
+    flags = ["--classes", "3", "--void", "255", "--processes", "1", "--json"]
+    assert score.main([str(labels), str(labels), *flags]) == 0
+    scores = json.loads(capsys.readouterr().out)["set"]
+    assert scores["G"] == 1.0
+    assert sheet.exists()
+
+
 def test_a_run_has_its_row_of_the_dense_crf(launched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(*_: Any, **__: Any) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1)
 
     monkeypatch.setattr(stage, "ProcessPoolExecutor", pool)
     folder, end = launched("max_iterations=1", *POSTPROCESSED)
-    assert end["state"] == State.finished
+    assert end.state == State.finished
     (row,) = records.read_evaluations(folder, variant="denseCRF")
     assert np.array(row["confusion"]).sum() == 5 * 40 * 56
 
@@ -132,8 +164,9 @@ def test_out_of_memory_is_recorded_as_such(launched: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("bench.run.training.step", full)
     _, end = launched()
-    assert end["state"] == State.out_of_memory
-    assert end["reason"].startswith("CUDA out of memory")
+    assert end.state == State.out_of_memory
+    assert end.reason is not None
+    assert end.reason.startswith("CUDA out of memory")
 
 
 def test_the_doctor_finds_no_fault(
@@ -215,7 +248,7 @@ def test_a_contestant_is_measured_by_the_devices_clock_and_sources(
     assert record["state"] == "measured"
     assert record["environment"]["device_type"] == "cuda"
     assert record["time"]["clock"] == "device"
-    assert set(record["time"]["clocks"]) == {"device", "wall"}
+    assert set(record["time"]["clocks"]) == {"device", "graph", "wall"}
     readings = record["memory"]["training"]["readings"]
     assert 0 < readings["allocated_bytes"] <= readings["reserved_bytes"]
     assert record["memory"]["inference"]["readings"]["allocated_bytes"] > 0

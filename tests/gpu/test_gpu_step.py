@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from gpu_stand_in import one_gpu
 
 SCRIPT = str(Path(__file__).parents[1] / "benchmarks" / "gpu_step.py")
 TINY_STEP = [
-    "--only", "segnet_basic", "--precisions", "fp32", "--iterations", "1", "--warm-up", "0",
-    "--size", "16", "24", "--batch", "2",
+    "--only", "bilinear_interpolation", "--precisions", "fp32", "--iterations", "1",
+    "--warm-up", "0", "--size", "16", "24", "--batch", "2",
 ]  # fmt: skip
 
 
@@ -33,10 +34,46 @@ def test_every_variant_runs(
     runpy.run_path(SCRIPT, run_name="__main__")
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["variant"] for row in found["rows"]] == [
-        "as it is", "memory filled", "loss by rows", "pooling by operators",
-        "labels copied in between",
+        "as it is", "memory filled", "loss by rows", "pooling by operators", "bilinear by sort",
+        "lcn by convolutions", "labels copied in between",
     ]  # fmt: skip
     assert all(row["ms"] > 0 and row["of_roofline"] > 0 for row in found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("variant", "replacement"),
+    [
+        ("loss by rows", "rows_loss"),
+        ("bilinear by sort", "doubled_by_torch"),
+        ("lcn by convolutions", "window_mean_by_convolutions"),
+    ],
+)
+def test_a_variant_computes_the_same_by_its_own_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variant: str, replacement: str
+) -> None:
+    """Where deterministic mode allows it, as on a CPU."""
+    script = runpy.run_path(SCRIPT)
+    arguments = script["argparse"].Namespace(batch=2, size=(16, 24), device="cpu")
+    config = script["configured"]("bilinear_interpolation", "fp32", arguments, str(tmp_path))
+    monkeypatch.setattr(config, "arch", {**config.arch, "width": 4})
+    device, monitor = script["prepare_device"](config), script["Monitor"](tmp_path)
+    splits = script["load_splits"](config, ["train"], device)
+    called = []
+
+    def counted(*given: Any) -> Any:
+        called.append(given)
+        return script[replacement](*given)
+
+    losses = []
+    for name in ("as it is", variant):
+        training = script["prepare_training"](config, tmp_path, splits, device, monitor)
+        training.model.train()
+        with monkeypatch.context() as patch:
+            patch.setitem(script["VARIANTS"][name].__globals__, replacement, counted)
+            with script["VARIANTS"][name](training):
+                losses.append(script["iterate"](training, 2).item())
+        assert bool(called) == (name == variant)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_an_iteration_of_it_makes_the_host_wait_only_where_that_is_switched_on(

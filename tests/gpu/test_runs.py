@@ -27,7 +27,7 @@ Prepare = Callable[..., tuple[Path, Monitor]]
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 RESIDENT = "dataset.resident=device"
-STREAMED = "dataset.memory_budget_gb=0"
+STREAMED = "dataset.resident=files"
 WEIGHTED = "protocol.class_weights=[1,2,3,1,2,3,1,2,3,1,2]"
 # Together they have every precision, normalisation, place of the data, way to weigh classes and
 # layout at least once.
@@ -38,7 +38,7 @@ SETTINGS = {
         "protocol.mirror=true", "protocol.dropout=0.5",
     ],
     "streamed": [
-        "protocol.precision=tf32", "protocol.normalisation=lrn", STREAMED, "dataset.workers=1",
+        "protocol.precision=tf32", "protocol.normalisation=lrn", STREAMED,
         "protocol.mirror=true", WEIGHTED, "protocol.loss_normaliser=weight_sum",
     ],
     "contiguous": [
@@ -46,7 +46,7 @@ SETTINGS = {
         "protocol.batch_norm.statistics=exact", "protocol.lr=1e-4",
     ],
     "graph": ["protocol.dropout=0.5", WEIGHTED, "protocol.mirror=true", RESIDENT],
-    "not deterministic": ["protocol.deterministic=false", STREAMED, "dataset.workers=0"],
+    "not deterministic": ["protocol.deterministic=false", STREAMED],
 }  # fmt: skip
 
 

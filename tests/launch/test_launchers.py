@@ -49,14 +49,37 @@ def trains(runs: Path, count: int = 1) -> bool:
     return sum(len(losses(folder)) >= 40 for folder in folders) >= count
 
 
+# Imported by every Python at its start: a machine on which torch counts two GPUs, and every run's
+# process notes which of them it is shown.
+TWO_GPUS = """
+import os, sys
+from pathlib import Path
+
+if sys.orig_argv[1:2] == ["-c"] and "cuda.device_count" in sys.orig_argv[2]:
+    print(2)
+    sys.stdout.flush()
+    os._exit(0)
+if "bench.run" in sys.orig_argv:
+    (Path(__file__).parent / f"{os.getpid()}.shown").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_sweep_comes_home_from_other_processes(tmp_path: Path, launcher: str) -> None:
+    """Where they run beside each other, each has a GPU of its own."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(TWO_GPUS)
+    paths = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+    machine = {**ENVIRONMENT, "PYTHONPATH": paths} if launcher == "joblib" else ENVIRONMENT
     answer = subprocess.run(
         command(tmp_path, "protocol.lr=0.1,1e30,0.2", *LAUNCHERS[launcher]),
-        capture_output=True, text=True, env=ENVIRONMENT, check=False,
+        capture_output=True, text=True, env=machine, check=False,
     )  # fmt: skip
     assert answer.returncode == 1, answer.stderr
+    shown = [path.read_text() for path in site.glob("*.shown")]
+    assert shown == [] if launcher == "submitit" else (len(shown), {*shown}) == (3, {"0", "1"})
     lines = answer.stdout.splitlines()
     assert lines[0] == "3 runs (3 protocol.lr)"
     told = [line for line in lines if line.startswith("SegNet-Basic, seed 0, lr=")]

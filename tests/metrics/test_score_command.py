@@ -102,8 +102,9 @@ def test_undefined_scores_are_null(folders, capsys):
         return any(map(defined, parts)) if isinstance(score, dict | list) else score is not None
 
     image = scores(capsys, *folders)["per_image"]["2.png"]
-    assert list(image) == ["G", "C", "mIoU", "BF", "per_class"]
+    assert list(image) == ["G", "C", "mIoU", "BF", "other", "per_class"]
     assert not any(defined(image[name]) for name in ("G", "C", "mIoU", "BF"))
+    assert not defined(image["other"])
     assert not defined(image["per_class"])
     assert main([*map(str, folders), *OPTIONS]) == 0
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.launch.processes import _free_port
+from bench.launch.processes import LOOPBACK, MEETING
 from bench.run.distributed import GlobalBatchNorm
 
 
@@ -75,9 +75,9 @@ torch.save(found, f"{sys.argv[1]}-{distributed.rank()}")
 """
 
 
-def in_two_processes(script: str, *arguments: str) -> None:
-    """Has a script executed by two processes that share a run."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": "2"}
+def in_two_processes(folder: Path, script: str, *arguments: str) -> None:
+    """Has a script executed by two processes that share a run and meet in this folder."""
+    meeting = {MEETING: str(folder / "store"), **LOOPBACK, "WORLD_SIZE": "2"}
     children = [
         subprocess.Popen(
             [sys.executable, "-c", script, *arguments],
@@ -111,9 +111,11 @@ assert not model.broadcast_buffers
 """
 
 
-def test_gradients_lie_in_the_bucket_in_which_they_travel_and_nothing_is_warned_of() -> None:
+def test_gradients_lie_in_the_bucket_in_which_they_travel_and_nothing_is_warned_of(
+    tmp_path: Path,
+) -> None:
     """Not once more beside it; running statistics agree without being sent."""
-    in_two_processes(GRADIENTS)
+    in_two_processes(tmp_path, GRADIENTS)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_global_batch_norm_of_two_processes_is_torchs_of_the_whole_batch(
     gradient = torch.randn_like(x) + 1
     given = tmp_path / "given"
     torch.save({"layer": before, "x": x, "gradient": gradient}, given)
-    in_two_processes(ONE_OF_SEVERAL, str(given), device)
+    in_two_processes(tmp_path, ONE_OF_SEVERAL, str(given), device)
     shares = [torch.load(f"{given}-{rank}", map_location="cpu") for rank in range(2)]
     x.requires_grad_()
     out = layer(x)

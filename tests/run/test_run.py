@@ -260,7 +260,7 @@ def test_changed_sources_need_a_decision(tiny_config: Compose, prepared: Prepare
     with pytest.raises(ValueError, match=r"sources was 0ld, is .*accept_changes=true"):
         run(folder, Monitor(folder))
     prepared(tiny_config("max_iterations=8", "accept_changes=true"))
-    assert run(folder, Monitor(folder))["iteration"] == 8
+    assert run(folder, Monitor(folder)).iteration == 8
     (accepted,) = records.read_json(folder / "environment.json")["accepted_changes"]
     assert accepted.startswith("iteration 6: sources was 0ld, is ")
 

@@ -28,7 +28,8 @@ from bench.data.images import read_image, read_label
 from bench.evidence import read_evidence
 from bench.losses import append_losses, read_losses
 from bench.run import checkpoints
-from reports.compute.estimates import CACHE, Estimates
+from reports.compute.estimates import Estimates
+from reports.compute.kept import FILE
 from reports.read.costs import read_costs
 from reports.read.runs import read_runs
 from reports.read.shapes import SHAPES
@@ -159,7 +160,7 @@ def test_the_cache_of_estimates(folder: Path, count: int) -> None:
     estimates = Estimates(folder.parent)
     truth = estimates.of(seeds)
     estimates.save()
-    path = folder.parent / CACHE
+    path = folder.parent / FILE
     survives(count, path, lambda: Estimates(folder.parent).of(seeds))
     assert Estimates(folder.parent).of(seeds) == truth
 

@@ -120,7 +120,7 @@ def test_of_six_real_runs_two_fail_and_four_complete(tmp_path: Path) -> None:
     runs = {run.config["arch"]["way"]: run for run in found(tmp_path / "runs")}
     assert sorted(runs) == sorted(ways.split(","))
     assert runs["raises"].state == "failed"
-    assert runs["raises"].detail == "ArithmeticError: of the network"
+    assert "ArithmeticError: of the network" in runs["raises"].detail
     assert runs["segfaults"].state == "killed"
     assert "SIGSEGV" in runs["segfaults"].detail
     assert "string_at" in (runs["segfaults"].folder / "log.txt").read_text()  # its stack
