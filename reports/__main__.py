@@ -7,6 +7,7 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports tuning RUNS --criterion C     what was tried, and what C would have chosen
 python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
 python -m reports verify RUNS                   is every record sound? 1 if one is not
 """
@@ -18,11 +19,11 @@ from pathlib import Path
 
 from bench import records
 from bench.console import outlive_consoles
-from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
-from bench.metrics.regions import ABSENT_CLASSES, PEERS
-from bench.metrics.scores import PAPER, Conventions
+from bench.tuning.schema import Criterion
+from reports.conventions import add_conventions, conventions_of
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
+from reports.read.tuning import trial_folders
 from reports.render import latex
 from reports.render import text as formats
 from reports.render.cells import csv
@@ -85,8 +86,8 @@ def parser() -> argparse.ArgumentParser:
     for name, part in parts.items():
         if name != "compare":
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name not in {"status", "verify"}:
-            _add_conventions(part)
+        if name not in {"status", "tuning", "verify"}:
+            add_conventions(part)
     tables = parts["tables"]
     tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
     tables.add_argument("--format", choices=[*FORMATS, *COLLECTIONS], default="text")
@@ -105,6 +106,10 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
     export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
     parts["claims"].add_argument("--all", action="store_true", help="every comparison, too")
+    parts["claims"].add_argument("--tuned", action="store_true", help="of tuned networks alone")
+    parts["tuning"].add_argument(
+        "--criterion", choices=list(Criterion), help="choose once more, from the trials' records"
+    )
     compare = parts["compare"]
     compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
     compare.add_argument("second", type=Path)
@@ -117,20 +122,6 @@ def parser() -> argparse.ArgumentParser:
         "with 2 if there can be no verdict",
     )
     return whole
-
-
-def _add_conventions(part: argparse.ArgumentParser) -> None:
-    part.add_argument(
-        "--absent-classes", choices=[*ABSENT_CLASSES, *PEERS], default=PAPER.absent_classes
-    )
-    part.add_argument("--matching", choices=MATCHINGS, default=PAPER.matching)
-    part.add_argument(
-        "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes
-    )
-
-
-def _conventions(options: argparse.Namespace) -> Conventions:
-    return Conventions(options.absent_classes, options.matching, options.boundary_classes)
 
 
 def _read(root: Path) -> list[Run]:
@@ -149,7 +140,7 @@ def _context(options: argparse.Namespace) -> Context:
     literature = getattr(options, "literature", None)
     return context_of(
         _root(options.runs),
-        _conventions(options),
+        conventions_of(options),
         read_literature(literature) if literature else None,
     )
 
@@ -190,8 +181,9 @@ def tables(options: argparse.Namespace) -> int:
 
 
 def show_status(options: argparse.Namespace) -> int:
-    """Prints where every run is now."""
-    print(status(_read(options.runs)))
+    """Prints where every run is now, and every trial."""
+    trials = read_runs(trial_folders(options.runs))
+    print(status([*trials, *read_runs(records.run_folders(options.runs))] or _read(options.runs)))
     return 0
 
 
@@ -220,7 +212,7 @@ def compare(options: argparse.Namespace) -> int:
     from reports.compare import compare_runs  # noqa: PLC0415 - only this command needs it
 
     first, second = _read(options.first), _read(options.second)
-    context = context_of(_root(options.first), _conventions(options))
+    context = context_of(_root(options.first), conventions_of(options))
     compared = compare_runs(first, second, context, options.split)
     print("\n".join(compared.lines))
     context.estimates.save()
@@ -244,8 +236,18 @@ def claims(options: argparse.Namespace) -> int:
     from reports.compute.claims import claim_lines  # noqa: PLC0415 - only this command needs it
 
     context = _context(options)
-    print("\n".join(claim_lines(_read(options.runs), context, every=options.all)))
+    runs = _read(options.runs)
+    print("\n".join(claim_lines(runs, context, every=options.all, tuned=options.tuned)))
     context.estimates.save()
+    return 0
+
+
+def tuning(options: argparse.Namespace) -> int:
+    """Prints the trials of tuned networks, and what another criterion would have chosen."""
+    from reports.compute.tuned import tuning_lines  # noqa: PLC0415 - only this command needs it
+
+    criterion = Criterion(options.criterion) if options.criterion else None
+    print("\n".join(tuning_lines(_read(options.runs), criterion)))
     return 0
 
 
@@ -256,7 +258,7 @@ def export(options: argparse.Namespace) -> int:
     out = options.csv or options.parquet
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give the name of a file in it")
-    found = frame(options.runs, _conventions(options))
+    found = frame(options.runs, conventions_of(options))
     write(found, out, parquet=options.parquet is not None)
     print(f"{len(found)} rows written to {out}")
     return 0
@@ -278,6 +280,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "tuning": tuning,
     "export": export,
     "verify": verify,
 }

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from bench.typed import hashed
 
-TRIALS = "trials"  # the folder, beside the runs, that holds their trials
+TRIALS = "trials"  # the folder, beside the runs, that holds the trials which chose their values
 
 
 class Criterion(StrEnum):
@@ -124,7 +124,8 @@ def in_words(tuning: TuningConfig) -> str:
             parts.append(f"{key} from {entry['low']:g} to {entry['high']:g}{scale}")
         else:
             parts.append(f"{key} of {', '.join(f'{value:g}' for value in entry)}")
-    draw = "" if tuning.rule == Rule.grid else f" drawn ({tuning.rule}, seed {tuning.seed})"
+    draw = "" if tuning.rule == Rule.grid else f" drawn ({tuning.rule})"
+    draw += f" of seed {tuning.seed}" if tuning.seed else ""
     length = f" of {tuning.iterations} iterations" if tuning.iterations else ""
     halved = f", halved at {', '.join(map(str, tuning.halving))}" if tuning.halving else ""
     return (

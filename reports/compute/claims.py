@@ -31,8 +31,10 @@ from reports.compute.paper_claims import (
     scores_of_table_1,
 )
 from reports.compute.pooling import ENOUGH_SEEDS
+from reports.compute.tuned import NOTHING_TUNED
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
 from reports.read.runs import Run, matrix, warn, weighting
+from reports.read.tuning import chosen_values, terms
 from reports.tables.notes import FEW_SEEDS
 from reports.tables.of_scores import Context
 
@@ -53,15 +55,25 @@ class ClaimRow:
     paper: str = ""
 
 
-def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -> list[str]:
+def claim_lines(
+    runs: Sequence[Run], context: Context, *, every: bool = False, tuned: bool = False
+) -> list[str]:
     """Formats the claims and correlations for a terminal, for each set of conditions.
 
-    With `every`, each comparison has a row, and not only what decided the claim.
+    With `every`, each comparison has a row, and not only what decided the claim; with `tuned`,
+    sections of tuned networks alone are asked.
+
+    Raises:
+        ValueError: no network is tuned, where that is asked for.
     """
     lines: list[str] = []
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
-        lines += [f"{config['dataset']['name']}, protocol {config['protocol']['name']}", ""]
+        if tuned and not chosen_values(config):
+            continue
+        on = terms(config, (run.config for run in runs))
+        where = f"{config['dataset']['name']}, protocol {config['protocol']['name']}"
+        lines += [f"{where}, {on}" if on else where, ""]
         rows = claim_rows(group, context, every=every)
         frame = pd.DataFrame(map(astuple, rows), columns=list(COLUMNS))
         lines += [
@@ -72,6 +84,8 @@ def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -
         ]
         if few_seeds(group):
             lines += [FEW_SEEDS, ""]
+    if tuned and not lines:
+        raise ValueError(f"--tuned: {NOTHING_TUNED}")
     return lines[:-1]
 
 

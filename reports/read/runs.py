@@ -24,6 +24,7 @@ from bench.records import End, State
 from bench.sound_files import require
 from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES
+from reports.read.tuning import tuning_of, with_tuning
 
 # Keys in which two runs may differ and share a fingerprint all the same.
 PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
@@ -127,6 +128,7 @@ def _read_run(folder: Path) -> Run:
     content = records.read_json(path)
     require(path, content, CONFIG)
     config = content["config"]
+    tuning_of(config)  # or is passed over
     state, detail = _state(folder)
     return Run(
         folder=folder,
@@ -284,13 +286,10 @@ def _of_older_records() -> dict[str, Any]:
 
 
 def conditions(run: Run) -> dict[str, Any]:
-    """Returns the leaves of `dataset` and `protocol` by their dotted keys.
+    """Returns the leaves of `dataset` and `protocol` by their dotted keys, and `tuning` in words.
 
     A key that came after the record has the value that says the same as its absence.
     """
     config = run.config
-    return {
-        **_of_older_records(),
-        **leaves(config["dataset"], "dataset"),
-        **leaves(config["protocol"], "protocol"),
-    }
+    found = leaves(config["dataset"], "dataset") | leaves(config["protocol"], "protocol")
+    return with_tuning(config, _of_older_records() | found)

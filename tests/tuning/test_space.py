@@ -203,5 +203,5 @@ def test_a_budget_is_counted_in_iterations() -> None:
 def test_a_block_is_said_in_words() -> None:
     assert in_words(tuning()) == "lr from 0.001 to 1 (log), 7 trials, best mIoU on val"
     text = in_words(tuning({**LR, "dropout": [0.1, 0.5]}, rule="halton", seed=3, halving=[9]))
-    assert re.search(r"and dropout of 0\.1, 0\.5, 7 trials drawn \(halton, seed 3\)", text)
+    assert re.search(r"and dropout of 0\.1, 0\.5, 7 trials drawn \(halton\) of seed 3", text)
     assert "halved at 9" in text
