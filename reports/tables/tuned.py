@@ -34,5 +34,6 @@ def tuning_notes(group: Sequence[Run]) -> list[str]:
         return []
     return [
         f"Tuned, every network by the same trials: {in_words(tuning)}. A trial is one run (seed "
-        f"{tuning.seed}), counts if it diverges, and reads no split that is reported."
+        f"{tuning.seed}), counts if it diverges, and reads no split that is reported. Intervals "
+        "hold for the values chosen."
     ]
