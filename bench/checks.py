@@ -10,6 +10,7 @@ from bench.data.class_file import check_different
 from bench.pretraining import KEY, WEIGHTS, check_pretraining
 from bench.signature import parameters
 from bench.target import check_arguments, check_target
+from bench.tuning.checks import check_tuned
 from bench.typed import refuse_unknown
 
 Requirement = tuple[str, bool, str]  # key, whether its value will do, what else it must be
@@ -36,6 +37,7 @@ def check(config: Config) -> None:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
     check_different(config.dataset.classes, config.dataset.colours, "dataset")
     check_cost(config.cost)
+    check_tuned(config)
     check_target("arch", config.arch.get("_target_"))
     check_target("dataset.reader", config.dataset.reader.get("_target_"))
     check_arguments("arch", config.arch, ["name", KEY])

@@ -3,8 +3,9 @@
 Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejected when the
 configuration is composed. What types cannot say, bench/checks.py says. This file imports no torch.
 
-Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
-`arch`, `seed` and, where it is given, `init_from` complete a run's identity. Every other key says
+Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`;
+where `tuning` is given, it stands there in the place of the values that it chooses. `arch`, `seed`,
+these values and, where it is given, `init_from` complete a run's identity. Every other key says
 where and how far to run, or, as `postprocess`, adds rows and changes none.
 """
 
@@ -27,6 +28,7 @@ from bench.data.schema import (
     DatasetConfig,
     hashed_reader,
 )
+from bench.tuning.schema import Criterion, TuningConfig, hashed_tuning
 from bench.typed import added, added_group, hashed, plain, typed
 
 
@@ -82,14 +84,6 @@ class Schedule(StrEnum):
     constant = "constant"
     poly = "poly"
     cosine = "cosine"
-
-
-class Criterion(StrEnum):
-    """The validation score that selects the best iteration."""
-
-    G = "G"
-    C = "C"
-    mIoU = "mIoU"  # noqa: N815 - the paper's name
 
 
 class WandbMode(StrEnum):
@@ -194,6 +188,7 @@ class Config:
     arch: dict[str, Any] = MISSING
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    tuning: TuningConfig | None = None  # trials that choose values of the protocol; null: none
     postprocess: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     cost: CostConfig = field(default_factory=CostConfig)
     seed: int = 0
@@ -231,13 +226,14 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
 def fingerprint(config: Config) -> str:
-    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees.
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees, and `tuning`.
 
     And the last iteration, where the learning rate of every iteration depends on it.
     """
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
-    content: dict[str, Any] = {"dataset": dataset, "protocol": hashed(config.protocol)}
+    protocol = hashed(config.protocol)
+    content = {"dataset": dataset, "protocol": protocol, **hashed_tuning(config.tuning, protocol)}
     if depends_on_end(config.protocol):
         content["max_iterations"] = config.max_iterations
     return _digest(content)
@@ -256,11 +252,14 @@ def optimiser_states(protocol: ProtocolConfig) -> int:
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
-    And, of a run that starts from another one's weights, which: by name, so that it may move. What
-    is said of weights (bench/pretraining.py) makes no other run of them.
+    And, of a tuned run, the protocol with the values chosen; of a run that starts from another
+    one's weights, which: by name, so that it may move. What is said of weights
+    (bench/pretraining.py) makes no other run of them.
     """
     arch = {key: value for key, value in config.arch.items() if key != "pretraining"}
     parts = [fingerprint(config), arch, config.seed]
+    if config.tuning is not None:
+        parts.append(hashed(config.protocol))
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)

@@ -203,7 +203,10 @@ def _difference_lines(one: Run, other: Run) -> list[str]:
 
 
 def _comparable(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+    found = {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+    if found.get("tuning"):
+        found["tuning"] = {k: v for k, v in found["tuning"].items() if k != "tried"}
+    return found
 
 
 def _obstacle(one: Run, other: Run, change: Difference) -> str:

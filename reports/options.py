@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES, PEERS
-from bench.metrics.scores import PAPER
+from bench.metrics.scores import PAPER, Conventions
+from bench.tuning.schema import Criterion
 from reports.compute.paper_claims import EQUAL_POINTS
 
 
@@ -30,7 +31,7 @@ def parser(
     for name, part in parts.items():
         if name != "compare":
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name not in {"status", "verify", "merge"}:
+        if name not in {"status", "tuning", "verify", "merge"}:
             _add_conventions(part)
     tables = parts["tables"]
     tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
@@ -61,6 +62,9 @@ def parser(
     export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
     _add_merging(parts["merge"])
     _add_judging(parts["claims"])
+    parts["tuning"].add_argument(
+        "--criterion", choices=list(Criterion), help="choose once more, from the trials' records"
+    )
     _add_sides(parts["compare"])
     return whole
 
@@ -85,6 +89,7 @@ def _add_merging(part: argparse.ArgumentParser) -> None:
 
 def _add_judging(part: argparse.ArgumentParser) -> None:
     part.add_argument("--all", action="store_true", help="every comparison, too")
+    part.add_argument("--tuned", action="store_true", help="of tuned networks alone")
     part.add_argument(
         "--margin",
         type=float,
@@ -102,3 +107,8 @@ def _add_conventions(part: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes
     )
+
+
+def conventions_of(options: argparse.Namespace) -> Conventions:
+    """Returns the conventions that options ask for."""
+    return Conventions(options.absent_classes, options.matching, options.boundary_classes)

@@ -15,15 +15,18 @@ from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
 from reports.compute.deployed import deployed_rows
 from reports.compute.groups import Contestant, contestants, groups
+from reports.compute.tuned import trials_by_network
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
 from reports.figures.learning import curve_of, learning_curves
 from reports.figures.pareto import Point, accuracy_against_latency
 from reports.figures.style import MOST
+from reports.figures.tuning import sensitivity
 from reports.read.costs import cost_of
 from reports.read.deployed import Deployed
 from reports.read.given import by_run
 from reports.read.runs import Run, matrix
+from reports.read.tuning import terms
 
 PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
 
@@ -45,7 +48,9 @@ def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
     for number, group in enumerate(groups(runs), start=1):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
-        where = f"{dataset}, protocol {protocol}, fingerprint {group[0].fingerprint}"
+        on = terms(config, (run.config for run in runs))
+        where = f"{dataset}, protocol {protocol}, {f'{on}, ' if on else ''}fingerprint "
+        where += group[0].fingerprint
         for name, caption, figure in _of_group(group, context):
             if figure is not None:
                 found.append(
@@ -108,6 +113,12 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
             "confusion",
             f"Where the pixels of each class went, {split}.",
             figures.confusion_matrices(entries, dataset["classes"]),
+        ),
+        (
+            "tuning",
+            "Validation score of every trial over the values tried; rings: chosen. A flat line is "
+            "of a network that forgives the value.",
+            sensitivity(trials_by_network(group)),
         ),
         (
             "timing",

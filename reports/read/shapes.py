@@ -39,7 +39,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "origin.json": {"source": Name, "folder": str},
     "end.json": {
-        "state": Name, "reason?": (None, str), "iteration?": int, "max_iterations?": int,
+        "state": Name, "reason?": (None, str),
+        "iteration?": (None, int), "max_iterations?": (None, int),
     },
     "progress.json": {
         "time?": float, "phase?": Name, "done?": int, "total?": int,

@@ -99,6 +99,7 @@ class Section:
         background: machines, initialisation, what the data set is.
         dataset: its name.
         protocol: its name.
+        terms: whether each network was tuned; empty where no run is.
     """
 
     title: str
@@ -108,6 +109,7 @@ class Section:
     background: list[str] = field(default_factory=list)
     dataset: str = ""
     protocol: str = ""
+    terms: str = ""
 
     def footnotes(self) -> dict[str, str]:
         """Letters of the rows' footnotes: text to letter, in order of appearance."""

@@ -30,6 +30,7 @@ from reports.read.published import (
     weighting_of,
 )
 from reports.read.runs import Run, weighting
+from reports.read.tuning import terms
 from reports.tables.bold import embolden
 from reports.tables.conditions import pretraining_title, section_differences
 from reports.tables.layout import columns_for, published_columns
@@ -43,6 +44,7 @@ from reports.tables.notes import (
     table_notes,
 )
 from reports.tables.power import seeds_notes
+from reports.tables.tuned import edge_marks, tuning_notes, value_details
 
 STATES = {"out_of_memory": "out of memory"}
 
@@ -63,6 +65,8 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
     for group in groups(fitting, apart_from):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
+        section.terms = terms(group[0].config, (run.config for run in fitting))
+        section.title += f", {section.terms}" if section.terms else ""
         if context.rows_without_runs:
             section.rows += _rows_without_runs(number, group, columns, context, weightings)
         if before is not None:
@@ -99,7 +103,7 @@ def _section(
     return Section(
         title,
         rows,
-        notes=[*power, *section_notes(number, group, ours)],
+        notes=[*power, *tuning_notes(group), *section_notes(number, group, ours)],
         background=[
             *background_notes(group, ours),
             *_cost_notes(columns, ours, context.costs),
@@ -188,7 +192,7 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
         paper = printed(number, paper_row, column.published)
         cell.published = paper.number if paper else None
         cells.append(cell)
-    marks = row_marks(number, one) if compared else []
+    marks = [*(row_marks(number, one) if compared else []), *edge_marks(one)]
     return Row(one.label, cells, _details(one, columns), marks + state_marks(one))
 
 
@@ -208,7 +212,8 @@ def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
     best = dict.fromkeys(str(run.best_iteration) for run in behind.values() if run.best_iteration)
     words = {"seeds": dict.fromkeys(shown), "iterations": iterations, "best": best}
     separators = {"seeds": "; "}
-    return {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
+    joined = {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
+    return joined | value_details(list(behind.values()))
 
 
 def _state(run: Run) -> str:
