@@ -114,9 +114,7 @@ class Augmentation:
         factors = self.colours(draw)
         if factors is not None:
             _recolour(cut, *factors)
-        rows, columns = (
-            _nearest(*pair) for pair in zip(window[2:], self.crop, strict=True)
-        )  # the pixels under the middle of each
+        rows, columns = _nearest(window.height, height), _nearest(window.width, width)
         return cut, _part(label, window, self.void).take(rows, 0).take(columns, 1)
 
     def cut_batch(self, images: Tensor, labels: Tensor, drawn: Draws) -> tuple[Tensor, Tensor]:
@@ -132,7 +130,7 @@ class Augmentation:
         up, down, row_weights, row = _staged(rows, device)
         left, right, column_weights, column = _staged(columns, device)
         outside = staged(torch.tensor(OUTSIDE, dtype=torch.uint8), device)[:, None, None]
-        share, row_share = column_weights[:, None, None], row_weights[:, None, :, None]
+        share, row_share = column_weights.int()[:, None, None], row_weights.int()[:, None, :, None]
         upper, lower = (
             _picked(images, line, left, outside).int() * (WEIGHT - share)
             + _picked(images, line, right, outside).int() * share
