@@ -2,10 +2,9 @@
 
 `python -m bench` prepares a folder for every run and starts `python -m bench.run FOLDER`, which
 calls `run`; several processes can share a run (bench/run/distributed.py). FOLDER/config.json says
-what
-to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build the
-network, read and check the data, train to each stop, re-estimate batch-norm statistics, evaluate,
-and at the end evaluate the best network that validation found.
+what to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build
+the network, read and check the data, train to each stop, re-estimate batch-norm statistics,
+evaluate, and at the end evaluate the best network that validation found.
 """
 
 import time

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from bench import records
-from bench.config import Config, WandbMode
+from bench.config import Config, WandbMode, fingerprint
 from bench.losses import read_losses
 from bench.metrics.regions import REGION_SCORES, region_score
 from bench.run.monitor import Monitor
+from bench.selection import best_iteration
 from bench.typed import plain
 
 Point = tuple[int, dict[str, float]]  # iteration, what was measured
@@ -30,12 +31,14 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     import wandb  # noqa: PLC0415 - half a second, for those who use it
 
     failures = (wandb.errors.Error, OSError)
-    before = recorded_points(folder)
+    before = recorded_points(folder, config)
 
     def send(iteration: int, values: dict[str, float]) -> None:
         try:
             send_recorded(run, before, iteration)
-            run.log(values, step=iteration)
+            run.log(_with_rate(values, config), step=iteration)
+            if "loss" not in values:  # an evaluation
+                run.summary.update(selected_scores(folder, config))
         except failures as error:
             monitor.listeners.remove(send)
             monitor.notice(f"wandb is left out from here on: {error}")
@@ -46,6 +49,9 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
             mode="offline" if mode == WandbMode.offline else "online",
             id=identity,  # a resumed run goes on in the same place
             name=folder.name,
+            group=f"{config.arch['name']} ({fingerprint(config)})",  # its seeds
+            job_type="train",
+            tags=[config.dataset.name, f"protocol {config.protocol.name}", f"seed {config.seed}"],
             resume="allow",
             config=plain(config),
             dir=folder,
@@ -61,17 +67,41 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     monitor.listeners.append(send)
 
 
-def recorded_points(folder: Path) -> list[Point]:
+def selected_scores(folder: Path, config: Config) -> dict[str, float]:
+    """Returns the scores of the iteration that validation selects so far, for the summary.
+
+    The last ones are there by themselves. Empty where nothing is selected.
+    """
+    best = best_iteration(folder, config)
+    found: dict[str, float] = {} if best is None else {"selected/iteration": best}
+    for evaluation in records.read_evaluations(folder):
+        if evaluation["iteration"] == best:
+            scores = _scores(evaluation)
+            found |= {f"selected/{name}": score for name, score in scores.items()}
+    return found
+
+
+def _scores(evaluation: dict[str, Any]) -> dict[str, float]:
+    matrix = np.array(evaluation["confusion"])
+    return {f"{evaluation['split']}/{n}": region_score(matrix, n) for n in REGION_SCORES}
+
+
+def _with_rate(values: dict[str, float], config: Config) -> dict[str, float]:
+    """Adds the learning rate to what is measured of an iteration."""
+    return {**values, "lr": config.protocol.lr} if "loss" in values else values
+
+
+def recorded_points(folder: Path, config: Config) -> list[Point]:
     """Returns what an earlier start of a run measured, by iteration."""
     points: list[Point] = [
-        (line["first"] + len(line["losses"]) - 1, {"loss": line["losses"][-1]})
+        (
+            line["first"] + len(line["losses"]) - 1,
+            _with_rate({"loss": line["losses"][-1]}, config),
+        )
         for line in read_losses(folder)
     ]
     for evaluation in records.read_evaluations(folder):
-        matrix = np.array(evaluation["confusion"])
-        split, iteration = evaluation["split"], evaluation["iteration"]
-        scores = {f"{split}/{name}": region_score(matrix, name) for name in REGION_SCORES}
-        points.append((iteration, scores))
+        points.append((evaluation["iteration"], _scores(evaluation)))
     return sorted(points, key=itemgetter(0))
 
 
