@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bench.console import outlive_consoles
 from bench.data.files import SUFFIXES, Pictures, paired, picture_files
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.launch.processes import worker_pool
@@ -41,21 +42,31 @@ Result = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code, 2 for what the user can mend."""
+    outlive_consoles(essential=True)
     options = _parser().parse_args(arguments)
     try:
-        codings = _codings(options)
-        evidence = measure(
-            pair_files(options.predictions, options.labels),
-            codings,
-            tolerance=options.tolerance,
-            void_rule=options.void_rule,
-            processes=options.processes,
-        )
+        return _score(options)
     except (ValueError, OSError) as error:
         print(f"bench.score: {error}", file=sys.stderr)
         return 2
+
+
+def _score(options: argparse.Namespace) -> int:
+    """Scores and prints.
+
+    Raises:
+        ValueError: what the user can mend.
+    """
+    codings = _codings(options)
+    evidence = measure(
+        pair_files(options.predictions, options.labels),
+        codings,
+        tolerance=options.tolerance,
+        void_rule=options.void_rule,
+        processes=options.processes,
+    )
     if options.json:
-        print(as_json(evidence))
+        print(as_json(evidence), flush=True)
         return 0
     labels = codings[1]
     notes = {
@@ -65,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "tolerance": 100 * options.tolerance,
         "void_rule": options.void_rule,
     }
-    print(as_table(evidence, labels.values, **notes))
+    print(as_table(evidence, labels.values, **notes), flush=True)
     return 0
 
 

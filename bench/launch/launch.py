@@ -31,7 +31,9 @@ from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
 from bench.records import End, State
+from bench.trust import is_harmless
 from bench.tuning.schema import is_trial
+from bench.typed import plain
 
 CHILD = "bench.run"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -205,7 +207,10 @@ def _leave_to_torchrun(folder: Path, config: Config) -> Outcome:
     """Prepares a run that several machines with one file system will share."""
     write_config(folder, config)
     print("on every node, with a rendezvous of yours:")
-    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
+    users = Path(config.config_dir) if config.config_dir else None
+    words = [str(folder), *(["--config-dir", str(users)] if users else [])]
+    words += [] if is_harmless(plain(config), users) else ["--trust"]
+    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.join(words)}")
     return Outcome(End(State.finished))
 
 

@@ -15,11 +15,13 @@ from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
 from reports.compute.deployed import deployed_rows
 from reports.compute.groups import Contestant, contestants, groups
+from reports.compute.kept import Evaluated
 from reports.compute.tuned import trials_by_network
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
 from reports.figures.learning import curve_of, learning_curves
 from reports.figures.pareto import Point, accuracy_against_latency
+from reports.figures.reliability import calibration_of, reliability_diagram
 from reports.figures.style import MOST
 from reports.figures.tuning import sensitivity
 from reports.read.costs import cost_of
@@ -121,6 +123,15 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
             sensitivity(trials_by_network(group)),
         ),
         (
+            "reliability",
+            "How often a network is right where it is so sure (the probability of its class, in 15 "
+            f"bins, over the labelled pixels of {split} and all seeds), and how many pixels are "
+            f"that. ECE: the mean distance to the dotted diagonal.{only}",
+            reliability_diagram(
+                [(one.label, calibration_of(_evaluated(one, split))) for one, _ in ranked]
+            ),
+        ),
+        (
             "timing",
             "Samples of the forward pass around their median (their number in parentheses).",
             figures.timing_samples(entries),
@@ -146,9 +157,13 @@ def _best(
     return [pair for pair in entries if pair[1].name in names]
 
 
+def _evaluated(one: Contestant, split: str) -> list[Evaluated]:
+    return [(run, e) for run in one.runs if (e := run.evaluation(split, None)) is not None]
+
+
 def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
     run = one.first
-    seeds = [(r, e) for r in one.runs if (e := r.evaluation(split, None)) is not None]
+    seeds = _evaluated(one, split)
     estimates = context.estimates.of(seeds) if seeds else {}
     cost = cost_of(context.costs, run.config)
     quartiles = cost.quartiles("forward_ms") if cost else None

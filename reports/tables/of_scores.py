@@ -32,7 +32,7 @@ from reports.read.published import (
 from reports.read.runs import Run, weighting
 from reports.read.tuning import terms
 from reports.tables.bold import embolden
-from reports.tables.conditions import pretraining_title, section_differences
+from reports.tables.conditions import equally_long, pretraining_title, section_differences
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -160,6 +160,8 @@ def _embolden(
             pools[of_group] = context.estimates.pool(sides)
             notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
         cells = [row.cells[number] for row in rows]
+        if not column.source[3] and not equally_long(ours):
+            continue
         of_column = list(zip(sides, cells, strict=True))
         embolden(of_column, column.source[-1], pools[of_group], context.estimates)
     return notes
