@@ -18,7 +18,7 @@ One row a figure. The columns, of schema version 1:
 | pretraining | str | what its weights were learned from before; none: from scratch |
 | published | float | the paper's figure, where it has one of this network, split and iteration |
 
-A mean over seeds is there for the evaluation that tables report, under the chosen conventions.
+Means over seeds are of the evaluation that tables report, under the chosen conventions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,19 +51,16 @@ COLUMNS = (
     "value", "low", "high", "unit", "pretraining", "published",
 )  # fmt: skip
 PUBLISHED_CONVENTIONS = {
-    "",
-    f"absent_classes={PAPER.absent_classes}",
+    "", f"absent_classes={PAPER.absent_classes}",
     f"matching={PAPER.matching}, boundary_classes={PAPER.boundary_classes}",
-}
+}  # fmt: skip
 Figure = dict[str, Any]  # metric, convention, class, value
 
 
 def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFrame:
-    """Returns all figures of a folder of runs, see the head of this file.
+    """Returns all figures of a folder of runs, or of one run, see the head of this file.
 
-    Args:
-        root: the folder, or that of one run.
-        conventions: of the figures that have an interval; the paper's if not given.
+    `conventions` are of the figures that have an interval; the paper's if not given.
 
     Raises:
         ValueError: the folder is missing.
@@ -74,9 +71,8 @@ def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFr
     context = context_of(place, conventions or Conventions())
     found = pd.DataFrame(list(_rows(runs, context)), columns=COLUMNS)
     context.estimates.save()
-    numbers = ["value", "low", "high", "published"]
-    found[numbers] = found[numbers].astype(float)
-    return found.astype({"schema": int, "iteration": "Int64"})
+    floats = dict.fromkeys(["value", "low", "high", "published"], float)
+    return found.astype({"schema": int, "iteration": "Int64", **floats})
 
 
 def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
@@ -85,18 +81,17 @@ def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
     Raises:
         ValueError: Parquet is asked for and pyarrow is not installed.
     """
-    if not parquet:
-        words = found.select_dtypes(exclude="number").map(
-            lambda cell: inert(cell) if isinstance(cell, str) else cell
+    words = found.select_dtypes(exclude="number")
+    inertly = words.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    try:
+        content = (
+            found.to_parquet(index=False)
+            if parquet
+            else found.assign(**inertly).to_csv(index=False, lineterminator="\n").encode()
         )
-        content = found.assign(**words).to_csv(index=False, lineterminator="\n").encode()
-    else:
-        try:
-            content = found.to_parquet(index=False)
-        except ImportError as error:
-            raise ValueError(
-                '--parquet needs pyarrow; pip install -e ".[parquet]", or use --csv'
-            ) from error
+    except ImportError as error:
+        remedy = '--parquet needs pyarrow; pip install -e ".[parquet]", or use --csv'
+        raise ValueError(remedy) from error
     records.write_bytes(path, content)
 
 

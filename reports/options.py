@@ -33,30 +33,7 @@ def parser(
             part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
         if name not in {"status", "tuning", "verify", "merge"}:
             _add_conventions(part)
-    tables = parts["tables"]
-    tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
-    tables.add_argument("--format", choices=[*formats], default="text")
-    tables.add_argument("--out", type=Path, help="a file instead of the terminal")
-    for part in (tables, parts["page"]):
-        part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
-        part.add_argument(
-            "--mix-pretraining",
-            action="store_true",
-            help="set rows from scratch and pretrained ones side by side",
-        )
-    for part in (tables, parts["page"], parts["choose"]):
-        part.add_argument("--given", type=Path, help="CSV of times of exported files, see README")
-    parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
-    parts["page"].add_argument(
-        "--data", type=Path, help="where the images lie, if not where the runs read them"
-    )
-    choose = parts["choose"]
-    choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
-    choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
-    choose.add_argument("--min-miou", type=float, help="in percent")
-    choose.add_argument(
-        "--within", type=float, default=1.0, metavar="POINTS", help="of mIoU, for the fastest"
-    )
+    _add_tables(parts["tables"], parts["page"], parts["choose"], formats)
     export = parts["export"].add_mutually_exclusive_group(required=True)
     export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
     export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
@@ -67,6 +44,36 @@ def parser(
     )
     _add_sides(parts["compare"])
     return whole
+
+
+def _add_tables(
+    tables: argparse.ArgumentParser,
+    page: argparse.ArgumentParser,
+    choose: argparse.ArgumentParser,
+    formats: Collection[str],
+) -> None:
+    tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
+    tables.add_argument("--format", choices=[*formats], default="text")
+    tables.add_argument("--out", type=Path, help="a file instead of the terminal")
+    for part in (tables, page):
+        part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
+        part.add_argument(
+            "--mix-pretraining",
+            action="store_true",
+            help="set rows from scratch and pretrained ones side by side",
+        )
+    for part in (tables, page, choose):
+        part.add_argument("--given", type=Path, help="CSV of times of exported files, see README")
+    page.add_argument("--out", type=Path, help="folder; RUNS/report if not given")
+    page.add_argument(
+        "--data", type=Path, help="where the images lie, if not where the runs read them"
+    )
+    choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
+    choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
+    choose.add_argument("--min-miou", type=float, help="in percent")
+    choose.add_argument(
+        "--within", type=float, default=1.0, metavar="POINTS", help="of mIoU, for the fastest"
+    )
 
 
 def _add_sides(part: argparse.ArgumentParser) -> None:

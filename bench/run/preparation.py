@@ -76,14 +76,10 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
-    size = training_size(config, split)
     network = network or prepare_network(config)
     description = describe(network, config)
     network = placed(network, protocol, device)
-    evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
-    for one in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
-        check_logits(network, config, device, one)
-    _warn(network, config, device, monitor, size)
+    _examine(network, config, splits, device, monitor)
     optimiser = make_optimiser(network, protocol)
     return Training(
         config=config,
@@ -102,14 +98,18 @@ def prepare_training(
     )
 
 
-def _warn(
+def _examine(
     network: nn.Module,
     config: Config,
+    splits: dict[str, Split],
     device: torch.device,
     monitor: Monitor,
-    size: tuple[int, int],
 ) -> None:
-    """Says what the network does that training would not show, or not soon."""
+    """Holds a network to its contract, and says what it does that training would not soon show."""
+    size = training_size(config, splits[config.protocol.train_split])
+    evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
+    for one in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
+        check_logits(network, config, device, one)
     height, width = padded_size(size, size_multiple(network))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, height, width, generator=generator).to(device)

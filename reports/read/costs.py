@@ -274,8 +274,8 @@ def reading(part: dict[str, Any]) -> Memory | None:
 def costs_of(costs: Iterable[Cost], config: dict[str, Any]) -> list[Cost]:
     """Finds the measurements of a run's network at its image size, one for each setting.
 
-    The arguments that only mirror the protocol (dropout, epsilon) do not change what it costs.
-    Where images have their own sizes, a crop's is that of the measurement.
+    Arguments that only mirror the protocol (dropout, epsilon) do not change what it costs. Where
+    images have their own sizes, a crop is measured.
     """
     protocol = config["protocol"]
     size = protocol["image_size"] or protocol.get("augmentation", {}).get("crop")
@@ -286,14 +286,10 @@ def costs_of(costs: Iterable[Cost], config: dict[str, Any]) -> list[Cost]:
 def cost_of(costs: Iterable[Cost], config: dict[str, Any]) -> Cost | None:
     """Finds one measurement of a run's network, or None.
 
-    One of inference is preferred, as Table 1 has it; of several the first by name is taken, so that
-    a column mixes none by chance.
+    One of inference first, as Table 1 has it, then by name, so that a column mixes none by chance.
     """
-    return min(
-        costs_of(costs, config),
-        key=lambda cost: (INFERENCE not in cost.setting, cost.setting),
-        default=None,
-    )
+    found = costs_of(costs, config)
+    return min(found, key=lambda one: (INFERENCE not in one.setting, one.setting), default=None)
 
 
 def _structure(arch: dict[str, Any]) -> dict[str, Any]:
