@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.read.published import rank_of
 from reports.read.runs import PLACES, Run, conditions, weighting
-from reports.read.tuning import chosen_values
+from reports.read.tuning import chosen_values, tuning_of
 
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
 
@@ -27,7 +27,7 @@ class Contestant:
 
 
 def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[Run]]:
-    """Groups runs that share their fingerprint and their data.
+    """Groups runs that share their fingerprint and their data; tuned ones come last.
 
     Args:
         runs: any runs.
@@ -42,7 +42,8 @@ def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[R
             shared = run.fingerprint
         digests = {name: split["digest"] for name, split in run.data.get("splits", {}).items()}
         found.setdefault(json.dumps([shared, digests], sort_keys=True), []).append(run)
-    return _joined(list(found.values()))
+    joined = _joined(list(found.values()))
+    return sorted(joined, key=lambda group: tuning_of(group[0].config) is not None)
 
 
 def _joined(grouped: list[list[Run]]) -> list[list[Run]]:
