@@ -80,7 +80,11 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
         replace(
             job,
             label=", ".join(
-                [job.name, f"seed {job.seed}", *(_distinction(job, key) for key in others)]
+                [
+                    job.name,
+                    *([] if job.is_trial else [f"seed {job.seed}"]),  # trials have one
+                    *(_distinction(job, key) for key in others),
+                ]
             ),
         )
         for job in jobs

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.read.published import rank_of
 from reports.read.runs import PLACES, Run, conditions, weighting
-from reports.read.tuning import chosen_values
+from reports.read.tuning import chosen_values, tuning_of
 
 PRETRAINING, SCRATCH, UNDECLARED = "pretraining", "none", "undeclared data"
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
@@ -28,7 +28,7 @@ class Contestant:
 
 
 def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[Run]]:
-    """Groups runs that share their fingerprint, their data and what they were pretrained on.
+    """Groups runs that share fingerprint, data and what they were pretrained on; tuned ones last.
 
     Args:
         runs: any runs.
@@ -44,7 +44,8 @@ def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[R
         start = None if PRETRAINING in apart_from else pretraining(run)
         digests = {name: split["digest"] for name, split in run.data.get("splits", {}).items()}
         found.setdefault(json.dumps([shared, digests, start], sort_keys=True), []).append(run)
-    return _joined(list(found.values()))
+    joined = _joined(list(found.values()))
+    return sorted(joined, key=lambda group: tuning_of(group[0].config) is not None)
 
 
 def _joined(grouped: list[list[Run]]) -> list[list[Run]]:

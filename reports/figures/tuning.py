@@ -39,7 +39,8 @@ def sensitivity(networks: Mapping[str, Trials]) -> Figure | None:
             axes.set(xlabel=key)
             axes.margins(x=0.06)
         panels[0].set(ylabel=f"{tuning.criterion}, {tuning.select_on} (%)")
-        _legend(figure, list(shown))
+        lost = any(t.scores[tuning.criterion] is None for one in shown.values() for t in one.tried)
+        _legend(figure, list(shown), lost=lost)
     return figure
 
 
@@ -69,16 +70,15 @@ def _draw(axes: Axes, number: int, trials: Trials, key: str, *, joined: bool) ->
     axes.plot(lost, [0.015 + 0.035 * number] * len(lost), transform=below, **cross)
 
 
-def _legend(figure: Figure, names: list[str]) -> None:
+def _legend(figure: Figure, names: list[str], *, lost: bool) -> None:
     handles = [
         Line2D([], [], **{**dot(number), "linestyle": "-"}, label=plain(name))
         for number, name in enumerate(names)
     ]
     ring: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.6}
-    handles += [
-        Line2D([], [], color=INK, marker="o", linestyle="none", label="chosen", **ring),
-        Line2D([], [], color=INK, marker="x", linestyle="none", label="diverged"),
-    ]
+    handles.append(Line2D([], [], color=INK, marker="o", linestyle="none", label="chosen", **ring))
+    if lost:
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="none", label="diverged"))
     figure.legend(
         handles=handles, loc="outside upper center", ncols=min(4, len(handles)), fontsize=8
     )

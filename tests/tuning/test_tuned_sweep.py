@@ -72,7 +72,7 @@ def test_a_sweep_killed_half_way_goes_on_and_makes_nothing_twice(tmp_path: Path)
     lines = again.stdout.splitlines()
     assert lines[0] == "lr from 0.001 to 1 (log), 4 trials, best mIoU on val"
     assert lines[1] == "8 runs (2 arch x 4 tuning.trial), 6 finished already"
-    assert any(line.startswith("FCN-Basic, seed 0, lr=1: diverged, as told") for line in lines)
+    assert any(line.startswith("FCN-Basic, lr=1: diverged, as told") for line in lines)
     third = sweep(["-c", WITH_STAND_INS], runs, *asked)
     assert third.returncode == 0
     assert "8 runs (2 arch x 4 tuning.trial), 8 finished already" in third.stdout
@@ -118,7 +118,7 @@ def test_no_network_is_trained_before_its_trials_are_complete(tmp_path: Path) ->
     first = sweep(asked[:2], runs, *asked[2:], FAIL="FCN-Basic 0.01 6")
     assert first.returncode == 1
     assert "2 of 10 runs did not finish" in first.stderr
-    assert "FCN-Basic, seed 0, lr=0.01 failed: no space left" in first.stderr
+    assert "FCN-Basic, lr=0.01 failed: no space left" in first.stderr
     assert "the trial of FCN-Basic with lr=0.01 has no result (failed: no space" in first.stderr
     assert chosen(runs) == {("SegNet-Basic", 0): 0.1}
     again = sweep(asked[:2], runs, *asked[2:])
