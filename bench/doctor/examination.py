@@ -21,7 +21,7 @@ from bench.deploy.runtimes import graph_session
 from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed
-from bench.run.fitness import misfit, remarks
+from bench.run.contract import misfit, remarks
 from bench.run.padding import logits_of
 
 ODD = (33, 47)  # pixels added to the configured height and width

@@ -11,8 +11,7 @@ from bench.config import Config, ProtocolConfig
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
 from bench.pretraining import KEY
-from bench.run.contract import DOCTOR, check_not_lazy, failures_explained
-from bench.run.fitness import misfit
+from bench.run.contract import DOCTOR, check_not_lazy, failures_explained, misfit
 from bench.run.padding import logits_of, size_multiple
 from bench.seeds import derive_seed
 from bench.target import build
