@@ -26,8 +26,8 @@ class External(nn.Module):
     Args:
         network: maps (N, 3, H, W) to whatever it returns.
         logits: takes the logits (N, K, h, w) out of that.
-        multiple: the network wants H and W divisible by this; images are padded below and to the
-            right by repeating their edge, and the logits cut.
+        size_multiple: the network wants H and W divisible by this; images are padded below and to
+            the right by repeating their edge, and the logits cut.
         smallest: H and W below this are refused.
         loaded: name of each tensor of the network that came with weights -> where it is from.
 
@@ -40,7 +40,7 @@ class External(nn.Module):
         network: nn.Module,
         logits: Callable[[Any], Tensor],
         *,
-        multiple: int = 1,
+        size_multiple: int = 1,
         smallest: int = 1,
         loaded: Mapping[str, str] | None = None,
     ) -> None:
@@ -48,7 +48,7 @@ class External(nn.Module):
         self.loaded_weights = {f"network.{name}": said for name, said in (loaded or {}).items()}
         self.network = network
         self.logits = logits
-        self.multiple = multiple
+        self.size_multiple = size_multiple
         self.smallest = smallest
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class External(nn.Module):
                 f"an image of {height}x{width} is too small for {type(self.network).__name__}: it "
                 f"needs at least {self.smallest}x{self.smallest}"
             )
-        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padding = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         x = F.pad(x, padding, mode="replicate")
         logits = self.logits(self.network(x))
         if image_size(logits) != image_size(x):
@@ -105,7 +105,7 @@ def torchvision_network(
         ) from error
     hub = weights_backbone and f"torchvision {model} {weights_backbone}"
     loaded = _loaded(network, "backbone", hub, weights, weights_match)
-    return External(network, lambda output: output["out"], loaded=loaded)
+    return External(network, _out, loaded=loaded)
 
 
 def smp_network(
@@ -155,7 +155,7 @@ def smp_network(
     hub = encoder_weights and f"segmentation-models-pytorch {encoder_name} {encoder_weights}"
     loaded = _loaded(network, encoder, hub, weights, weights_match)
     # The deepest encoder map has a 32nd of the size.
-    return External(network, _itself, multiple=32, loaded=loaded)
+    return External(network, _itself, size_multiple=32, loaded=loaded)
 
 
 def segformer(num_classes: int, pretrained: str | None = None, **config: Any) -> External:
@@ -185,7 +185,7 @@ def segformer(num_classes: int, pretrained: str | None = None, **config: Any) ->
         scale * (stride - 1) + 1
         for scale, stride in zip(shrunk, network.config.sr_ratios, strict=True)
     )
-    return External(network, lambda output: output.logits, smallest=smallest, loaded=loaded)
+    return External(network, _logits, smallest=smallest, loaded=loaded)
 
 
 def _from_pretrained(kind: Any, pretrained: str, num_classes: int) -> tuple[Any, dict[str, Any]]:
@@ -224,8 +224,18 @@ def _loaded(
     return {f"{encoder}.{name}": said for name, said in filled.items()}
 
 
+# Functions of the module, for networks with a lambda do not pickle.
 def _itself(output: Tensor) -> Tensor:
     return output
+
+
+def _out(output: dict[str, Tensor]) -> Tensor:
+    return output["out"]
+
+
+def _logits(output: Any) -> Tensor:
+    logits: Tensor = output.logits
+    return logits
 
 
 def _import(module: str) -> ModuleType:

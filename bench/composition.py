@@ -1,5 +1,6 @@
 """From what Hydra composed to a configuration that can work. Imports no torch."""
 
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -9,6 +10,7 @@ from bench.checks import check
 from bench.config import Config
 from bench.pretraining import KEY, declared
 from bench.selection import selected_iteration
+from bench.tuning.placing import place
 from bench.typed import typed
 
 PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
@@ -32,6 +34,8 @@ def resolve(cfg: DictConfig, arch: str) -> Config:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
         _expand_home(cfg)
+        if cfg.get("tuning") is not None:
+            place(cfg, partial(resolve, arch=arch))
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
         if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file

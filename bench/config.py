@@ -3,8 +3,9 @@
 Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejected when the
 configuration is composed. What types cannot say, bench/checks.py says. This file imports no torch.
 
-Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
-`arch`, `seed` and, where it is given, `init_from` complete a run's identity. Every other key says
+Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`;
+where `tuning` is given, it stands there in the place of the values that it chooses. `arch`, `seed`,
+these values and, where it is given, `init_from` complete a run's identity. Every other key says
 where and how far to run, or, as `postprocess`, adds rows and changes none.
 """
 
@@ -20,8 +21,15 @@ from omegaconf import MISSING
 
 from bench import records
 from bench.cost.schema import CostConfig
-from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
-from bench.typed import added, hashed, plain, typed
+from bench.data.schema import (
+    GONE,
+    NOT_IN_FINGERPRINT,
+    AugmentationConfig,
+    DatasetConfig,
+    hashed_reader,
+)
+from bench.tuning.schema import Criterion, TuningConfig, hashed_tuning
+from bench.typed import added, added_group, hashed, plain, typed
 
 
 class Normalisation(StrEnum):
@@ -48,6 +56,13 @@ class BatchNormStatistics(StrEnum):
     exact = "exact"
 
 
+class InferenceMode(StrEnum):
+    """What a network sees of an image at a time in evaluation; see bench/run/inference.py."""
+
+    whole = "whole"
+    slide = "slide"
+
+
 class Precision(StrEnum):
     """Arithmetic of the convolutions."""
 
@@ -69,14 +84,6 @@ class Schedule(StrEnum):
     constant = "constant"
     poly = "poly"
     cosine = "cosine"
-
-
-class Criterion(StrEnum):
-    """The validation score that selects the best iteration."""
-
-    G = "G"
-    C = "C"
-    mIoU = "mIoU"  # noqa: N815 - the paper's name
 
 
 class WandbMode(StrEnum):
@@ -108,14 +115,24 @@ class ValidationConfig:
 
 
 @dataclass
+class InferenceConfig:
+    """How an image becomes logits in evaluation and prediction."""
+
+    mode: InferenceMode = added(InferenceMode.whole)
+    crop: list[int] | None = added(None)  # of slide: height, width of a window
+    stride: list[int] | None = added(None)  # of slide: rows, columns from one window to the next
+
+
+@dataclass
 class ProtocolConfig:
     """What is identical for every contestant of a comparison."""
 
     name: str = MISSING
     train_split: str = MISSING
-    image_size: list[int] = MISSING  # height, width of the network's input
+    image_size: list[int] | None = MISSING  # height, width; null: each image's own
     normalisation: Normalisation = MISSING
     mirror: bool = MISSING
+    augmentation: AugmentationConfig = added_group(AugmentationConfig)
     batch_size: int = MISSING
     lr: float = MISSING
     momentum: float = MISSING
@@ -128,6 +145,7 @@ class ProtocolConfig:
     batch_norm: BatchNormConfig = field(default_factory=BatchNormConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     evaluation_splits: list[str] = MISSING
+    inference: InferenceConfig = added_group(InferenceConfig)
     precision: Precision = MISSING
     channels_last: bool = MISSING
     compile: bool = False  # torch.compile in training; evaluation runs the network as it is
@@ -141,6 +159,18 @@ class ProtocolConfig:
     warm_up_iterations: int = added(0)  # the rate rises linearly over so many
     poly_power: float = added(0.9)  # of the poly schedule
     dice_weight: float = added(0.0)  # of the soft Dice loss, added to the cross-entropy
+
+    @property
+    def input_size(self) -> list[int] | None:
+        """Height and width of what the network is trained on; None: the images' own size."""
+        return self.augmentation.crop or self.image_size
+
+    @property
+    def measured_size(self) -> list[int]:
+        """Height and width at which costs are measured: of an image or, as they vary, of a crop."""
+        size = self.image_size or self.augmentation.crop
+        assert size is not None, "bench/checks.py"
+        return size
 
 
 @dataclass
@@ -158,6 +188,7 @@ class Config:
     arch: dict[str, Any] = MISSING
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    tuning: TuningConfig | None = None  # trials that choose values of the protocol; null: none
     postprocess: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     cost: CostConfig = field(default_factory=CostConfig)
     seed: int = 0
@@ -195,13 +226,14 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
 def fingerprint(config: Config) -> str:
-    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees.
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees, and `tuning`.
 
     And the last iteration, where the learning rate of every iteration depends on it.
     """
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
-    content: dict[str, Any] = {"dataset": dataset, "protocol": hashed(config.protocol)}
+    protocol = hashed(config.protocol)
+    content = {"dataset": dataset, "protocol": protocol, **hashed_tuning(config.tuning, protocol)}
     if depends_on_end(config.protocol):
         content["max_iterations"] = config.max_iterations
     return _digest(content)
@@ -220,14 +252,25 @@ def optimiser_states(protocol: ProtocolConfig) -> int:
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
-    And, of a run that starts from another one's weights, which: by name, so that it may move. What
-    is said of weights (bench/pretraining.py) makes no other run of them.
+    And, of a tuned run, the protocol with the values chosen; of a run that starts from another
+    one's weights, which: by name, so that it may move. What is said of weights
+    (bench/pretraining.py) makes no other run of them.
     """
     arch = {key: value for key, value in config.arch.items() if key != "pretraining"}
     parts = [fingerprint(config), arch, config.seed]
+    if config.tuning is not None:
+        parts.append(hashed(config.protocol))
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)
+
+
+def variant_of(postprocess: dict[str, Any]) -> str:
+    """Names the row of an evaluation in several views by what they are; "" where none is made."""
+    if postprocess["name"] != "test_time_augmentation":
+        return ""
+    scales = "-".join(f"{scale:g}" for scale in postprocess["scales"])
+    return f"TTA-{scales}{'-mirrored' if postprocess['mirror'] else ''}"
 
 
 def run_folder(config: Config) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import records
 from bench.config import Config, Normalisation, read_config
+from bench.sound_files import Name, require
 from bench.typed import refuse_unknown
 
 KEY = "pretraining"
@@ -95,12 +96,18 @@ def of_run(config: Config) -> Any:
     """Says what a run starts from: its declaration, or that of the run in `init_from`.
 
     A run on another data set is a pretraining on that.
+
+    Raises:
+        ValueError: the record of that run is damaged.
     """
     if config.init_from is None:
         return declared(config.arch) or NONE
     folder = Path(config.init_from)
     source = read_config(folder)
-    before = records.read_json(folder / "network.json").get(KEY, NONE)
+    path = folder / "network.json"
+    network = records.read_json(path)
+    require(path, network, {f"{KEY}?": dict.fromkeys(PARTS, Name)})
+    before = network.get(KEY, NONE)
     if source.dataset.name == config.dataset.name:
         return before
     first = "" if before == NONE else f", after {before['data']}"

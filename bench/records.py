@@ -10,7 +10,7 @@
     RUN/predictions/S-I/       some label maps of it, for the last and the best evaluation
     RUN/progress.json          where the run is now
     RUN/end.json               how it ended
-    RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt
+    RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt; deployed/ of bench.export
 
 Everything is written to a temporary name, flushed and renamed: a file is there whole or not at all.
 Every JSON file carries its own SHA-256 (key `sha256`, over its canonical form), an evaluation that

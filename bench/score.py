@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.data.files import SUFFIXES, Pictures, paired, picture_files
+from bench.console import outlive_consoles
+from bench.data.files import SUFFIXES, Pictures, paired, picture_files, tell_skipped
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
@@ -41,21 +42,31 @@ Result = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code, 2 for what the user can mend."""
+    outlive_consoles(essential=True)
     options = _parser().parse_args(arguments)
     try:
-        codings = _codings(options)
-        evidence = measure(
-            pair_files(options.predictions, options.labels),
-            codings,
-            tolerance=options.tolerance,
-            void_rule=options.void_rule,
-            processes=options.processes,
-        )
+        return _score(options)
     except (ValueError, OSError) as error:
         print(f"bench.score: {error}", file=sys.stderr)
         return 2
+
+
+def _score(options: argparse.Namespace) -> int:
+    """Scores and prints.
+
+    Raises:
+        ValueError: what the user can mend.
+    """
+    codings = _codings(options)
+    evidence = measure(
+        pair_files(options.predictions, options.labels),
+        codings,
+        tolerance=options.tolerance,
+        void_rule=options.void_rule,
+        processes=options.processes,
+    )
     if options.json:
-        print(as_json(evidence))
+        print(as_json(evidence), flush=True)
         return 0
     labels = codings[1]
     notes = {
@@ -65,17 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "tolerance": 100 * options.tolerance,
         "void_rule": options.void_rule,
     }
-    print(as_table(evidence, labels.values, **notes))
+    print(as_table(evidence, labels.values, **notes), flush=True)
     return 0
 
 
 def pair_files(predictions: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Pairs the label pictures of two folders by name, sorted; overlays are passed over.
 
+    Says on stderr what else is no label picture.
+
     Raises:
         ValueError: a folder is missing or holds no picture, or a file has no partner.
     """
-    return list(paired(_label_files(predictions), _label_files(labels)).values())
+    found = _label_files(predictions), _label_files(labels)
+    tell_skipped(*found)
+    return list(paired(*found).values())
 
 
 def measure(

@@ -7,6 +7,7 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports tuning RUNS --criterion C     what was tried, and what C would have chosen
 python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
 python -m reports verify RUNS                   is every record sound? 1 if one is not
 python -m reports merge RUNS OTHERS --source LAB    another laboratory's runs beside these
@@ -19,11 +20,13 @@ from pathlib import Path
 
 from bench import records
 from bench.console import outlive_consoles
-from bench.metrics.scores import Conventions
+from bench.tuning.schema import Criterion
 from reports.compute.context import Context
-from reports.options import parser
+from reports.options import conventions_of, parser
+from reports.read.given import read_given
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
+from reports.read.tuning import trial_folders
 from reports.render import latex
 from reports.render import text as formats
 from reports.render.cells import csv
@@ -73,10 +76,6 @@ def _require_folder(word: str) -> None:
         )
 
 
-def _conventions(options: argparse.Namespace) -> Conventions:
-    return Conventions(options.absent_classes, options.matching, options.boundary_classes)
-
-
 def _read(root: Path) -> list[Run]:
     """Reads the runs of a folder.
 
@@ -90,12 +89,13 @@ def _read(root: Path) -> list[Run]:
 
 
 def _context(options: argparse.Namespace) -> Context:
-    literature = getattr(options, "literature", None)
+    literature, given = (getattr(options, name, None) for name in ("literature", "given"))
     return context_of(
         _root(options.runs),
-        _conventions(options),
+        conventions_of(options),
         read_literature(literature) if literature else None,
         mixed=getattr(options, "mix_pretraining", False),
+        given=read_given(given) if given else (),
     )
 
 
@@ -135,8 +135,9 @@ def tables(options: argparse.Namespace) -> int:
 
 
 def show_status(options: argparse.Namespace) -> int:
-    """Prints where every run is now."""
-    print(status(_read(options.runs)))
+    """Prints where every run is now, and every trial."""
+    trials = read_runs(trial_folders(options.runs))
+    print(status([*trials, *read_runs(records.run_folders(options.runs))] or _read(options.runs)))
     return 0
 
 
@@ -165,7 +166,7 @@ def compare(options: argparse.Namespace) -> int:
     from reports.compare import compare_runs  # noqa: PLC0415 - only this command needs it
 
     first, second = _read(options.first), _read(options.second)
-    context = context_of(_root(options.first), _conventions(options))
+    context = context_of(_root(options.first), conventions_of(options))
     compared = compare_runs(first, second, context, options.split)
     print("\n".join(compared.lines))
     context.estimates.save()
@@ -177,7 +178,7 @@ def choose(options: argparse.Namespace) -> int:
     """Lists the networks that meet limits of time, memory and accuracy, for each device."""
     from reports.choose import Limits, choices  # noqa: PLC0415 - only this command needs it
 
-    limits = Limits(options.max_ms, options.max_mb, options.min_miou)
+    limits = Limits(options.max_ms, options.max_mb, options.min_miou, options.within)
     context = _context(options)
     print("\n".join(choices(_read(options.runs), context, limits)))
     context.estimates.save()
@@ -191,9 +192,20 @@ def claims(options: argparse.Namespace) -> int:
     if not 0 < options.margin < 100:
         raise ValueError(f"--margin {options.margin:g} must lie between 0 and 100 points")
     context = _context(options)
-    lines = claim_lines(_read(options.runs), context, every=options.all, margin=options.margin)
+    lines = claim_lines(
+        _read(options.runs), context, every=options.all, tuned=options.tuned, margin=options.margin
+    )
     print("\n".join(lines))
     context.estimates.save()
+    return 0
+
+
+def tuning(options: argparse.Namespace) -> int:
+    """Prints the trials of tuned networks, and what another criterion would have chosen."""
+    from reports.compute.tuned import tuning_lines  # noqa: PLC0415 - only this command needs it
+
+    criterion = Criterion(options.criterion) if options.criterion else None
+    print("\n".join(tuning_lines(_read(options.runs), criterion)))
     return 0
 
 
@@ -204,7 +216,7 @@ def export(options: argparse.Namespace) -> int:
     out = options.csv or options.parquet
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give the name of a file in it")
-    found = frame(options.runs, _conventions(options))
+    found = frame(options.runs, conventions_of(options))
     write(found, out, parquet=options.parquet is not None)
     print(f"{len(found)} rows written to {out}")
     return 0
@@ -235,6 +247,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "tuning": tuning,
     "export": export,
     "verify": verify,
     "merge": merge,

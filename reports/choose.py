@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.compute.context import Context
+from reports.compute.deployed import DeployedRow, deployed_rows
 from reports.compute.groups import Contestant, contestants, groups
 from reports.read.costs import Cost, costs_of
+from reports.read.given import by_run
 from reports.read.runs import Run
 from reports.tables.model import figure
 
@@ -20,11 +22,13 @@ class Limits:
         milliseconds: of a forward pass at batch 1.
         megabytes: of inference memory, 1e6 bytes.
         miou: percent, at least.
+        within: points of mIoU that the fastest may lose to the most accurate.
     """
 
     milliseconds: float | None = None
     megabytes: float | None = None
     miou: float | None = None
+    within: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,10 @@ def choices(
     """Lists the networks for each device, the most accurate that meets the limits first.
 
     Runs of different fingerprints have different scores for the same network, so each fingerprint
-    has its own list.
+    has its own list. What was exported has lists of its own, with the times of the graphs.
     """
     lines: list[str] = []
+    found_deployed = by_run(runs, context.given)
     for group in groups(runs):
         config = group[0].config
         protocol = f"protocol {config['protocol']['name']} ({group[0].fingerprint})"
@@ -72,12 +77,20 @@ def choices(
             device = ", ".join(setting) or "no device measured"
             lines += [f"{config['dataset']['name']}, {protocol}; {device}", ""]
             candidates = [_candidate(one, setting, context, split) for one in found]
-            lines += [_listed(candidates, limits), ""]
+            lines += [*_listed(candidates, limits), ""]
+        deployed = deployed_rows(group, found_deployed, context.estimates)
+        for setting, rows in deployed.items():
+            lines += [
+                f"{config['dataset']['name']}, {protocol}, as deployed; {', '.join(setting)}",
+                "",
+                *_listed([_as_candidate(row) for row in rows], limits),
+                "",
+            ]
     return lines[:-1]
 
 
 def _costs(one: Contestant, costs: Sequence[Cost]) -> list[Cost]:
-    return costs_of(costs, one.first.config["arch"], one.first.config["protocol"]["image_size"])
+    return costs_of(costs, one.first.config)
 
 
 def _candidate(
@@ -96,7 +109,12 @@ def _candidate(
     )
 
 
-def _listed(candidates: Sequence[Candidate], limits: Limits) -> str:
+def _as_candidate(row: DeployedRow) -> Candidate:
+    miou = None if row.miou is None else 100 * row.miou.estimate
+    return Candidate(row.label, miou, row.latency[0] if row.latency else None, row.megabytes)
+
+
+def _listed(candidates: Sequence[Candidate], limits: Limits) -> list[str]:
     ranked = sorted(candidates, key=lambda c: (bool(c.objections(limits)), -(c.miou or 0.0)))
     frame = pd.DataFrame(
         [
@@ -110,4 +128,24 @@ def _listed(candidates: Sequence[Candidate], limits: Limits) -> str:
             for candidate in ranked
         ]
     )
-    return frame.to_markdown(index=False, disable_numparse=True, tablefmt="simple")
+    table = frame.to_markdown(index=False, disable_numparse=True, tablefmt="simple")
+    return [table, *_fastest(ranked, limits)]
+
+
+def _fastest(candidates: Sequence[Candidate], limits: Limits) -> list[str]:
+    """Names the fastest of those that fit and lose no more points than allowed to the best."""
+    known = [
+        (c.milliseconds, c.miou, c.name)
+        for c in candidates
+        if c.milliseconds is not None and c.miou is not None and not c.objections(limits)
+    ]
+    if len(known) < 2:
+        return []
+    best = max(miou for _, miou, _ in known)
+    milliseconds, miou, name = min(one for one in known if one[1] >= best - limits.within)
+    points = "point" if limits.within == 1 else "points"
+    return [
+        "",
+        f"Fastest within {limits.within:g} {points} of mIoU of the best ({best:.1f}): {name}, "
+        f"{miou:.1f}, {milliseconds:.1f} ms",
+    ]

@@ -173,10 +173,7 @@ def _cost_lines(one: Run, other: Run, context: Context) -> list[str]:
     counts = [count for run in (one, other) if (count := run.network.get("parameters"))]
     if len(counts) == 2:
         ratios.append(f"parameters {counts[1] / counts[0]:.2f}")
-    costs = [
-        cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
-        for run in (one, other)
-    ]
+    costs = [cost_of(context.costs, run.config) for run in (one, other)]
     if costs[0] and costs[1] and costs[0].setting == costs[1].setting:
         ratios += _ratios(costs[0], costs[1])
     return [f"Cost, B as a multiple of A: {', '.join(ratios) or 'n/a'}"]
@@ -206,7 +203,10 @@ def _difference_lines(one: Run, other: Run) -> list[str]:
 
 
 def _comparable(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+    found = {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+    if found.get("tuning"):
+        found["tuning"] = {k: v for k, v in found["tuning"].items() if k != "tried"}
+    return found
 
 
 def _obstacle(one: Run, other: Run, change: Difference) -> str:

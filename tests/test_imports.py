@@ -16,7 +16,7 @@ OURS = {"architectures", "bench", "reports"}
 # What reports read of bench, as CONTRIBUTING says it; data and target show pictures of a set.
 READ_BY_REPORTS = (
     "bench.records", "bench.sound_files", "bench.evidence", "bench.losses", "bench.metrics",
-    "bench.config", "bench.typed", "bench.words", "bench.console", "bench.target",
+    "bench.config", "bench.typed", "bench.words", "bench.console", "bench.target", "bench.tuning",
     "bench.data.schema", "bench.data.images", "bench.data.pairs",
 )  # fmt: skip
 PRINTS_TABLES = {"bench/__main__.py", "bench/contestants.py"}  # they end in one
@@ -154,3 +154,19 @@ def test_a_docstring_says_what_a_function_does_and_commands_nothing(path: Path) 
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
             assert not IMPERATIVE.match(text), f"{path.name}: {node.name}: {text}"
+
+
+DEPLOY = "bench/deploy/"
+USES_DEPLOY = {"bench/export.py", "bench/doctor/examination.py"}
+OPTIONAL = {"onnx", "onnxscript", "onnxruntime", "openvino"}
+
+
+def test_exported_graphs_concern_their_own_room_alone() -> None:
+    """It imports downward, its door and the doctor import it, and its extras are no must."""
+    for path in FILES:
+        name, modules = str(path.relative_to(ROOT)), imported(path.read_text())
+        uses = any(m == "bench.deploy" or m.startswith("bench.deploy.") for m in modules)
+        assert not uses or name.startswith(DEPLOY) or name in USES_DEPLOY, name
+        assert not {m.split(".")[0] for m in modules} & OPTIONAL, name
+        if name.startswith(DEPLOY):
+            assert not modules & {"bench.export", "bench.doctor"}, name

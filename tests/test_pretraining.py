@@ -122,6 +122,9 @@ def test_a_run_on_another_set_is_a_pretraining_and_one_on_the_same_goes_on(
         "source": "source",
         "normalisation": "imagenet",
     }
+    records.write_json(source / "network.json", {"pretraining": "ImageNet"})
+    with pytest.raises(ValueError, match=r"network\.json: key pretraining is 'ImageNet', where"):
+        of_run(tiny_config(*start))
     records.write_json(source / "network.json", {})
     assert of_run(tiny_config(*start)) == "none"
     assert of_run(tiny_config()) == "none"

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from bench.records import State
 from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
+WORKER = ("bench.cost.worker",)
 
 
 class MeasurementError(Exception):
@@ -28,7 +30,9 @@ class MeasurementError(Exception):
 class MeasuringProcess:
     """A fresh process for one network, ended when the `with` block is left."""
 
-    def __init__(self, config: Config, log: Path, *, timing: bool) -> None:
+    def __init__(
+        self, config: Config, log: Path, *, timing: bool, worker: Sequence[str] = WORKER
+    ) -> None:
         """Starts it.
 
         Args:
@@ -36,10 +40,11 @@ class MeasuringProcess:
             log: its standard error is appended there.
             timing: keep freed memory as runs do; memory is measured without, so that the peak is
                 that of tensors and not of what the C library holds back.
+            worker: the module that runs in it, and its arguments.
         """
         with log.open("a") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.cost.worker"],
+                [sys.executable, "-m", *worker],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

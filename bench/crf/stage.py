@@ -26,15 +26,12 @@ from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
 from bench.data.splits import Split
-from bench.evidence import summed
 from bench.launch.processes import worker_pool
-from bench.metrics.regions import region_scores
-from bench.run.evaluation import Prediction, collect_evidence, full_size_logits
+from bench.run.evaluation import Prediction, collect_evidence, full_size_logits, told_scores
 from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.selection import best_iteration
-from bench.words import figures
 
 VARIANT = "denseCRF"
 
@@ -101,8 +98,7 @@ class _DenseCrf:
         }
         records.write_evaluation(folder, summary | found, evidence)
         arch = self.training.config.arch["name"]
-        scores = figures(region_scores(summed(evidence)), 3)
-        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
+        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {told_scores(evidence)}")
 
     def _search_images(self) -> NDArray[np.int64]:
         """Chooses the training images that the search looks at, the same for every contestant."""

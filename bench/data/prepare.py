@@ -95,7 +95,7 @@ class _Writer:
     def write(self, split: str, pair: Pair) -> None:
         image, truth = self.decoder.read(pair)
         image_path, label_path = self.paths(split, pair)
-        size = self.decoder.height, self.decoder.width
+        size = self.decoder.size or truth.shape
         write_png(image_path, Image.fromarray(resize_image(image, *size)))
         write_label(label_path, resize_label(truth, *size), self.colours)
 

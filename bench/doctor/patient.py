@@ -61,7 +61,7 @@ class Patient:
         """Returns the logits of a training pass, and the gradients that parameters received."""
         network = self.twin().train()
         logits = self.logits(network)
-        check_training_logits(logits, self.config, BATCH)
+        check_training_logits(logits, self.config, self.inputs[0].shape)
         self.loss(logits).backward()  # type: ignore[no-untyped-call]
         gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
         return logits.detach(), gradients
@@ -86,10 +86,12 @@ def admit(config: Config) -> Patient:
     """Builds the network and the images it is tried on.
 
     Raises:
-        ValueError: the network cannot be built.
+        ValueError: the network cannot be built, or there is no size to build images of.
     """
     device = prepare_device(config)
-    height, width = config.protocol.image_size
+    if config.protocol.input_size is None:
+        raise ValueError("protocol.image_size is null; it must be [height, width] to examine at")
+    height, width = config.protocol.input_size
     num_classes = len(config.dataset.classes)
     scenes = [halves(index, num_classes, height, width) for index in range(2 * BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in scenes])).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ from bench.launch.launch import Outcome, launch
 from bench.launch.replay import announce_changes, needs_trust
 from bench.records import End, State
 from bench.target import users_folder
+from bench.tuning.placing import refuse_given
 
 
 def configuration(cfg: DictConfig) -> Config:
@@ -21,6 +22,7 @@ def configuration(cfg: DictConfig) -> Config:
     """
     runtime = HydraConfig.get().runtime
     users = users_folder(runtime)
+    refuse_given(HydraConfig.get().overrides.task, cfg)
     config = resolve(cfg, runtime.choices["arch"])
     config.config_dir = users
     config.command = _command(config)

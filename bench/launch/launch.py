@@ -24,12 +24,16 @@ from bench.config import (
     identity,
     read_config,
     run_folder,
+    variant_of,
     write_config,
 )
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
 from bench.records import End, State
+from bench.trust import is_harmless
+from bench.tuning.schema import is_trial
+from bench.typed import plain
 
 CHILD = "bench.run"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -52,7 +56,7 @@ def launch(config: Config) -> Outcome:
     _refuse_extension(config)
     if config.dry_run:
         with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
-            print(f"would run in {run_folder(config)}")
+            print(_announcement(config))
             return replace(_supervise(Path(scratch), config, []), folder=None)
     folder = run_folder(config)
     with records.writing(folder):
@@ -65,11 +69,38 @@ def launch(config: Config) -> Outcome:
                 return outcome
             _check_record(folder, config)
             records.remove_leftovers(folder)
-            with _kept_if_refused(folder):
+            with _kept_if_refused(folder, config):
                 (folder / "end.json").unlink(missing_ok=True)
                 if not config.start:
                     return _leave_to_torchrun(folder, config)
-                return _supervise(folder, config, [descriptor])
+                outcome = _supervise(folder, config, [descriptor])
+                if is_trial(config.tuning):
+                    _drop_weights_of_trial(folder, config, outcome.end)
+                return outcome
+
+
+def _announcement(config: Config) -> str:
+    """Says where a dry run would have run, as far as that is known before trials are made."""
+    if config.tuning is None or config.tuning.tried or is_trial(config.tuning):
+        return f"would run in {run_folder(config)}"
+    return f"would run {config.arch['name']} with the values that its trials choose"
+
+
+def _drop_weights_of_trial(folder: Path, config: Config, end: End) -> None:
+    """Leaves of a trial that has ended its records, and what a later stop goes on from."""
+    assert config.tuning is not None
+    goes_on = config.tuning.rung < len(config.tuning.halving)
+    if end.state == State.diverged or (end.state == State.finished and not goes_on):
+        drop_weights(folder)
+    elif end.state == State.finished:
+        drop_weights(folder, kept="checkpoint.pt")
+
+
+def drop_weights(folder: Path, kept: str = "") -> None:
+    """Removes the weights of a run, but for one file."""
+    for path in folder.glob("*.pt"):
+        if path.name != kept:
+            path.unlink()
 
 
 def _refuse_extension(config: Config) -> None:
@@ -103,7 +134,8 @@ def _finished(folder: Path, config: Config) -> Outcome | None:
     if end is None or not covers(end, config):
         return None
     _check_record(folder, config)
-    print(f"{folder.name}: finished before, at iteration {end.iteration}")
+    where = f", at iteration {end.iteration}" if end.iteration is not None else ""
+    print(f"{folder.name}: {end.state} before{where}")
     environment = folder / "environment.json"
     then = records.read_json(environment) if environment.exists() else {}
     if other := sources.changed(then, sources.code_of(config)):
@@ -112,7 +144,7 @@ def _finished(folder: Path, config: Config) -> Outcome | None:
 
 
 @contextlib.contextmanager
-def _kept_if_refused(folder: Path) -> Iterator[None]:
+def _kept_if_refused(folder: Path, config: Config) -> Iterator[None]:
     """Leaves a finished run as it was when its extension ends before a checkpoint of its own."""
     end = records.read_end(folder)
     names = ("config.json", "end.json", "environment.json", "data.json", "network.json")
@@ -120,7 +152,7 @@ def _kept_if_refused(folder: Path) -> Iterator[None]:
     state = _checkpoint_state(folder)
     yield
     now = records.read_end(folder)
-    refused = now is not None and now.state != State.finished
+    refused = now is not None and now.state != State.finished and not covers(now, config)
     untouched = _checkpoint_state(folder) == state
     if end is not None and end.state == State.finished and refused and untouched:
         for name, content in before.items():
@@ -153,11 +185,12 @@ def _check_record(folder: Path, config: Config) -> None:
 
 
 def covers(end: End, config: Config) -> bool:
-    """Says whether a finished run has done all that is asked for now."""
-    return (
+    """Says whether a run has done all that is asked for now; a trial has, when it diverged."""
+    return (is_trial(config.tuning) and end.state == State.diverged) or (
         end.state == State.finished
         and (end.max_iterations or 0) >= config.max_iterations
-        and config.postprocess["name"] in ("none", *end.postprocessed)
+        and (variant_of(config.postprocess) or config.postprocess["name"])
+        in ("none", *end.postprocessed)
     )
 
 
@@ -174,7 +207,10 @@ def _leave_to_torchrun(folder: Path, config: Config) -> Outcome:
     """Prepares a run that several machines with one file system will share."""
     write_config(folder, config)
     print("on every node, with a rendezvous of yours:")
-    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
+    users = Path(config.config_dir) if config.config_dir else None
+    words = [str(folder), *(["--config-dir", str(users)] if users else [])]
+    words += [] if is_harmless(plain(config), users) else ["--trust"]
+    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.join(words)}")
     return Outcome(End(State.finished))
 
 

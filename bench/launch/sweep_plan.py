@@ -17,7 +17,11 @@ from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
 from bench.launch.processes import child_environment
 from bench.losses import read_losses
+from bench.tuning.schema import is_trial
+from bench.tuning.space import as_text, values_of
 from bench.typed import plain
+
+ASKED = ("tuning.trial", "tuning.rank")  # the keys that make trials of a job
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Job:
         """The run's folder."""
         return None if self.config is None else run_folder(self.config)
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it only helps to choose the values of other jobs."""
+        return any(key in self.overrides for key in ASKED)
+
     def finished(self) -> bool:
         """Says whether nothing is left to do."""
         if self.folder is None or self.config is None or self.config.rerun:
@@ -71,12 +80,22 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
         replace(
             job,
             label=", ".join(
-                [job.name, f"seed {job.seed}"]
-                + [f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in others]
+                [
+                    job.name,
+                    *([] if job.is_trial else [f"seed {job.seed}"]),  # trials have one
+                    *(_distinction(job, key) for key in others),
+                ]
             ),
         )
         for job in jobs
     ]
+
+
+def _distinction(job: Job, key: str) -> str:
+    """Says what a swept key gives a job; which number a trial has says less than its values."""
+    if key in ASKED and job.config is not None:
+        return as_text(values_of(job.config))
+    return f"{key.rpartition('.')[2]}={job.overrides[key]}"
 
 
 def swept_keys(jobs: Sequence[Job]) -> dict[str, int]:
@@ -172,12 +191,16 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
 def _copies(job: Job) -> tuple[int, int]:
     """Returns how many times its weights a run leaves on the disk, and how many more in training.
 
-    Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
-    trains there are two more checkpoints, and one more set of weights while one is written.
+    Of a finished run stay weights and momentum, and the weights evaluated last and best; of a trial
+    weights and momentum, where trials are halved, or nothing. While a run trains there are two more
+    checkpoints, and one more set of weights while one is written.
     """
     assert job.config is not None
-    checkpoint = 1 + optimiser_states(job.config.protocol)
-    return checkpoint + 2, 2 * checkpoint + 1
+    checkpoint, tuning = 1 + optimiser_states(job.config.protocol), job.config.tuning
+    staying, most = checkpoint + 2, 3 * checkpoint + 3
+    if tuning is not None and is_trial(tuning):
+        staying = checkpoint if tuning.halving else 0
+    return staying, most - staying
 
 
 def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:

@@ -5,7 +5,7 @@ scores, intervals and tables are functions of it, in bench/metrics and reports.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.config import Config
+from bench.config import Config, InferenceConfig
 from bench.data.images import UInt8Array, write_label
 from bench.data.schema import DatasetConfig
-from bench.data.splits import Split
+from bench.data.splits import Batch, Split
+from bench.evidence import summed
 from bench.metrics.boundaries import boundary_counts
 from bench.metrics.boundary_iou import boundary_region_counts
 from bench.metrics.calibration import BINS, calibration_counts
-from bench.metrics.regions import confusion_matrix
+from bench.metrics.regions import confusion_matrix, region_scores
 from bench.metrics.surface_distance import surface_counts
 from bench.run import batch_norm, distributed
+from bench.run.inference import infer
 from bench.run.monitor import Monitor
 from bench.run.network import autocast, network_input
+from bench.run.padding import padded, size_multiple
 from bench.run.training import Training
 from bench.seeds import derive_seed
+from bench.words import figures
 
 PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
 COUNTING_AHEAD = 64  # predictions that may wait to be counted, so that memory stays bounded
@@ -48,16 +52,37 @@ def evaluation_network(training: Training) -> nn.Module:
     batches = -(-wanted // size)
     order = np.resize(order, batches * size)
 
+    multiple = size_multiple(training.network)
+
     def inputs() -> Iterator[Tensor]:
-        mine = order.reshape(batches, size)[distributed.rank() :: distributed.size()]
-        for number, (images, _) in enumerate(training.split.batches(mine)):
+        numbers = range(distributed.rank(), batches, distributed.size())
+        mine = order.reshape(batches, size)[numbers.start :: numbers.step]
+        for number, (images, _) in enumerate(_unaltered(training, mine, numbers)):
             training.monitor.check_stop()
             training.monitor.beat("batch-norm statistics", number, len(mine))
-            yield network_input(images, protocol, training.device)
+            yield padded(network_input(images, protocol, training.device), multiple)
 
     return batch_norm.recomputed(
         training.network, inputs(), protocol.batch_norm.statistics, protocol.precision
     )
+
+
+def _unaltered(
+    training: Training, chosen: NDArray[np.int64], numbers: Iterable[int]
+) -> Iterator[Batch]:
+    """Yields the training images of some batches as they are, or crops of them at scale 1.
+
+    Crops are taken where images are kept at their own size, which need not be one. Their draws
+    follow from the number of the batch.
+    """
+    config, split = training.config, training.split
+    if config.protocol.image_size is not None or config.protocol.augmentation.crop is None:
+        return split.batches(chosen)
+    from bench.data.augmentation import Augmentation, draws  # noqa: PLC0415 - it loads OpenCV
+
+    size = config.protocol.batch_size
+    drawn = (draws(config.seed, number, size, "batch_norm crops") for number in numbers)
+    return split.crops(chosen, drawn, Augmentation.of(config, split.sizes[0]).unscaled)
 
 
 @torch.inference_mode()
@@ -70,19 +95,22 @@ def full_size_logits(
     *,
     only: NDArray[np.int64] | None = None,
     shared: bool = False,
+    predict: Callable[[nn.Module, Tensor, InferenceConfig], Tensor] = infer,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
 
     `only` gives the indices of some images, to leave the others out. `shared` leaves out what other
-    processes predict: whole batches, so that each is computed as it would be alone.
+    processes predict: whole batches, so that each is computed as it would be alone. `predict` gives
+    the logits, or probabilities, of normalised images.
 
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
-    comparable whatever size the network works at.
+    comparable whatever size the network works at. Images kept at their own size are predicted one
+    by one.
     """
     protocol = config.protocol
     network.eval()
     order = np.arange(len(split.names)) if only is None else only
-    count, size = len(order), protocol.batch_size
+    count, size = len(order), 1 if protocol.image_size is None else protocol.batch_size
     chosen = [order[first : first + size] for first in range(0, count, size)]
     if shared:
         chosen = chosen[distributed.rank() :: distributed.size()]
@@ -93,7 +121,7 @@ def full_size_logits(
         torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
         values = network_input(images, protocol, device)
         with autocast(device, protocol.precision):
-            logits = network(values).float()
+            logits = predict(network, values, protocol.inference)
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
     monitor.beat(f"evaluating {split.name}", count, count)
@@ -201,6 +229,11 @@ class _Counts:
             "surfaces": self._surfaces,
             "calibration": self._calibration,
         }
+
+
+def told_scores(evidence: dict[str, NDArray[Any]]) -> str:
+    """Says the scores of a set in words."""
+    return figures(region_scores(summed(evidence)), 3)
 
 
 def evaluate(

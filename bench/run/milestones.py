@@ -18,10 +18,9 @@ from bench.data.splits import Split
 from bench.evidence import summed
 from bench.metrics.regions import region_score, region_scores
 from bench.run import checkpoints, distributed
-from bench.run.evaluation import evaluate, evaluation_network
+from bench.run.evaluation import evaluate, evaluation_network, told_scores
 from bench.run.training import Training
 from bench.selection import best_iteration, validations
-from bench.words import figures
 
 
 def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str]) -> None:
@@ -130,7 +129,7 @@ def _record(
         "images": len(evidence["names"]),
     }
     records.write_evaluation(training.folder, summary, evidence)
+    training.monitor.notice(f"iteration {iteration}, {split}: {told_scores(evidence)}")
     scores = region_scores(summed(evidence))
-    training.monitor.notice(f"iteration {iteration}, {split}: {figures(scores, 3)}")
     measured = {f"{split}/{name}": value for name, value in scores.items()}
     training.monitor.measure(training.iteration, measured)

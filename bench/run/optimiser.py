@@ -53,7 +53,7 @@ def _factors(
     bias_decay = protocol.bias_decay_factor
     shift_decay = protocol.batch_norm.shift_decay_factor
     shift_decay = bias_decay if shift_decay is None else shift_decay
-    pretrained = _pretrained(network, protocol)
+    pretrained = pretrained_parameters(network, protocol)
     for prefix, layer in network.named_modules():
         normalises = isinstance(layer, NORMS)
         for name, parameter in layer.named_parameters(recurse=False):
@@ -70,8 +70,12 @@ def _factors(
             yield parameter, lr, decay
 
 
-def _pretrained(network: nn.Module, protocol: ProtocolConfig) -> set[str]:
-    """Names the parameters that have a rate of their own: those that the network loaded."""
+def pretrained_parameters(network: nn.Module, protocol: ProtocolConfig) -> set[str]:
+    """Names the parameters that have a rate of their own: those that the network loaded.
+
+    Raises:
+        ValueError: there are none, and `encoder_lr_factor` is not 1.
+    """
     if protocol.encoder_lr_factor == 1:
         return set()
     loaded = set(getattr(network, "loaded_weights", {}))

@@ -16,15 +16,16 @@ from bench.data.splits import Split
 from bench.losses import cut_losses
 from bench.pretraining import check_loaded
 from bench.run import checkpoints, distributed
-from bench.run.contract import failures_explained
+from bench.run.contract import failures_explained, warnings
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
-from bench.run.fitness import warnings
 from bench.run.graph import graphed
 from bench.run.init_from import describe, require_same_weights, start_from_run
+from bench.run.input_sizes import evaluation_sizes, training_size
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.optimiser import make_optimiser
+from bench.run.optimiser import make_optimiser, pretrained_parameters
+from bench.run.padding import padded_size, size_multiple
 from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
@@ -45,6 +46,7 @@ def prepare_network(config: Config) -> nn.Module:
     """
     network = build_network(config)
     check_loaded(config, getattr(network, "loaded_weights", {}))
+    pretrained_parameters(network, config.protocol)
     return start_from_run(network, config)
 
 
@@ -60,8 +62,8 @@ def prepare_training(
     """Prepares optimiser and class weights for a network, or for a new one.
 
     Raises:
-        ValueError: the training split is smaller than a batch, the network breaks the contract, or
-            there is no GPU for a CUDA graph.
+        ValueError: the training split is smaller than a batch, its images do not make batches, the
+            network breaks the contract, or there is no GPU for a CUDA graph.
     """
     protocol, dataset = config.protocol, config.dataset
     if config.cuda_graph and device.type != "cuda":
@@ -76,8 +78,7 @@ def prepare_training(
     network = network or prepare_network(config)
     description = describe(network, config)
     network = placed(network, protocol, device)
-    check_logits(network, config, device)
-    _warn(network, config, device, monitor)
+    _examine(network, config, splits, device, monitor)
     optimiser = make_optimiser(network, protocol)
     return Training(
         config=config,
@@ -96,9 +97,19 @@ def prepare_training(
     )
 
 
-def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Monitor) -> None:
-    """Says what the network does that training would not show, or not soon."""
-    height, width = config.protocol.image_size
+def _examine(
+    network: nn.Module,
+    config: Config,
+    splits: dict[str, Split],
+    device: torch.device,
+    monitor: Monitor,
+) -> None:
+    """Holds a network to its contract, and says what it does that training would not soon show."""
+    size = training_size(config, splits[config.protocol.train_split])
+    evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
+    for one in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
+        check_logits(network, config, device, one)
+    height, width = padded_size(size, size_multiple(network))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, height, width, generator=generator).to(device)
     with failures_explained(config, len(images), "training"):

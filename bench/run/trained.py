@@ -21,12 +21,17 @@ WEIGHTS = {"best": checkpoints.BEST, "last": checkpoints.LAST}
 
 @dataclass(frozen=True)
 class Trained:
-    """A network as it was evaluated, batch-norm statistics included."""
+    """A network as it was evaluated, batch-norm statistics included.
+
+    Attributes:
+        weights: the file that they are from; None for one that was not read.
+    """
 
     network: nn.Module
     config: Config
     device: torch.device
     iteration: int
+    weights: Path | None = None
 
 
 def load_trained(arguments: argparse.Namespace) -> Trained:
@@ -54,7 +59,8 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
     place = prepare_device(config)
     network = build_network(config)
     checkpoints.fill(network, weights["network"], folder / WEIGHTS[which])
-    return Trained(network.to(place).eval(), config, place, weights["iteration"])
+    network = network.to(place).eval()
+    return Trained(network, config, place, weights["iteration"], folder / WEIGHTS[which])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bench.config import Config, identity
 from bench.data.order import batch_indices, mirrored
-from bench.data.splits import Split
+from bench.data.splits import Batch, Split
 from bench.data.staging import staged
 from bench.losses import append_losses
 from bench.run import checkpoints, distributed
@@ -29,6 +29,7 @@ from bench.run.loss import batch_loss, dice_loss, shrink_labels
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.network import autocast, network_input
 from bench.run.optimiser import clip_gradients, set_rates
+from bench.run.padding import padded, padded_labels, size_multiple
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
@@ -80,10 +81,9 @@ class Training:
 
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields this process's input (N, 3, H, W) and labels (N, H, W) of iterations, from 0."""
-    protocol, seed, split = training.config.protocol, training.config.seed, training.split
-    size, count = protocol.batch_size, len(split.names)
-    shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
-    batches = split.batches(shares)
+    protocol, seed = training.config.protocol, training.config.seed
+    size, multiple = protocol.batch_size, size_multiple(training.network)
+    batches = _uint8_batches(training, iterations)
     for iteration, batch in zip(iterations, batches, strict=True):
         images, labels = (staged(tensor, training.device) for tensor in batch)
         if protocol.mirror:
@@ -91,7 +91,22 @@ def training_batches(training: Training, iterations: range) -> Iterator[tuple[Te
             flip = staged(flips, training.device)[:, None, None]
             images = torch.where(flip[..., None], images.flip(3), images)
             labels = torch.where(flip, labels.flip(2), labels)
-        yield network_input(images, protocol, training.device), labels
+        values = network_input(images, protocol, training.device)
+        void = training.config.dataset.void
+        yield padded(values, multiple), padded_labels(labels, multiple, void)
+
+
+def _uint8_batches(training: Training, iterations: range) -> Iterator[Batch]:
+    """Yields this process's images and labels as they are kept, or as they are cut out."""
+    config, split = training.config, training.split
+    seed, size, count = config.seed, config.protocol.batch_size, len(split.names)
+    shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
+    if not config.protocol.augmentation.is_on:
+        return split.batches(shares)
+    from bench.data.augmentation import Augmentation, draws  # noqa: PLC0415 - it loads OpenCV
+
+    drawn = (distributed.share(draws(seed, i, size)) for i in iterations)
+    return split.crops(shares, drawn, Augmentation.of(config, split.sizes[0]))
 
 
 def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
@@ -114,7 +129,7 @@ def _gradients(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     training.optimiser.zero_grad(set_to_none=True)  # the forward pass needs the memory
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
-    check_training_logits(logits, config, len(images))
+    check_training_logits(logits, config, images.shape)
     labels = shrink_labels(labels, logits, training.network)
     void = config.dataset.void
     loss = batch_loss(logits, labels, training.class_weights, void, protocol.loss_normaliser)

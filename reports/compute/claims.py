@@ -32,8 +32,10 @@ from reports.compute.paper_claims import (
     scores_of_table_1,
 )
 from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
+from reports.compute.tuned import NOTHING_TUNED
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
 from reports.read.runs import Run, matrix, warn, weighting
+from reports.read.tuning import chosen_values, terms
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
 TOO_FEW = "too few seeds"
@@ -53,7 +55,12 @@ class ClaimRow:
 
 
 def claim_lines(
-    runs: Sequence[Run], context: Context, *, every: bool = False, margin: float = EQUAL_POINTS
+    runs: Sequence[Run],
+    context: Context,
+    *,
+    every: bool = False,
+    tuned: bool = False,
+    margin: float = EQUAL_POINTS,
 ) -> list[str]:
     """Formats the claims and correlations for a terminal, for each set of conditions.
 
@@ -61,12 +68,20 @@ def claim_lines(
         runs: any runs.
         context: scores.
         every: each comparison has a row, and not only what decided the claim.
+        tuned: sections of tuned networks alone are asked.
         margin: no further apart than so many points counts as "equally well".
+
+    Raises:
+        ValueError: no network is tuned, where that is asked for.
     """
     lines: list[str] = []
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
-        lines += [f"{config['dataset']['name']}, protocol {config['protocol']['name']}", ""]
+        if tuned and not chosen_values(config):
+            continue
+        on = terms(config, (run.config for run in runs))
+        where = f"{config['dataset']['name']}, protocol {config['protocol']['name']}"
+        lines += [f"{where}, {on}" if on else where, ""]
         rows = claim_rows(group, context, every=every, margin=margin)
         frame = pd.DataFrame(map(astuple, rows), columns=list(COLUMNS))
         lines += [
@@ -77,6 +92,8 @@ def claim_lines(
         ]
         if few_seeds(group):
             lines += [FEW_SEEDS, ""]
+    if tuned and not lines:
+        raise ValueError(f"--tuned: {NOTHING_TUNED}")
     return lines[:-1]
 
 

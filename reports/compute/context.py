@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from reports.compute.estimates import Estimates
 from reports.read.costs import Cost
+from reports.read.given import Given
 from reports.read.published import Printed
 
 
@@ -18,6 +19,7 @@ class Context:
         literature: a user's own figures.
         rows_without_runs: also list the networks of the paper's table that have no run.
         mixed: rows from scratch and pretrained ones stand in one section.
+        given: times of exported files that a user has measured elsewhere.
     """
 
     estimates: Estimates
@@ -25,3 +27,4 @@ class Context:
     literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
     rows_without_runs: bool = True
     mixed: bool = False
+    given: Sequence[Given] = ()

@@ -42,8 +42,7 @@ def _holds(run: Run, pattern: str) -> bool:
 
 
 def _is_measured(run: Run, context: Context) -> bool:
-    size = run.config["protocol"]["image_size"]
-    return cost_of(context.costs, run.config["arch"], size) is not None
+    return cost_of(context.costs, run.config) is not None
 
 
 def _named(lacking: Sequence[Run], finished: Sequence[Run]) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from reports.read.published import rank_of
-from reports.read.runs import PLACES, Run, conditions
+from reports.read.runs import PLACES, Run, conditions, weighting
+from reports.read.tuning import chosen_values, tuning_of
 
 PRETRAINING, SCRATCH, UNDECLARED = "pretraining", "none", "undeclared data"
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
@@ -27,7 +28,7 @@ class Contestant:
 
 
 def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[Run]]:
-    """Groups runs that share their fingerprint, their data and what they were pretrained on.
+    """Groups runs that share fingerprint, data and what they were pretrained on; tuned ones last.
 
     Args:
         runs: any runs.
@@ -43,7 +44,8 @@ def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[R
         start = None if PRETRAINING in apart_from else pretraining(run)
         digests = {name: split["digest"] for name, split in run.data.get("splits", {}).items()}
         found.setdefault(json.dumps([shared, digests, start], sort_keys=True), []).append(run)
-    return _joined(list(found.values()))
+    joined = _joined(list(found.values()))
+    return sorted(joined, key=lambda group: tuning_of(group[0].config) is not None)
 
 
 def _joined(grouped: list[list[Run]]) -> list[list[Run]]:
@@ -81,19 +83,43 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
     Networks of one name with other arguments are told apart by what differs.
     """
     by_arch: dict[str, list[Run]] = {}
-    for run in group:
-        by_arch.setdefault(json.dumps(_network(run), sort_keys=True), []).append(run)
-    by_name: dict[str, list[list[Run]]] = {}
-    for runs in by_arch.values():
-        by_name.setdefault(runs[0].name, []).append(sorted(runs, key=lambda run: run.seed))
+    networks: dict[str, dict[str, Any]] = {}
+    for run, network in zip(group, _networks(group), strict=True):
+        key = json.dumps(network, sort_keys=True)
+        by_arch.setdefault(key, []).append(run)
+        networks[key] = network
+    by_name: dict[str, list[str]] = {}
+    for key, runs in by_arch.items():
+        by_name.setdefault(runs[0].name, []).append(key)
     found = []
     for name, variants in by_name.items():
-        for runs, suffix in zip(variants, _distinctions(variants), strict=True):
-            found.append(Contestant(f"{name} ({suffix})" if suffix else name, tuple(runs)))
+        suffixes = _distinctions([networks[key] for key in variants])
+        for key, suffix in zip(variants, suffixes, strict=True):
+            seeds = tuple(sorted(by_arch[key], key=lambda run: run.seed))
+            found.append(Contestant(f"{name} ({suffix})" if suffix else name, seeds))
     rank = {name: number for number, name in enumerate(order)}
     return sorted(
         found, key=lambda one: (rank.get(one.first.name, len(rank)), rank_of(one.first.name))
     )
+
+
+def _networks(group: Sequence[Run]) -> list[dict[str, Any]]:
+    """Returns the network of every run; one that tuning gave two sets of values is two networks.
+
+    That is so where its trials changed in between. Each class weighting has values of its own.
+    """
+    found = [_network(run) for run in group]
+    values = [chosen_values(run.config) for run in group]
+    keys = [
+        json.dumps([network, weighting(run)]) for network, run in zip(found, group, strict=True)
+    ]
+    sets: dict[str, set[str]] = {}
+    for key, chosen in zip(keys, values, strict=True):
+        sets.setdefault(key, set()).add(json.dumps(chosen))
+    return [
+        network | chosen if len(sets[key]) > 1 else network
+        for network, chosen, key in zip(found, values, keys, strict=True)
+    ]
 
 
 def _network(run: Run) -> dict[str, Any]:
@@ -102,18 +128,20 @@ def _network(run: Run) -> dict[str, Any]:
     Runs of other code or weights are another network: no mean is taken over both.
     """
     start, code = run.config.get("init_from"), run.environment.get("code", {})
-    source = {} if start is None else {"init_from": Path(start).name}
-    digest = {} if start is not None else {"weights_digest": run.network.get("weights_digest")}
+    digest = run.network.get("weights_digest")
+    source: dict[str, Any] = {}
+    if start is not None:
+        source = {"init_from": Path(start).name}
+    elif digest is not None:  # whatever the file was called
+        source = {"pretraining": pretraining(run), "weights": digest[:12], "weights_match": None}
     return {
         **run.config["arch"],
         **source,
-        **{key: value for key, value in digest.items() if value is not None},
         **({"code": code["network"]} if "network" in code else {}),
     }
 
 
-def _distinctions(variants: list[list[Run]]) -> list[str]:
-    archs = [_network(runs[0]) for runs in variants]
+def _distinctions(archs: Sequence[dict[str, Any]]) -> list[str]:
     keys = sorted({key for arch in archs for key in arch})
     differing = [key for key in keys if len({json.dumps(arch.get(key)) for arch in archs}) > 1]
     return [", ".join(f"{key} {arch.get(key)}" for key in differing) for arch in archs]

@@ -218,7 +218,7 @@ def read_cost(path: Path) -> Cost:
         state=str(content.get("state", "measured")),
         reason=str(content.get("reason") or ""),
         samples=_samples(time),
-        memory={mode: _reading(part) for mode, part in parts.items()},
+        memory={mode: reading(part) for mode, part in parts.items()},
         memory_states={mode: part.get("state") for mode, part in parts.items()},
         estimates={mode: part.get("estimate_bytes") for mode, part in parts.items()},
         work=content.get("work") or {},
@@ -258,7 +258,8 @@ def _samples(time: dict[str, Any]) -> dict[str, list[float]]:
     return {name: samples for name, samples in found.items() if samples}
 
 
-def _reading(part: dict[str, Any]) -> Memory | None:
+def reading(part: dict[str, Any]) -> Memory | None:
+    """Returns the first source of MEMORY_SOURCES that a part of a record was read by."""
     readings, baselines = part.get("readings") or {}, part.get("baselines") or {}
     for key, source in MEMORY_SOURCES.items():
         if readings.get(key) is None:
@@ -270,26 +271,25 @@ def _reading(part: dict[str, Any]) -> Memory | None:
     return None
 
 
-def costs_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> list[Cost]:
-    """Finds the measurements of a network at an image size, one for each setting.
+def costs_of(costs: Iterable[Cost], config: dict[str, Any]) -> list[Cost]:
+    """Finds the measurements of a run's network at its image size, one for each setting.
 
-    The arguments that only mirror the protocol (dropout, epsilon) do not change what it costs.
+    Arguments that only mirror the protocol (dropout, epsilon) do not change what it costs. Where
+    images have their own sizes, a crop is measured.
     """
-    wanted = [*size], _structure(arch)
+    protocol = config["protocol"]
+    size = protocol["image_size"] or protocol.get("augmentation", {}).get("crop")
+    wanted = size, _structure(config["arch"])
     return [cost for cost in costs if ([*cost.image_size], _structure(cost.arch)) == wanted]
 
 
-def cost_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> Cost | None:
-    """Finds one measurement of a network, or None.
+def cost_of(costs: Iterable[Cost], config: dict[str, Any]) -> Cost | None:
+    """Finds one measurement of a run's network, or None.
 
-    One of inference is preferred, as Table 1 has it; of several the first by name is taken, so that
-    a column mixes none by chance.
+    One of inference first, as Table 1 has it, then by name, so that a column mixes none by chance.
     """
-    return min(
-        costs_of(costs, arch, size),
-        key=lambda cost: (INFERENCE not in cost.setting, cost.setting),
-        default=None,
-    )
+    found = costs_of(costs, config)
+    return min(found, key=lambda one: (INFERENCE not in one.setting, one.setting), default=None)
 
 
 def _structure(arch: dict[str, Any]) -> dict[str, Any]:

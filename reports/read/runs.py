@@ -23,6 +23,7 @@ from bench.metrics.regions import region_score
 from bench.sound_files import require
 from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES
+from reports.read.tuning import tuning_of, with_tuning
 
 # Keys in which two runs may differ and share a fingerprint all the same.
 PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
@@ -128,6 +129,7 @@ def _read_run(folder: Path) -> Run:
     content = records.read_json(path)
     require(path, content, CONFIG)
     config = content["config"]
+    tuning_of(config)  # or is passed over
     state, detail = _state(folder)
     return Run(
         folder=folder,
@@ -146,15 +148,17 @@ def _read_run(folder: Path) -> Run:
 def _with_postprocessings(run: Run) -> list[Run]:
     """Splits off a run's post-processings as runs of their own: rows named NETWORK-denseCRF.
 
-    The validations stay with all of them, to tell the selected iteration.
+    The validations stay with all of them, to tell the selected iteration. What was exported is left
+    to reports/read/deployed.py.
     """
     validation = run.config["protocol"]["validation"].get("split")
     own = [e for e in run.evaluations if not e.get("variant")]
     selecting = [e for e in own if e["split"] == validation]
     runs = [replace(run, evaluations=own)]
-    for variant in sorted({e["variant"] for e in run.evaluations if e.get("variant")}):
+    refined = [e for e in run.evaluations if e.get("variant") and not e.get("deployed")]
+    for variant in sorted({e["variant"] for e in refined}):
         arch = run.config["arch"] | {"name": f"{run.name}-{variant}"}
-        theirs = [e for e in run.evaluations if e.get("variant") == variant]
+        theirs = [e for e in refined if e["variant"] == variant]
         runs.append(
             replace(run, config=run.config | {"arch": arch}, evaluations=selecting + theirs)
         )
@@ -256,16 +260,17 @@ def _of_older_records() -> dict[str, Any]:
 
 
 def conditions(run: Run) -> dict[str, Any]:
-    """Returns the leaves of `dataset` and `protocol` by their dotted keys.
+    """Returns the leaves of `dataset` and `protocol` by their dotted keys, and `tuning` in words.
 
     And the last iteration, where the learning rates of a run depend on it.
     A key that came after the record has the value that says the same as its absence.
     """
     config = run.config
     depends_on_end = config["protocol"].get("schedule", "constant") != "constant"
-    return {
+    found = {
         **_of_older_records(),
         **leaves(config["dataset"], "dataset"),
         **leaves(config["protocol"], "protocol"),
         **({"max_iterations": config["max_iterations"]} if depends_on_end else {}),
     }
+    return with_tuning(config, found)

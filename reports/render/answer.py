@@ -47,7 +47,9 @@ def _answer(section: Section, found: Found, group: str) -> str:
     limits = [_limits(found, number) for number in range(len(SCORES))]
     rows = "".join(_line(row, cells, limits) for row, cells in found)
     seeds = dict.fromkeys(row.details.get("seeds", "") for row, _ in found)
-    words = f"{section.dataset}, protocol {section.protocol}, {group}; seeds {' / '.join(seeds)}"
+    terms = f", {section.terms}" if section.terms else ""
+    words = f"{section.dataset}, protocol {section.protocol}{terms}, {group}; "
+    words += f"seeds {' / '.join(seeds)}"
     return (
         f"{group_start(section.dataset, section.protocol)}"
         f'<p class="answer">{sentences}</p>'

@@ -20,6 +20,7 @@ from reports.figures import style
 from reports.figures.of_report import Drawing, drawings
 from reports.read.published import SOURCE, rank_of
 from reports.read.runs import Run, without_postprocessings
+from reports.read.tuning import terms
 from reports.render import latex
 from reports.render import text as formats
 from reports.render.answer import answers
@@ -182,6 +183,9 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
+        words = f"{dataset}, protocol {protocol}"
+        if on := terms(config, (run.config for run in runs)):
+            words += f", {on}"
         rows = "".join(
             f'<tr><td class="words">{escape(row.claim)}</td>'
             f'<td class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</td>'
@@ -191,7 +195,7 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
         )
         parts += [
             group_start(dataset, protocol),
-            f"<h3>{escape(f'{dataset}, protocol {protocol}')}</h3>",
+            f"<h3>{escape(words)}</h3>",
             f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>",
             f'<ul class="notes"><li>{FEW_SEEDS}</li></ul></div>' if few_seeds(group) else "</div>",

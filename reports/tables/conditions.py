@@ -43,13 +43,19 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
     if len(starts) > 1:
         notes.append(f"Not pretrained alike, as asked for; on {_listed(starts)}.")
     if len(iterations) > 1:
-        notes.append(f"Not trained equally long; iterations: {_listed(iterations)}.")
+        words = "so that no last figure is in bold"
+        notes.append(f"Not trained equally long, {words}; iterations: {_listed(iterations)}.")
     if len(codes) > 1:
         notes.append(
             "Not computed by the same numeric code of bench (rerun=true makes it so): "
             f"{_listed(codes)}."
         )
     return [*notes, *_origin_notes(group)]
+
+
+def equally_long(ours: Sequence[Contestant]) -> bool:
+    """Whether all runs of a section were asked for the same number of iterations."""
+    return len({run.config["max_iterations"] for one in ours for run in one.runs}) < 2
 
 
 def frozen_note(run: Run) -> list[str]:

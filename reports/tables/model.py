@@ -99,6 +99,7 @@ class Section:
         background: machines, initialisation, what the data set is.
         dataset: its name.
         protocol: its name.
+        terms: whether each network was tuned; empty where no run is.
     """
 
     title: str
@@ -108,6 +109,7 @@ class Section:
     background: list[str] = field(default_factory=list)
     dataset: str = ""
     protocol: str = ""
+    terms: str = ""
 
     def footnotes(self) -> dict[str, str]:
         """Letters of the rows' footnotes: text to letter, in order of appearance."""
@@ -143,8 +145,9 @@ class Table:
 
 
 def figure(value: float | None, digits: int) -> str:
-    """Formats a figure; what is missing is empty."""
-    return "" if value is None or isnan(value) else f"{value:.{digits}f}"
+    """Formats a figure; what is missing is empty, and zero has no sign."""
+    text = "" if value is None or isnan(value) else f"{value:.{digits}f}"
+    return text.removeprefix("-") if text and not float(text) else text
 
 
 def signed(value: float | None, digits: int) -> str:
@@ -159,7 +162,7 @@ def interval(cell: Cell, digits: int) -> str:
     """Formats the interval of a cell in brackets, or nothing."""
     if cell.low is None or cell.high is None or isnan(cell.low) or isnan(cell.high):
         return ""
-    return f"[{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
+    return f"[{figure(cell.low, digits)}, {figure(cell.high, digits)}]"
 
 
 def signed_interval(low: float, high: float, digits: int = 1) -> str:

@@ -129,6 +129,7 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
             notes.append(TABLE_2.format(weighting(group[0])))
     if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
         notes.append(FEW_SEEDS)
+    notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
     return [*notes, *condition_notes(group, ours)]
 
 
@@ -151,7 +152,6 @@ def background_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[s
         for one in ours
         if (digest := one.first.network.get("weights_digest"))
     ]
-    notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
     return notes + machines([run.environment for run in group])
 
 
@@ -159,12 +159,18 @@ def _postprocessing_notes(run: Run) -> list[str]:
     """Says what a post-processing was set to and what it costs, where its record tells."""
     notes = []
     for evaluation in run.evaluations:
-        if not {"variant", "parameters", "searched_images"} <= evaluation.keys():
+        if not {"variant", "parameters"} <= evaluation.keys():
             continue
         settings = ", ".join(f"{key} {value}" for key, value in evaluation["parameters"].items())
-        text = f"{run.name}: {settings}, searched on {len(evaluation['searched_images'])} "
-        text += "training images"
-        if "seconds_per_image" in evaluation:
+        text = f"{run.name}: {settings}"
+        if "searched_images" in evaluation:
+            text += f", searched on {len(evaluation['searched_images'])} training images"
+        if {"passes", "seconds_per_image"} <= evaluation.keys():
+            text += (
+                f"; {evaluation['passes']} views of an image, together "
+                f"{evaluation['seconds_per_image']:.2f} s"
+            )
+        elif "seconds_per_image" in evaluation:
             text += (
                 f"; {evaluation['seconds_per_image']:.2f} s an image on "
                 f"{evaluation['processes']} processes, the network included, at most "

@@ -14,6 +14,7 @@ from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import rank_of
 from reports.read.runs import Run, warn
+from reports.read.tuning import terms
 from reports.tables.bold import embolden
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 
@@ -50,7 +51,8 @@ def rank_tables(runs: Sequence[Run], estimates: Estimates) -> list[Table]:
 
 
 def _columns(run: Run) -> list[Column]:
-    group = f"{run.config['dataset']['name']}, {run.config['protocol']['name']}"
+    words = [run.config["dataset"]["name"], run.config["protocol"]["name"], terms(run.config, ())]
+    group = ", ".join(word for word in words if word)
     return [Column(group, name, 1, None, ("rank",)) for name in (SCORE, "rank", "tier")]
 
 

@@ -6,6 +6,7 @@ weightings side by side, by column, as the paper does; all else must then agree.
 
 from collections.abc import Collection, Sequence
 from math import isnan
+from typing import Any
 
 from bench.words import ranges
 from reports.compute.context import Context
@@ -29,8 +30,9 @@ from reports.read.published import (
     weighting_of,
 )
 from reports.read.runs import Run, weighting
+from reports.read.tuning import terms
 from reports.tables.bold import embolden
-from reports.tables.conditions import pretraining_title, section_differences
+from reports.tables.conditions import equally_long, pretraining_title, section_differences
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -42,6 +44,7 @@ from reports.tables.notes import (
     table_notes,
 )
 from reports.tables.power import seeds_notes
+from reports.tables.tuned import edge_marks, tuning_notes, value_details
 
 STATES = {"out_of_memory": "out of memory"}
 
@@ -62,6 +65,8 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
     for group in groups(fitting, apart_from):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
+        section.terms = terms(group[0].config, (run.config for run in fitting))
+        section.title += f", {section.terms}" if section.terms else ""
         if context.rows_without_runs:
             section.rows += _rows_without_runs(number, group, columns, context, weightings)
         if before is not None:
@@ -86,11 +91,11 @@ def _section(
     number: str, group: Sequence[Run], columns: Sequence[Column], context: Context
 ) -> Section:
     config = group[0].config
-    height, width = config["protocol"]["image_size"]
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
-        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained at "
-        f"{height}x{width}, fingerprint {' and '.join(fingerprints)}{pretraining_title(group)}"
+        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained "
+        f"{trained_on(config['protocol'])}, fingerprint {' and '.join(fingerprints)}"
+        f"{pretraining_title(group)}"
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
@@ -98,7 +103,7 @@ def _section(
     return Section(
         title,
         rows,
-        notes=[*power, *section_notes(number, group, ours)],
+        notes=[*power, *tuning_notes(group), *section_notes(number, group, ours)],
         background=[
             *background_notes(group, ours),
             *_cost_notes(columns, ours, context.costs),
@@ -106,6 +111,15 @@ def _section(
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
+
+
+def trained_on(protocol: dict[str, Any]) -> str:
+    """Says what a network is given in training: images of a size, or crops of them."""
+    size, crop = protocol["image_size"], protocol.get("augmentation", {}).get("crop")
+    images = "images of their own size" if size is None else f"{size[0]}x{size[1]}"
+    if crop is None:
+        return f"at {images}" if size else f"on {images}"
+    return f"on crops of {crop[0]}x{crop[1]} from {images}"
 
 
 def _rows_without_runs(
@@ -146,6 +160,8 @@ def _embolden(
             pools[of_group] = context.estimates.pool(sides)
             notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
         cells = [row.cells[number] for row in rows]
+        if not column.source[3] and not equally_long(ours):
+            continue
         of_column = list(zip(sides, cells, strict=True))
         embolden(of_column, column.source[-1], pools[of_group], context.estimates)
     return notes
@@ -157,8 +173,7 @@ def _cost_notes(
     """Says where the times of a table were taken."""
     if not any(column.source[0] == "time" for column in columns):
         return []
-    archs = [(one.first.config["arch"], one.first.config["protocol"]["image_size"]) for one in ours]
-    found = [cost_of(costs, *arch) for arch in archs]
+    found = [cost_of(costs, one.first.config) for one in ours]
     settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
     notes = [f"Storage and infer time: {setting}." for setting in settings]
     if None in found:
@@ -179,7 +194,7 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
         paper = printed(number, paper_row, column.published)
         cell.published = paper.number if paper else None
         cells.append(cell)
-    marks = row_marks(number, one) if compared else []
+    marks = [*(row_marks(number, one) if compared else []), *edge_marks(one)]
     return Row(one.label, cells, _details(one, columns), marks + state_marks(one))
 
 
@@ -199,7 +214,8 @@ def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
     best = dict.fromkeys(str(run.best_iteration) for run in behind.values() if run.best_iteration)
     words = {"seeds": dict.fromkeys(shown), "iterations": iterations, "best": best}
     separators = {"seeds": "; "}
-    return {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
+    joined = {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
+    return joined | value_details(list(behind.values()))
 
 
 def _state(run: Run) -> str:
@@ -238,7 +254,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if column.source[0] == "parameters":
         count = run.network.get("parameters")
         return Cell(count / 1e6, run=run.folder) if count else Cell(text="n/a")
-    cost = cost_of(costs, run.config["arch"], run.config["protocol"]["image_size"])
+    cost = cost_of(costs, run.config)
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":

@@ -188,7 +188,7 @@ def test_the_worker_imports_nothing_that_only_training_needs() -> None:
     )
     modules = done.stdout.split()
     needed = [
-        *("contract", "device", "distributed", "environment", "failure", "fitness", "loss"),
+        *("contract", "device", "distributed", "environment", "failure", "loss"),
         *("network", "optimiser"),
     ]
     assert {name for name in modules if name.startswith("bench.run.")} == {

@@ -129,7 +129,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
 def test_an_unknown_postprocessing_is_refused_before_anything_runs(
     tiny_config: Callable[..., Config],
 ) -> None:
-    message = r"postprocess\.name is sharpen; it must be none or dense_crf"
+    message = r"postprocess\.name is sharpen; it must be one of none, dense_crf, test_time"
     with pytest.raises(ValueError, match=message):
         tiny_config("postprocess.name=sharpen")
 

@@ -1,5 +1,6 @@
 """Boundary IoU, normalised surface distance, calibration: by hand, by law, by other libraries."""
 
+import warnings
 from collections.abc import Callable
 from math import hypot
 
@@ -101,7 +102,9 @@ def test_surface_distances_are_those_of_distance_transforms(
 
 @pytest.mark.slow  # the library takes over ten seconds to import
 def test_surface_distances_are_monais() -> None:
-    metrics = pytest.importorskip("monai.metrics")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says of itself
+        metrics = pytest.importorskip("monai.metrics")
     prediction, label = scene(5)
     one, other = (
         torch.stack([torch.from_numpy(m == index) for index in range(K)])[None]

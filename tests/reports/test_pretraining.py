@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import reports
 from bench import records
 from reports.compute.groups import groups, pretraining
 from reports.read.runs import read_runs
@@ -73,12 +74,20 @@ def test_weights_that_nobody_declared_are_not_from_scratch(
     assert len(groups(runs)) == 2
 
 
+def test_the_long_table_says_it_too(two: Path) -> None:
+    found = reports.frame(two)
+    assert dict(zip(found["network"], found["pretraining"], strict=True)) == {
+        "SegNet": "none",
+        "FCN": WORDS,
+    }
+
+
 def test_other_weights_are_no_seed_of_a_network(make_run: MakeRun, tmp_path: Path) -> None:
     for seed, digest in enumerate(("aa", "bb")):
         folder = make_run("SegNet", 0.8, seed=seed, arch={"pretraining": IMAGENET})
         amended(folder, "network.json", weights_digest=digest)
     (table,) = tables(tmp_path / "runs")
-    assert ours(table)[0] == ["SegNet (weights_digest aa)", "SegNet (weights_digest bb)"]
+    assert ours(table)[0] == ["SegNet (weights aa)", "SegNet (weights bb)"]
 
 
 def test_lengths_are_sections_where_the_schedule_depends_on_them(

@@ -101,7 +101,7 @@ def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) ->
     assert code == 2
     assert errors == (
         "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
-        "claims, export, verify, merge; give the folder that holds the runs\n"
+        "claims, tuning, export, verify, merge; give the folder that holds the runs\n"
     )
 
 

@@ -577,8 +577,24 @@ def test_what_rows_do_not_share_stands_below_them(make_run: MakeRun, tmp_path: P
     shown = text(filled(tmp_path / "runs", "3")[0])
     shown = " ".join(shown.split())
     assert "dataset.limit=40: only the first 40 images of each split" in shown
-    assert "Not trained equally long; iterations: 40: SegNet; 4: FCN." in shown
+    unequal = "Not trained equally long, so that no last figure is in bold; iterations: "
+    assert f"{unequal}40: SegNet; 4: FCN." in shown
     assert "Not computed by the same numeric code of bench" in shown
     assert "0.025 M of 1.425 M parameters are trainable" in shown
     assert "Deviations from the paper: " in shown
     assert "dataset.limit 40 (paper all images)" in shown
+
+
+@pytest.mark.parametrize("lengths", [(40, 40), (40, 4)])
+def test_there_is_no_bold_across_unequal_iterations(
+    make_run: MakeRun, tmp_path: Path, lengths: tuple[int, int]
+) -> None:
+    """Ten points apart with every seed: the better one is bold where both trained equally long."""
+    for (name, share), length in zip((("SegNet", 0.8), ("FCN", 0.7)), lengths, strict=True):
+        for seed in range(3):
+            make_run(name, share, seed=seed, max_iterations=length)
+    table = filled(tmp_path / "runs", "3")[0]
+    rows = {row.label: row for row in table.sections[0].rows if row.ours}
+    bold = {name: any(cell.bold for cell in row.cells) for name, row in rows.items()}
+    assert bold == {"SegNet": lengths == (40, 40), "FCN": False}
+    assert {rows["FCN"].details["iterations"]} == {str(lengths[1])}

@@ -1,13 +1,45 @@
 """The soft Dice loss: by hand, its void, its gradient, its parts in several processes."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from bench.data.splits import load_splits
 from bench.run import distributed
 from bench.run.loss import dice_loss
+from bench.run.preparation import prepare_training
+from bench.run.training import step
 
 VOID = 255
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_it_is_added_by_its_weight_and_not_computed_without(
+    tiny_config: Callable[..., Any],
+    prepared: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    weight: float,
+) -> None:
+    config, seen = tiny_config(f"protocol.dice_weight={weight}"), []
+    folder, monitor = prepared(config)
+    cpu = torch.device("cpu")
+    splits = load_splits(config, ["train"])
+    training = prepare_training(config, Path(folder), splits, cpu, monitor)
+
+    def dice(logits: Tensor, *others: Any) -> Tensor:
+        seen.append(others)
+        return 2 + 0 * logits.sum()
+
+    monkeypatch.setattr("bench.run.training.dice_loss", dice)
+    monkeypatch.setattr("bench.run.training.batch_loss", lambda logits, *_: 1 + 0 * logits.sum())
+    labels = torch.randint(3, (4, 32, 48), dtype=torch.uint8)
+    loss = step(training, torch.randn(4, 3, 32, 48), labels, 0)
+    assert loss.item() == pytest.approx(1 + 2 * weight)
+    assert len(seen) == (weight > 0)
 
 
 def test_by_hand() -> None:

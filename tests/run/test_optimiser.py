@@ -18,7 +18,7 @@ from bench.run import checkpoints
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
 from bench.run.optimiser import clip_gradients, make_optimiser, set_rates
-from bench.run.preparation import prepare_training
+from bench.run.preparation import prepare_network, prepare_training
 from bench.run.training import Training, train, training_batches
 
 Compose = Callable[..., Config]
@@ -119,6 +119,11 @@ def test_an_encoders_own_rate_needs_pretrained_parameters() -> None:
     with pytest.raises(ValueError, match=r"encoder_lr_factor is 0.1, but the network declares no"):
         make_optimiser(network, protocol(encoder_lr_factor=0.1))
     make_optimiser(network, protocol())
+
+
+def test_it_is_refused_before_data_are_read(tiny_config: Compose) -> None:
+    with pytest.raises(ValueError, match=r"encoder_lr_factor is 0\.5, but the network declares no"):
+        prepare_network(tiny_config("protocol.encoder_lr_factor=0.5"))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
