@@ -161,18 +161,7 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
             f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
             f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
         )
-    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
-    # while written. Predictions and evidence are some 10 kB an image.
-    images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
-    copies = 3 * (1 + optimiser_states(protocol)) + 3
-    need = copies * network["model_bytes"] + 20_000 * images
-    there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
-    free = shutil.disk_usage(training.folder).free
-    if free < need - there:
-        raise ValueError(
-            f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
-            f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
-        )
+    need = _needed_bytes(training, splits)
     if protocol.compile:
         notice("compiling the network, once for the run; large ones take minutes")
     each = seconds_per_iteration(training)
@@ -187,6 +176,24 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
         quick = "modern_short" if protocol.name == "modern" else "short"
         notice(f"for a result today: {config.command} protocol={quick}")
     return seconds
+
+
+def _needed_bytes(training: Training, splits: dict[str, Split]) -> int:
+    """Returns what the run may write, or raises ValueError where the disk has no room for it."""
+    config, protocol = training.config, training.config.protocol
+    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
+    # while written. Predictions and evidence are some 10 kB an image.
+    images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
+    copies = 3 * (1 + optimiser_states(protocol)) + 3
+    need = int(copies * training.description["model_bytes"] + 20_000 * images)
+    there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
+    free = shutil.disk_usage(training.folder).free
+    if free < need - there:
+        raise ValueError(
+            f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
+            f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
+        )
+    return need
 
 
 def resume(training: Training) -> None:
