@@ -179,6 +179,7 @@ def test_a_cuda_graph_follows_the_schedule(
 ) -> None:
     """On the stand-in for a GPU: a graph's numbers are those of updates launched one by one."""
     settings = ["protocol.clip_norm=0.3", "protocol.schedule=cosine", "max_iterations=8"]
+    settings.append("protocol.dice_weight=0.5")
     settings += [f"protocol.optimiser={optimiser}", "protocol.lr=0.01", "dataset.resident=device"]
     found = []
     for graphed in ("false", "true"):
