@@ -11,10 +11,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from bench.config import ProtocolConfig
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH
 from bench.records import State
+from bench.typed import neutral_values
 from reports.compute.groups import Contestant
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import (
@@ -55,7 +57,8 @@ def paper_protocol(number: str) -> dict[str, Any]:
     merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    found = flatten("protocol", plain["protocol"])
+    # What came later was not in the paper, unless the file says so.
+    found = neutral_values(ProtocolConfig, "protocol") | flatten("protocol", plain["protocol"])
     if number in {"4", "5"}:
         found["protocol.batch_size"] = 4  # section 4
     return found
