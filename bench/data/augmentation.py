@@ -8,13 +8,13 @@ pixels the mean of ImageNet. Brightness, contrast and saturation act as one line
 the colours, rounded once.
 
 All of it is arithmetic of whole numbers, for one image by OpenCV (`Augmentation.cut`) and for a
-batch by torch on its device (`Augmentation.cut_batch`): both give the same bytes.
+batch by torch on its device (`Augmentation.cut_batch`): both give the same bytes, so that a machine
+without OpenCV only loses time.
 """
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,12 +26,18 @@ from bench.data.schema import AugmentationConfig
 from bench.data.staging import staged
 from bench.seeds import derive_seed
 
+try:
+    import cv2
+
+    cv2.setNumThreads(1)  # threads work on an image each
+except ImportError:  # where nothing can be installed; torch takes several times as long
+    cv2 = None  # type: ignore[assignment]
+
 OUTSIDE = (124, 116, 104)  # RGB around an image: the mean of ImageNet
 GREY = (77, 150, 29)  # 256ths of R, G and B in the grey of a pixel (ITU-R BT.601)
 ONE = 1024  # factors of colours are multiples of 1/1024: float32 has all their products exactly
 WEIGHT = 256  # bilinear weights are multiples of 1/256, as those of OpenCV's exact interpolation
 
-cv2.setNumThreads(1)  # threads work on an image each
 Draws = NDArray[np.float64]  # (n, 6): scale, top, left, brightness, contrast, saturation
 
 
@@ -106,6 +112,10 @@ class Augmentation:
 
         Of arrays that are mapped from disk only the window is read.
         """
+        if cv2 is None:
+            pair = torch.tensor(image)[None], torch.tensor(label)[None]
+            one, truth = self.cut_batch(*pair, draw[None])
+            return one[0].numpy(), truth[0].numpy()
         window, (height, width) = self.window(draw, label.shape), self.crop
         cut = np.empty((3, height, width), np.uint8)
         for channel, plane in enumerate(image):

@@ -54,6 +54,15 @@ def test_a_batch_by_torch_is_the_images_by_opencv(
         assert torch.equal(one, other)
 
 
+def test_a_machine_without_opencv_cuts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    augment, (images, labels) = augmentation((20, 30), **ALL), pictures(4, 60, 50)
+    expected = one_by_one(augment, images, labels, draws(0, 3, 4))
+    monkeypatch.setattr("bench.data.augmentation.cv2", None)
+    images.flags.writeable = False  # as those of a store
+    found = one_by_one(augment, images, labels, draws(0, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_a_gpu_is_not_waited_for() -> None:
     augment, (images, labels) = augmentation((20, 30), **ALL), pictures(4, 60, 50)
     drawn = draws(0, 3, 4)

@@ -563,6 +563,19 @@ def test_two_networks_of_one_name_are_never_one_mean(make_run: MakeRun, tmp_path
     assert labels == ["SegNet (code aaa)", "SegNet (code ccc)"]
 
 
+def test_crops_and_images_of_their_own_size_are_said_and_deviate(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    content = records.read_json(folder / "config.json")
+    content["config"]["protocol"] |= {"image_size": None, "augmentation": {"crop": [512, 640]}}
+    records.write_json(folder / "config.json", content)
+    shown = " ".join(text(filled(tmp_path / "runs", "3")[0]).split())
+    assert "trained on crops of 512x640 from images of their own size" in shown
+    assert "augmentation.crop 512x640 (paper none)" in shown
+    assert "image_size none (paper 360x480)" in shown
+
+
 def test_what_rows_do_not_share_stands_below_them(make_run: MakeRun, tmp_path: Path) -> None:
     first = make_run("SegNet", 0.8, max_iterations=40)
     with_code(first, network="a", bench="b")
