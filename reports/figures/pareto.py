@@ -48,7 +48,7 @@ def accuracy_against_latency(points: Sequence[Point]) -> Figure | None:
         axes.set(xscale="log", xlabel="latency of one image (ms)", ylabel="mIoU (%)")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="x", which="minor", labelsize=7)
+        axes.tick_params(axis="x", which="both", labelsize=8)
         axes.margins(0.08)
         _legends(figure, networks, kinds)
     return figure

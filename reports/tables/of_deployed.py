@@ -110,7 +110,5 @@ def _marks(row: DeployedRow) -> list[str]:
     elif record.get("reason"):
         marks.append(str(record["reason"]))
     if record.get("batch_norms"):
-        marks.append(
-            f"{record['batch_norms']} batch norms follow no convolution and are not folded"
-        )
+        marks.append(f"batch norms not folded, behind no convolution: {record['batch_norms']}")
     return marks

@@ -8,6 +8,7 @@ import torch
 from layers import SIZE, Layers
 from torch import Tensor, nn
 
+from architectures.basic import SegNetBasic
 from bench.deploy.graph import batch_norms, export
 from bench.deploy.parity import Deployed, compare
 from bench.deploy.precision import half, quantised
@@ -93,6 +94,12 @@ def test_eight_bits_stay_near_where_calibration_has_looked(
     outside = compare(Layers(), deployed, [images(3) * 4])
     assert 1e-4 < inside.largest_difference < 0.2
     assert outside.largest_difference > 1
+
+
+def test_eight_bits_store_no_map_that_unpooling_begins_with() -> None:
+    model = export(SegNetBasic(3, width=4), (64, 96), any_size=False)
+    small = quantised(model, [torch.randn(1, 3, 64, 96).numpy()])
+    assert max(sizes(small)) <= max(sizes(model))
 
 
 def test_calibration_tells_of_an_image_that_cannot_be_read(fixed: bytes) -> None:
