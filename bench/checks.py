@@ -1,13 +1,14 @@
-"""What the types of bench/config.py cannot say of a value: that it can work. Imports no torch."""
+"""What the types of a configuration cannot say of a value: that it can work. Imports no torch."""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from bench.config import Config, InferenceMode, Optimiser, ProtocolConfig, Schedule, variant_of
+from bench.config import Config, variant_of
 from bench.cost.schema import check_cost
 from bench.data.class_file import check_different
 from bench.pretraining import KEY, WEIGHTS, check_pretraining
+from bench.protocol import InferenceMode, Optimiser, ProtocolConfig, Schedule
 from bench.signature import parameters
 from bench.target import check_arguments, check_target
 from bench.tuning.checks import check_tuned

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.config import Config, Normalisation, read_config
+from bench.config import Config, read_config
+from bench.protocol import Normalisation
 from bench.sound_files import Name, require
 from bench.typed import refuse_unknown
 

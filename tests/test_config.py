@@ -14,7 +14,8 @@ import pytest
 from bench import records
 from bench.__main__ import options_first
 from bench.command_line import CONF, compose_config
-from bench.config import Config, ProtocolConfig, fingerprint, identity, read_config, run_folder
+from bench.config import Config, fingerprint, identity, read_config, run_folder
+from bench.protocol import ProtocolConfig
 from bench.typed import added, hashed, leaves, neutral_values, plain, typed
 
 

@@ -16,8 +16,8 @@ OURS = {"architectures", "bench", "reports"}
 # What reports read of bench, as CONTRIBUTING says it; data and target show pictures of a set.
 READ_BY_REPORTS = (
     "bench.records", "bench.sound_files", "bench.evidence", "bench.losses", "bench.metrics",
-    "bench.config", "bench.typed", "bench.words", "bench.console", "bench.target", "bench.tuning",
-    "bench.data.schema", "bench.data.images", "bench.data.pairs",
+    "bench.config", "bench.protocol", "bench.tuning", "bench.typed", "bench.words",
+    "bench.console", "bench.target", "bench.data.schema", "bench.data.images", "bench.data.pairs",
 )  # fmt: skip
 PRINTS_TABLES = {"bench/__main__.py", "bench/contestants.py"}  # they end in one
 

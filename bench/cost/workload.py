@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.config import Config, ProtocolConfig
+from bench.config import Config
+from bench.protocol import ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import autocast
 from bench.run.optimiser import clip_gradients, make_optimiser

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import records
-from bench.config import InferenceMode
 from bench.cost.work import file_bytes
 from bench.data.splits import Split, load_splits
 from bench.deploy import graph, precision
@@ -29,6 +28,7 @@ from bench.deploy.extras import extra
 from bench.deploy.parity import Deployed, compare
 from bench.deploy.runtimes import Array, open_session
 from bench.metrics.regions import REGION_SCORES, region_score
+from bench.protocol import InferenceMode
 from bench.run.evaluation import evaluate
 from bench.run.inference import window_size
 from bench.run.monitor import Monitor

@@ -18,18 +18,11 @@ from types import FrameType
 from tqdm import tqdm
 
 from bench import records, sources
-from bench.config import (
-    Config,
-    depends_on_end,
-    identity,
-    read_config,
-    run_folder,
-    variant_of,
-    write_config,
-)
+from bench.config import Config, identity, read_config, run_folder, variant_of, write_config
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
+from bench.protocol import depends_on_end
 from bench.records import End, State
 from bench.trust import is_harmless
 from bench.tuning.schema import is_trial

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import records
-from bench.config import Config, fingerprint, optimiser_states, run_folder
+from bench.config import Config, fingerprint, run_folder
 from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
 from bench.launch.processes import child_environment
 from bench.losses import read_losses
+from bench.protocol import optimiser_states
 from bench.tuning.schema import is_trial
 from bench.tuning.space import as_text, values_of
 from bench.typed import plain

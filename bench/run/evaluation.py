@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.config import Config, InferenceConfig
+from bench.config import Config
 from bench.data.images import UInt8Array, write_label
 from bench.data.schema import DatasetConfig
 from bench.data.splits import Batch, Split
@@ -25,6 +25,7 @@ from bench.metrics.boundary_iou import boundary_region_counts
 from bench.metrics.calibration import BINS, calibration_counts
 from bench.metrics.regions import confusion_matrix, region_scores
 from bench.metrics.surface_distance import surface_counts
+from bench.protocol import InferenceConfig
 from bench.run import batch_norm, distributed
 from bench.run.inference import infer
 from bench.run.monitor import Monitor

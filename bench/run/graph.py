@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.config import Config, Optimiser
+from bench.config import Config
+from bench.protocol import Optimiser
 from bench.run.optimiser import has_constant_rates
 
 EAGER_UPDATES = 3  # before it is captured: libraries choose their algorithms, buffers come to be

@@ -12,7 +12,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from bench.config import InferenceConfig, InferenceMode
+from bench.protocol import InferenceConfig, InferenceMode
 from bench.run.padding import logits_of
 
 Place = tuple[slice, slice]  # rows and columns of a window

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.config import Config, ProtocolConfig
+from bench.config import Config
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
 from bench.pretraining import KEY
+from bench.protocol import ProtocolConfig
 from bench.run.contract import DOCTOR, check_not_lazy, failures_explained, misfit
 from bench.run.padding import logits_of, size_multiple
 from bench.seeds import derive_seed

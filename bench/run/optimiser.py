@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from bench.config import Optimiser, ProtocolConfig, Schedule
+from bench.protocol import Optimiser, ProtocolConfig, Schedule
 from bench.run.schedule import rate_factor
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from bench import records
-from bench.config import Config, identity, optimiser_states
+from bench.config import Config, identity
 from bench.data.class_weights import class_weights, require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
 from bench.pretraining import check_loaded
+from bench.protocol import optimiser_states
 from bench.run import checkpoints, distributed
 from bench.run.contract import failures_explained, warnings
 from bench.run.device import has_fast_bf16

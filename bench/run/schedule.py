@@ -8,7 +8,7 @@ DeepLab (Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutio
 
 import math
 
-from bench.config import ProtocolConfig, Schedule
+from bench.protocol import ProtocolConfig, Schedule
 
 
 def rate_factor(protocol: ProtocolConfig, iteration: int, last: int) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.config import Config, InferenceConfig, InferenceMode, variant_of
+from bench.config import Config, variant_of
+from bench.protocol import InferenceConfig, InferenceMode
 from bench.run.inference import infer
 
 

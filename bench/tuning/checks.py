@@ -4,7 +4,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from bench.config import Config, ProtocolConfig
+from bench.config import Config
+from bench.protocol import ProtocolConfig
 from bench.tuning.schema import Rule, TuningConfig, counts, flat, is_trial, stops
 from bench.tuning.space import PRIMES, as_text, candidates, numeric_kind, values_of
 from bench.typed import refuse_unknown

@@ -10,7 +10,8 @@ import typing
 from dataclasses import is_dataclass
 from typing import Any
 
-from bench.config import Config, ProtocolConfig
+from bench.config import Config
+from bench.protocol import ProtocolConfig
 from bench.seeds import derive_seed
 from bench.tuning.schema import Rule, TuningConfig, flat
 

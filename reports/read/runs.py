@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import records
-from bench.config import ProtocolConfig
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
+from bench.protocol import ProtocolConfig
 from bench.sound_files import require
 from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES

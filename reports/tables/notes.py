@@ -11,10 +11,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.config import ProtocolConfig
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH
+from bench.protocol import ProtocolConfig
 from bench.records import State
 from bench.typed import leaves, neutral_values
 from reports.compute.groups import Contestant, pretraining

@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench import records
-from bench.config import Config, InferenceConfig, InferenceMode
+from bench.config import Config
 from bench.data.order import mirrored
 from bench.data.splits import load_splits
 from bench.evaluate import evaluate_elsewhere
 from bench.predict import predict
+from bench.protocol import InferenceConfig, InferenceMode
 from bench.run.evaluation import evaluate, evaluation_network
 from bench.run.inference import infer, windows
 from bench.run.input_sizes import evaluation_sizes

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from gpu_stand_in import one_gpu
 from torch import nn
 
-from bench.config import BatchNormConfig, Config, ProtocolConfig
+from bench.config import Config
 from bench.data.splits import load_splits
 from bench.losses import read_losses
+from bench.protocol import BatchNormConfig, ProtocolConfig
 from bench.run import checkpoints
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor

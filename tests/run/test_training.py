@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from bench.config import BatchNormConfig, Config, ProtocolConfig
+from bench.config import Config
 from bench.data.class_weights import class_weights
 from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
+from bench.protocol import BatchNormConfig, ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import Monitor
 from bench.run.optimiser import make_optimiser

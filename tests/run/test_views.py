@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import records
-from bench.config import Config, InferenceConfig, fingerprint, identity, variant_of
+from bench.config import Config, fingerprint, identity, variant_of
 from bench.cost.measurement import new_measurement
 from bench.cost.work import multiply_accumulates
 from bench.cost.worker import Worker
 from bench.cost.workload import Workload, measured_input
 from bench.data.splits import load_splits
 from bench.launch.launch import covers
+from bench.protocol import InferenceConfig
 from bench.run.input_sizes import evaluation_sizes
 from bench.run.monitor import Monitor
 from bench.run.network import build_network
