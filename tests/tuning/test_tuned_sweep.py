@@ -155,19 +155,26 @@ def test_the_time_of_trials_is_that_of_their_iterations_once_a_network(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_the_launcher_changes_no_choice(tmp_path: Path, launcher: str) -> None:
-    asked = [*TINY, "tuning=lr", "tuning.trials=3", "seed=0,1", "protocol.validation.every=3"]
-    here = sweep(["-m", "bench"], tmp_path / "here" / "runs", *asked)
-    assert here.returncode == 0, here.stderr
-    there = sweep(
-        ["-m", "bench"], tmp_path / "there" / "runs", *asked, f"hydra/launcher={launcher}"
+    """Its workers start the same stand-ins: every interpreter imports this at its start."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from bench.launch import launch\nlaunch.CHILD = 'stand_in_trial'\n"
     )
-    assert there.returncode == 0, there.stderr
-    names = [sorted(f.name for f in records.run_folders(tmp_path / place / "runs"))
-             for place in ("here", "there")]  # fmt: skip
-    assert names[0] == names[1]
-    assert "2 runs (2 seed)" in there.stdout
+    places = {"here": [], "there": [f"hydra/launcher={launcher}"]}
+    names = {}
+    for place, options in places.items():
+        runs = tmp_path / place / "runs"
+        runs.mkdir(parents=True)
+        answer = sweep(
+            ["-c", WITH_STAND_INS], runs, *TWO_NETWORKS, *FOUR, "seed=0,1", *options,
+            PYTHONPATH=os.pathsep.join(map(str, (tmp_path, HERE, HERE.parents[1]))),
+        )  # fmt: skip
+        assert (answer.returncode, answer.stderr) == (0, "")
+        names[place] = sorted(folder.name for folder in records.run_folders(runs))
+        assert len(starts(runs)) == 8 + 4
+    assert names["here"] == names["there"]
 
 
 def test_a_replay_keeps_what_was_chosen_without_the_trials(tmp_path: Path) -> None:
