@@ -28,7 +28,7 @@ from tqdm import tqdm
 from bench.console import outlive_consoles
 from bench.crf.lattice import Normalisation
 from bench.crf.mean_field import dense_crf
-from bench.data.files import paired, picture_files
+from bench.data.files import paired, picture_files, tell_skipped
 from bench.data.images import read_image
 from bench.records import writing
 from bench.results import check_plan, write_arrays, write_picture
@@ -78,10 +78,14 @@ def plan(
 ) -> list[tuple[Path, Path, Path]]:
     """Lists what is to be done: probabilities, image, and the result without its suffix.
 
+    Says on stderr what was passed over in the two folders.
+
     Raises:
         ValueError: a file has no partner, or a result would overwrite something of the user's.
     """
-    pairs = paired(picture_files(probs, {".npz", ".npy"}), picture_files(images))
+    found = picture_files(probs, {".npz", ".npy"}), picture_files(images)
+    tell_skipped(*found)
+    pairs = paired(*found)
     ends = [".png", ".npz"] if save_probs else [".png"]
     targets = {pair[0]: [name + end for end in ends] for name, pair in pairs.items()}
     check_plan(out, targets, itertools.chain(*pairs.values()), COMMAND)

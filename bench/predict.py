@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
-from bench.data.files import composed, picture_files
+from bench.data.files import composed, picture_files, tell_skipped
 from bench.data.images import UInt8Array, label_picture, read_image, resize_image
 from bench.results import check_plan, write_picture, zip_mark
 from bench.run.network import autocast, network_input
@@ -70,8 +70,7 @@ def image_files(place: Path, out: Path) -> dict[str, Path]:
     if not place.exists():
         raise ValueError(f"{place}: no such file or folder")
     found = picture_files(place)
-    if found.skipped:
-        print(found.note(), file=sys.stderr)
+    tell_skipped(found)
     results = out.resolve()
     if place.resolve() not in results.parents:
         return found.paths

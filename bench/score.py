@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.console import outlive_consoles
-from bench.data.files import SUFFIXES, Pictures, paired, picture_files
+from bench.data.files import SUFFIXES, Pictures, paired, picture_files, tell_skipped
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
 from bench.metrics.boundary_iou import boundary_region_counts
@@ -84,10 +84,14 @@ def _score(options: argparse.Namespace) -> int:
 def pair_files(predictions: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Pairs the label pictures of two folders by name, sorted; overlays are passed over.
 
+    Says on stderr what else is no label picture.
+
     Raises:
         ValueError: a folder is missing or holds no picture, or a file has no partner.
     """
-    return list(paired(_label_files(predictions), _label_files(labels)).values())
+    found = _label_files(predictions), _label_files(labels)
+    tell_skipped(*found)
+    return list(paired(*found).values())
 
 
 def measure(

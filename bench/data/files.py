@@ -1,6 +1,7 @@
 """Which files of a folder are pictures, and by which name each goes: one rule for every command."""
 
 import os
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -73,6 +74,13 @@ def picture_files(
         found = f", but {some(skipped)}" if skipped else ""
         raise ValueError(f"{folder}: holds no {', '.join(sorted(suffixes))} file{found}")
     return Pictures(folder, dict(sorted(paths.items())), skipped)
+
+
+def tell_skipped(*folders: Pictures) -> None:
+    """Says on stderr what was passed over in each of some folders."""
+    for found in folders:
+        if found.skipped:
+            print(found.note(), file=sys.stderr)
 
 
 def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:

@@ -19,7 +19,7 @@ from bench.data.files import some
 from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed
-from bench.run.fitness import misfit, remarks
+from bench.run.contract import misfit, remarks
 
 ODD = (33, 47)  # pixels added to the configured height and width
 # mIoU. A sound head that draws at a 32nd of the size blurs the border of the halves: it reaches

@@ -1,14 +1,22 @@
-"""What a network owes to the harness, and sentences for networks that do not keep it."""
+"""What a network owes to the harness, and sentences for networks that do not keep it.
+
+What training would not show, or not soon, takes a forward and a backward pass over two images to
+see, before every training; `python -m bench.doctor` has more.
+"""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from bench.config import Config
+from bench.data.files import some
 
+SUM_OF_PROBABILITIES = 1e-3  # how near to 1
 DOCTOR = "`python -m bench.doctor` with this network examines it"
 
 
@@ -58,10 +66,10 @@ def check_training_logits(logits: Any, config: Config, images: int) -> None:
             return
         got = f"logits of shape {shape}"
     else:
-        got = f"a {type(logits).__name__}"
+        got = _no_tensor(logits)
     raise BrokenContractError(
-        f"arch {config.arch['name']} gives {got} in training, given {_given(config, images)}; "
-        f"it must give logits ({images}, {classes}, h, w) alone, no larger than that; {DOCTOR}"
+        f"arch {config.arch['name']} in training gives {got}; given {_given(config, images)}, it "
+        f"must give logits ({images}, {classes}, h, w) alone, no larger than that; {DOCTOR}"
     )
 
 
@@ -82,6 +90,87 @@ def check_not_lazy(network: nn.Module, config: Config) -> None:
             "from the first images of protocol.image_size; give its number of inputs instead (such "
             f"as Conv2d for LazyConv2d), then {DOCTOR}"
         )
+
+
+def misfit(logits: Any, expected: tuple[int, int, int, int]) -> str | None:
+    """Says what is given instead of logits (N, K, H, W), and what to do; None: they are that."""
+    if not isinstance(logits, Tensor):
+        return _no_tensor(logits)
+    if tuple(logits.shape) == expected:
+        return None
+    return f"{tuple(logits.shape)} instead of {expected}{_remedy(tuple(logits.shape), expected)}"
+
+
+def _no_tensor(output: Any) -> str:
+    """Says what a network gives that is no tensor, and what to return instead."""
+    if isinstance(output, dict):
+        keys = ", ".join(map(str, output))
+        return f"a dictionary of {keys}; return the logits alone, such as output['out']"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}; return the part that is the logits"
+    return f"a {type(output).__name__}; return logits"
+
+
+def _remedy(shape: tuple[int, ...], expected: tuple[int, int, int, int]) -> str:
+    """Says how a tensor of another shape becomes logits, where that can be seen."""
+    _, classes, height, width = expected
+    if len(shape) != 4:
+        return ""
+    if shape[1] == classes and shape[2] < height and shape[3] < width:
+        return (
+            f", logits at a stride of {height / shape[2]:.3g}; enlarge them at the end, as "
+            "F.interpolate(logits, size=images.shape[2:], mode='bilinear')"
+        )
+    if shape[1:] == (height, width, classes):
+        return ", the classes last; return logits.permute(0, 3, 1, 2)"
+    if shape[2:] == (height, width):
+        return f"; its last layer must have num_classes={classes} channels"
+    return ""
+
+
+@torch.no_grad()
+def remarks(network: nn.Module, images: Tensor) -> list[str]:
+    """Says what a network does to its input and makes of its output, in evaluation.
+
+    Args:
+        network: gives logits.
+        images: normalised (N, 3, H, W).
+    """
+    given, found = images.clone(), []
+    logits = network.eval()(given).float()
+    if not torch.equal(given, images):
+        found.append(
+            "it changes its input in place; give its first layer inplace=False, or a copy of the "
+            "images"
+        )
+    if not logits.isfinite().all():
+        found.append("its logits are not all finite, before any training")
+    elif (logits >= 0).all() and ((logits.sum(1) - 1).abs() < SUM_OF_PROBABILITIES).all():
+        found.append(
+            "it gives probabilities, not logits: the loss has a softmax of its own, so that it "
+            "would learn slowly; leave the softmax out"
+        )
+    return found
+
+
+def without_gradient(network: nn.Module, images: Tensor) -> list[str]:
+    """Names the trainable parameters that no gradient reaches in training, on a copy."""
+    twin = copy.deepcopy(network).train()
+    logits = twin(images)
+    if not isinstance(logits, Tensor):  # refused by the first training step
+        return []
+    if logits.requires_grad:
+        logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
+    return [n for n, p in twin.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def warnings(network: nn.Module, images: Tensor) -> list[str]:
+    """Says everything that is found, each in a sentence."""
+    found = remarks(network, images)
+    unused = without_gradient(network, images)
+    if unused:
+        found.append(f"no gradient reaches {some(unused)}: its forward pass skips them")
+    return found
 
 
 def _given(config: Config, images: int) -> str:

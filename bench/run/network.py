@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from bench.config import Config, ProtocolConfig
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
-from bench.run.contract import DOCTOR, check_not_lazy, failures_explained
-from bench.run.fitness import misfit
+from bench.run.contract import DOCTOR, check_not_lazy, failures_explained, misfit
 from bench.seeds import derive_seed
 from bench.target import build
 from bench.trust import NETWORKS

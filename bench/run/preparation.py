@@ -15,10 +15,9 @@ from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
 from bench.run import checkpoints, distributed
-from bench.run.contract import failures_explained
+from bench.run.contract import failures_explained, warnings
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
-from bench.run.fitness import warnings
 from bench.run.graph import GraphedUpdate
 from bench.run.init_from import describe, start_from_run
 from bench.run.monitor import Monitor
