@@ -61,7 +61,7 @@ def test_a_failure_of_wandb_is_said_and_the_run_goes_on(
     fake = SimpleNamespace(log=fail)
     monkeypatch.setattr(wandb, "init", fail if when == "init" else lambda **_: fake)
     folder, monitor = prepared(tiny_config("wandb.mode=online"))
-    assert run(folder, monitor)["iteration"] == 6
+    assert run(folder, monitor).iteration == 6
     assert "the server is on fire" in (folder / "progress.json").read_text()
     assert not monitor.listeners
 
