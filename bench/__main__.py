@@ -58,7 +58,7 @@ class Session:
             self._end(cfg, execute(cfg))
 
     def _end(self, cfg: DictConfig, outcome: Outcome) -> None:
-        name = cfg.arch.get("name") or HydraConfig.get().runtime.choices["arch"]
+        name = str(cfg.arch.get("name") or HydraConfig.get().runtime.choices.get("arch"))
         if outcome.end.state != State.finished:
             print(f"{name} {outcome.end.state}: {outcome.end.reason}", file=sys.stderr)
         self.ended.append((name, outcome))

@@ -16,12 +16,12 @@ from bench.typed import typed
 PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
 
 
-def resolve(cfg: DictConfig, arch: str) -> Config:
+def resolve(cfg: DictConfig, arch: str | None) -> Config:
     """Turns a composed configuration into a checked one, every reference resolved.
 
     Args:
         cfg: as Hydra composed it; what is filled in or replaced is so there too.
-        arch: the choice, which names a network whose YAML does not.
+        arch: the choice, which names a network whose YAML does not; a record's network has a name.
 
     Raises:
         ValueError: a key is unknown or missing, refers to nothing, or has a value that cannot work.

@@ -131,12 +131,6 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that were killed left behind; to be called with the run's lock held."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file whole or not at all, see `replacing`."""
     with replacing(path, durable=durable) as file:

@@ -25,6 +25,7 @@ from bench.data.ahead import ahead
 from bench.data.decoding import Decoder
 from bench.data.images import resize_image, resize_label, write_label, write_png
 from bench.data.pairs import Pair
+from bench.leftovers import KILLED_SECONDS, remove_leftovers
 
 CHECKSUMS = "checksums.csv"
 
@@ -52,6 +53,7 @@ def prepare(
         ValueError: a pair is wrong, the disk is full, or the folder holds another preparation.
     """
     _describe(config, out)
+    remove_leftovers(out, KILLED_SECONDS)
     writer = _Writer(out, Decoder.of(config), config.dataset.colours)
     tasks = [(split, pair) for split, some in pairs.items() for pair in some]
     missing = [task for task in tasks if not writer.is_written(*task)]

@@ -23,7 +23,7 @@ def configuration(cfg: DictConfig) -> Config:
     runtime = HydraConfig.get().runtime
     users = users_folder(runtime)
     refuse_given(HydraConfig.get().overrides.task, cfg)
-    config = resolve(cfg, runtime.choices["arch"])
+    config = resolve(cfg, runtime.choices.get("arch"))
     config.config_dir = users
     config.command = _command(config)
     if config.replay_of is not None:

@@ -22,6 +22,7 @@ from bench.config import Config, identity, read_config, run_folder, variant_of, 
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
+from bench.leftovers import SCRATCH, remove_leftovers, remove_old_scratch
 from bench.protocol import depends_on_end
 from bench.records import End, State
 from bench.trust import is_harmless
@@ -48,7 +49,8 @@ def launch(config: Config) -> Outcome:
     """
     _refuse_extension(config)
     if config.dry_run:
-        with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
+        remove_old_scratch()
+        with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
             print(_announcement(config))
             return replace(_supervise(Path(scratch), config, []), folder=None)
     folder = run_folder(config)
@@ -61,7 +63,7 @@ def launch(config: Config) -> Outcome:
             if (outcome := _finished(folder, config)) is not None:  # meanwhile
                 return outcome
             _check_record(folder, config)
-            records.remove_leftovers(folder)
+            remove_leftovers(folder)
             with _kept_if_refused(folder, config):
                 (folder / "end.json").unlink(missing_ok=True)
                 if not config.start:

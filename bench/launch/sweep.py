@@ -156,7 +156,7 @@ def plan(config: DictConfig, further: Sequence[str] = ()) -> list[Job]:
     for number, combination in enumerate(combinations):
         cfg = loader.load_sweep_config(config, list(combination))
         try:
-            resolved = resolve(cfg, cfg.hydra.runtime.choices["arch"])
+            resolved = resolve(cfg, cfg.hydra.runtime.choices.get("arch"))
         except ValueError:  # this job will fail and say so itself
             resolved = None
         pairs = {key: value for key, _, value in (text.partition("=") for text in combination)}

