@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.metrics.ratios import FloatArray, ratio
 
-DISTANCE = 0.02  # of the image diagonal (section 4): 12 pixels at 360x480
+DISTANCE = 0.02  # of an image's diagonal, as in that article: 12 pixels at 360x480
 
 
 def boundary_region_counts(
