@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.config import Config
-from bench.protocol import ProtocolConfig
+from bench.protocol import ProtocolConfig, depends_on_end
 from bench.tuning.schema import Rule, TuningConfig, counts, flat, is_trial, stops
 from bench.tuning.space import PRIMES, as_text, candidates, numeric_kind, values_of
 from bench.typed import refuse_unknown
@@ -130,6 +130,11 @@ def check_tuned(config: Config) -> None:
         raise ValueError(
             "tuning.halving compares trials at fixed iterations, before which protocol.validation."
             f"patience={protocol.validation.patience} may end one; set it to null"
+        )
+    if tuning.halving and depends_on_end(protocol):
+        raise ValueError(
+            f"tuning.halving needs trials that can be extended, and protocol.schedule="
+            f"{protocol.schedule} depends on their end; set tuning.halving=[]"
         )
     if config.cost.measure or not config.start:
         key = "cost.measure=true" if config.cost.measure else "start=false"

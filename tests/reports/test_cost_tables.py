@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from reports.__main__ import parser
+from reports.__main__ import COMMANDS, FORMATS
 from reports.__main__ import tables as tables_command
 from reports.after_run import print_costs
+from reports.options import parser
 from reports.read.costs import read_costs
 from reports.render.text import text
 from reports.tables.choice import context_of, numbered_table
@@ -283,7 +284,8 @@ def test_reports_show_the_same_table_without_any_run(
     path = make_cost("SegNet", [], **DETAILS)
     print_costs([path])
     measured = capsys.readouterr().out.split("Table 6: ")[-1].splitlines()
-    assert tables_command(parser().parse_args(["tables", str(tmp_path / "runs")])) == 0
+    options = parser("", COMMANDS, FORMATS).parse_args(["tables", str(tmp_path / "runs")])
+    assert tables_command(options) == 0
     shown = capsys.readouterr().out.splitlines()
     figures = [line for line in measured if line.startswith(("SegNet", "  paper"))]
     assert len(figures) >= 4
@@ -292,4 +294,4 @@ def test_reports_show_the_same_table_without_any_run(
 
 def test_reports_of_neither_runs_nor_costs_say_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no run"):
-        tables_command(parser().parse_args(["tables", str(tmp_path)]))
+        tables_command(parser("", COMMANDS, FORMATS).parse_args(["tables", str(tmp_path)]))

@@ -178,7 +178,11 @@ def test_the_page_renders_without_a_complaint_and_loads_nothing(
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     }
-    outside = {url for url in requested if not url.startswith(("data:", "chrome:", "chrome-untrusted:", page.as_uri()))}
+    outside = {
+        url
+        for url in requested
+        if not url.startswith(("data:", "chrome:", "chrome-untrusted:", page.as_uri()))
+    }
     assert outside == set()
 
 
