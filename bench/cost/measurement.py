@@ -64,7 +64,7 @@ class Measurement:
     @property
     def name(self) -> str:
         """The network's name."""
-        return str(self.record["arch"]["name"])
+        return str(self.record.get("arch", self.config.arch)["name"])
 
     @property
     def path(self) -> Path:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import records
+from bench.config import Config
 from bench.cost.work import file_bytes
 from bench.data.splits import Split, load_splits
 from bench.deploy import graph, precision
@@ -28,7 +29,6 @@ from bench.deploy.extras import extra
 from bench.deploy.parity import Deployed, compare
 from bench.deploy.runtimes import Array, open_session
 from bench.metrics.regions import REGION_SCORES, region_score
-from bench.protocol import InferenceMode
 from bench.run.evaluation import evaluate
 from bench.run.inference import window_size
 from bench.run.monitor import Monitor
@@ -40,6 +40,7 @@ from bench.words import figure
 FOLDER = "deployed"
 COMPARED = 8  # images on which logits are compared
 PYTORCH = "PyTorch"  # as a runtime
+ANY = (256, 256)  # the example of a graph for any size, where the protocol names none
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Exporter:
         self.run, self.trained, self.plan = run, trained, plan
         self.folder = run / FOLDER
         self.name = str(trained.config.arch["name"])
+        self.size = given_size(trained.config, any_size=plan.any_size)
         self._written: set[Path] = set()
 
     def deployments(self) -> Iterator[Deployment]:
@@ -200,23 +202,8 @@ class Exporter:
     def _exported(self) -> bytes:
         print(f"{self.name}: exporting", flush=True)
         multiple = size_multiple(self.trained.network)
-        size = padded_size(self._given_size(), multiple)
+        size = padded_size(self.size, multiple)
         return graph.export(self.trained.network, size, any_size=self.plan.any_size)
-
-    def _given_size(self) -> tuple[int, int]:
-        """Returns H, W of what the network is given at once: of an image, or of a window.
-
-        Raises:
-            ValueError: images have sizes of their own, and the graph would have one.
-        """
-        protocol = self.trained.config.protocol
-        whole = protocol.inference.mode == InferenceMode.whole
-        if protocol.image_size is None and whole and not self.plan.any_size:
-            raise ValueError(
-                f"{self.name}: protocol.image_size is null, so that images have sizes of their "
-                "own; export it with --any-size"
-            )
-        return window_size(protocol.measured_size, protocol.inference)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
@@ -237,7 +224,7 @@ class Exporter:
         """Yields normalised images (1, 3, H, W), spread evenly over a split."""
         spread = np.linspace(0, len(split.names) - 1, min(count, len(split.names)))
         chosen = [np.array([index]) for index in spread.round().astype(np.int64)]
-        height, width = self._given_size()
+        height, width = self.size
         multiple = size_multiple(self.trained.network)
         for images, _ in split.batches(chosen):
             values = network_input(images, self.trained.config.protocol, self.trained.device)
@@ -268,14 +255,14 @@ class Exporter:
 
     def _shared(self) -> dict[str, Any]:
         """Returns what all records of a run say; if it changes, they are made again."""
-        config, weights = self.trained.config, self.trained.weights
+        weights = self.trained.weights
         assert weights is not None
         return {
             "kind": FOLDER,
             "split": self.plan.split,
             "iteration": self.trained.iteration,
             "weights_sha256": sha256(weights),
-            "image_size": list(config.protocol.measured_size),
+            "image_size": [*self.size],
             "any_size": self.plan.any_size,
         }
 
@@ -287,6 +274,25 @@ class Exporter:
 
     def _size(self) -> str:
         return "-any" if self.plan.any_size else ""
+
+
+def given_size(config: Config, *, any_size: bool) -> tuple[int, int]:
+    """Returns H, W that a network is given at once: those of an image, or of a window.
+
+    Raises:
+        ValueError: images have sizes of their own, and the graph would have one.
+    """
+    protocol = config.protocol
+    crop, size = protocol.inference.crop, protocol.image_size
+    if size is None and crop is None and not any_size:
+        raise ValueError(
+            f"{config.arch['name']}: protocol.image_size is null, so that images have sizes of "
+            "their own; export it with --any-size"
+        )
+    if size is None:
+        height, width = crop or protocol.augmentation.crop or ANY
+        return height, width
+    return window_size(size, protocol.inference)
 
 
 def sha256(path: Path) -> str:

@@ -19,6 +19,7 @@ from bench.cost.schema import CostConfig
 from bench.cost.turns import time_in_turns
 from bench.deploy.stage import FOLDER, Deployment
 from bench.run.environment import describe_environment
+from bench.run.padding import size_multiple
 from bench.typed import plain
 
 GRAPH_WORKER = "bench.deploy.worker"
@@ -45,9 +46,16 @@ def measure(deployments: Sequence[Deployment], cost: CostConfig, threads: int) -
 
 def _measurement(one: Deployment, cost: CostConfig, threads: int) -> Measurement:
     config, record = one.trained.config, one.record
+    size = config.protocol.image_size or [*record["image_size"]]
     name = f"{config.arch['name']}, {record['runtime']} {record['precision']}"
     config = replace(
-        config, arch={**config.arch, "name": name}, cost=cost, threads=threads, device="cpu"
+        config,
+        protocol=replace(config.protocol, image_size=size),
+        arch={**config.arch, "name": name},
+        cost=cost,
+        threads=threads,
+        device="cpu",
+        postprocess={"name": "none"},  # a row of its own, which is not exported
     )
     rooms = (*sources.ROOMS, "cost", "deploy")
     record.update(
@@ -62,7 +70,8 @@ def _measurement(one: Deployment, cost: CostConfig, threads: int) -> Measurement
     worker: tuple[str, ...] = WORKER
     if record["variant"]:
         file = one.run / FOLDER / record["file"]
-        worker = (GRAPH_WORKER, str(file.absolute()), record["runtime"])
+        multiple = size_multiple(one.trained.network)
+        worker = (GRAPH_WORKER, str(file.absolute()), record["runtime"], str(multiple))
     return Measurement(config, record, one.run / FOLDER / "log.txt", worker=worker)
 
 

@@ -1,6 +1,6 @@
 """The process in which an exported graph is measured, by the tasks of bench/cost/worker.py.
 
-python -m bench.deploy.worker FILE.onnx RUNTIME
+python -m bench.deploy.worker FILE.onnx RUNTIME MULTIPLE
 """
 
 import sys
@@ -11,21 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from bench.config import Config
 from bench.cost.memory import MemoryMeter
 from bench.cost.worker import Worker, main
+from bench.cost.workload import measured_input
 from bench.deploy.extras import extra
-from bench.deploy.runtimes import Array, Session, open_session
+from bench.deploy.parity import Deployed
+from bench.deploy.runtimes import Session, open_session
+from bench.run.views import as_evaluated
 from bench.seeds import derive_seed
 
 
 @dataclass(frozen=True)
 class GraphWork:
-    """A graph with a batch, as `bench.cost.workload.Workload` is a network with one."""
+    """A graph with a batch, as `bench.cost.workload.Workload` is a network with one.
+
+    Attributes:
+        session: of the graph.
+        images: normalised (N, 3, H, W).
+        evaluated: the graph with the windows that slide over an image; None: it sees it whole.
+    """
 
     session: Session
-    images: Array
+    images: Tensor
+    evaluated: nn.Module | None = None
 
     @property
     def device(self) -> torch.device:
@@ -39,16 +50,20 @@ class GraphWork:
     def run(self, mark: Callable[[], None] = lambda: None) -> None:
         """Computes the logits once; `mark` is called before and after."""
         mark()
-        self.session.run(self.images)
+        if self.evaluated is None:
+            self.session.run(self.images.numpy())
+        else:
+            with torch.inference_mode():
+                self.evaluated(self.images)
         mark()
 
 
 class GraphWorker(Worker):
     """Measures a graph where its parent class measures the network that it was made from."""
 
-    def __init__(self, config: Config, path: Path, runtime: str) -> None:
+    def __init__(self, config: Config, path: Path, runtime: str, multiple: int) -> None:
         super().__init__(config)
-        self.path, self.runtime = path, runtime
+        self.path, self.runtime, self.multiple = path, runtime, multiple
 
     @cached_property
     def work(self) -> GraphWork:  # type: ignore[override]  # all that timing asks of it
@@ -72,11 +87,12 @@ class GraphWorker(Worker):
         self.device  # noqa: B018 - sets the number of threads
         session = open_session(self.path, self.runtime, torch.get_num_threads())
         torch.manual_seed(derive_seed(self.config.seed, "cost"))
-        wanted = self.config.protocol.measured_size
-        size = [own or side for own, side in zip(session.shape[2:], wanted, strict=True)]
-        images = torch.randn(batch, 3, *size)
-        return GraphWork(session, images.numpy())
+        deployed = Deployed(session, self.multiple)
+        images = torch.randn(batch, 3, *measured_input(deployed, self.config.protocol))
+        evaluated = as_evaluated(deployed, self.config)
+        return GraphWork(session, images, None if evaluated is deployed else evaluated)
 
 
 if __name__ == "__main__":
-    main(partial(GraphWorker, path=Path(sys.argv[1]), runtime=sys.argv[2]))
+    file, kind, multiple_of = sys.argv[1:]
+    main(partial(GraphWorker, path=Path(file), runtime=kind, multiple=int(multiple_of)))

@@ -105,7 +105,8 @@ def _refuse_extension(config: Config) -> None:
         ValueError: there is such a run, and none of this length yet; naming it.
     """
     folder = run_folder(config)
-    if not depends_on_end(config.protocol) or config.rerun or folder.exists():
+    extends = depends_on_end(config.protocol) and not is_trial(config.tuning)
+    if not extends or config.rerun or folder.exists():
         return
     name = folder.name.removesuffix(identity(config))
     for path in sorted(folder.parent.glob(f"{name}*/config.json")):

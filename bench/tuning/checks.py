@@ -120,6 +120,12 @@ def check_tuned(config: Config) -> None:
             f"tuning.select_on is {tuning.select_on}, which is trained on or reported; a choice "
             "made there would flatter the result: set another split"
         )
+    validation = protocol.validation
+    if validation.every is not None and validation.split != tuning.select_on:
+        raise ValueError(
+            f"protocol.validation.split is {validation.split}, where each trial's iteration is "
+            f"chosen, and tuning.select_on is {tuning.select_on}; set both to one split"
+        )
     ends = stops(tuning, config.max_iterations)
     if not is_trial(tuning) and not all(a < b for a, b in zip([0, *ends], ends, strict=False)):
         raise ValueError(

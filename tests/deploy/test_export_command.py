@@ -142,7 +142,7 @@ def test_a_graph_is_measured_by_the_tasks_of_the_cost_worker(
     requests = io.StringIO("".join(json.dumps(line) + "\n" for line in (plain(config), *tasks)))
     replies = io.StringIO()
     file = exported / "deployed" / "int8.onnx"
-    serve(requests, replies, lambda given: GraphWorker(given, file, "onnxruntime"))
+    serve(requests, replies, lambda given: GraphWorker(given, file, "onnxruntime", 1))
     memory, warm, turn = (json.loads(line)["answer"] for line in replies.getvalue().splitlines())
     assert memory["readings"]["resident_bytes"] >= 0
     assert len(warm["step_ms"]) >= 2

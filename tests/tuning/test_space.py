@@ -140,6 +140,10 @@ def test_a_wrong_block_names_key_value_and_remedy(
         (["tuning.halving=[6]"], r"halving is \[6\]; .* last below 6, where trials end"),
         (["tuning.halving=[3]", "protocol.validation.patience=2"], r"patience=2 .* set it to null"),
         (["tuning.halving=[3]", "protocol.schedule=poly"], r"schedule=poly depends on their end"),
+        (
+            ["protocol.validation.split=test", "protocol.validation.every=2"],
+            r"validation\.split is test, .* set both to one split",
+        ),
         (["cost.measure=true"], r"tuning and cost\.measure=true exclude each other"),
         (["start=false"], r"tuning and start=false exclude each other"),
         (["protocol.evaluation_splits=[test,val]"], r"select_on is val"),
