@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.deploy.extras import extra
+from bench.run.padding import padded_size, size_multiple
 
 INPUT, OUTPUT = "images", "logits"
 OPEN = ("batch", "height", "width")
@@ -43,7 +44,8 @@ def export(network: nn.Module, image_size: Sequence[int], *, any_size: bool) -> 
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format).cpu().float().eval()
     require_repeatable(network, image_size)
     height, width = image_size
-    shape = (2, 3, height + MARGIN[0], width + MARGIN[1]) if any_size else (1, 3, height, width)
+    larger = padded_size((height + MARGIN[0], width + MARGIN[1]), size_multiple(network))
+    shape = (2, 3, *larger) if any_size else (1, 3, height, width)
     dynamic = torch.export.Dim.DYNAMIC
     axes = ({0: dynamic, 2: dynamic, 3: dynamic},) if any_size else None
     try:

@@ -22,7 +22,7 @@ from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed
 from bench.run.contract import misfit, remarks
-from bench.run.padding import logits_of
+from bench.run.padding import logits_of, padded_size, size_multiple
 
 ODD = (33, 47)  # pixels added to the configured height and width
 # mIoU. A sound head that draws at a 32nd of the size blurs the border of the halves: it reaches
@@ -157,15 +157,16 @@ def check_determinism(patient: Patient) -> Iterator[Finding]:
 
 def check_export(patient: Patient) -> Iterator[Finding]:
     """Exported to ONNX, it gives the same logits, image by image and at other sizes."""
-    size = patient.config.protocol.measured_size
+    size, multiple = patient.inputs.shape[-2:], size_multiple(patient.network)
     try:
         session = graph_session(patient.network, size)
     except ValueError as error:  # not installed, or it cannot be exported: no fault in training
         yield Finding("note", str(error))
         return
-    exported, any_size = Deployed(session), session.shape[0] is None
+    exported, any_size = Deployed(session, multiple), session.shape[0] is None
     images = patient.inputs[0].cpu()
-    larger = torch.nn.functional.interpolate(images, (size[0] + ODD[0], size[1] + ODD[1]))
+    odd = padded_size((size[0] + ODD[0], size[1] + ODD[1]), multiple)
+    larger = torch.nn.functional.interpolate(images, odd)
     network = patient.twin().cpu().float().eval()
     found = compare(network, exported, [images, larger] if any_size else [images])
     yield Finding("good" if found.is_near else "bad", f"exported to ONNX: {found}")

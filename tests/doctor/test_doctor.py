@@ -32,6 +32,17 @@ class Healthy(nn.Module):
         return self.head(self.body(images))
 
 
+class WantsMultiples(Healthy):
+    """Takes heights and widths divisible by 20 alone, and says so."""
+
+    size_multiple = 20
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[2] % 20 or images.shape[3] % 20:
+            raise ValueError(f"{tuple(images.shape)} is not divisible by 20")
+        return super().forward(images)
+
+
 class Shrinks(Healthy):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images)[..., 1:, 1:]
@@ -162,8 +173,9 @@ def findings(tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
     return examined
 
 
-def test_a_healthy_network_passes_every_check(findings: Any) -> None:
-    found = findings("Healthy")
+@pytest.mark.parametrize("network", ["Healthy", "WantsMultiples"])
+def test_a_healthy_network_passes_every_check(findings: Any, network: str) -> None:
+    found = findings(network)
     assert set(found.values()) == {"good"}, found
     assert len(found) == 8
 
@@ -263,6 +275,7 @@ class Forks(Healthy):
     ("network", "kind", "words"),
     [
         ("Healthy", "good", "exported to ONNX: logits within"),
+        ("WantsMultiples", "good", "exported to ONNX: logits within"),
         ("Forks", "bad", "exported to ONNX: logits within"),
         ("Dices", "note", "Dices cannot be exported: its evaluation is random"),
         ("Breaks", "note", "Breaks cannot be exported: size mismatch"),
