@@ -122,7 +122,7 @@ def processes_of(parent: int) -> list[int]:
 def test_signals_reach_all_processes_and_the_same_command_goes_on(
     tiny_config: Compose, tmp_path: Path
 ) -> None:
-    settings = [*SETTINGS, "max_iterations=400", "protocol.dropout=0.5", "processes=2"]
+    settings = [*SETTINGS, "max_iterations=200", "protocol.dropout=0.5", "processes=2"]
     command = [sys.executable, "-m", "bench", *TINY, *settings]
     uninterrupted = finished(tiny_config(*settings, f"runs={tmp_path}/whole"))
     folder = tmp_path / "cut" / uninterrupted.name
