@@ -82,7 +82,7 @@ def test_a_run_that_every_signal_stops_goes_on_bit_for_bit(tmp_path: Path, whole
     """One run, stopped by one after the other."""
     runs, options = tmp_path / "stopped", LONGER
     done = 0
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGKILL):
         with subprocess.Popen(
             command(runs, *options, "checkpoint_minutes=0.001"), env=ENVIRONMENT, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
