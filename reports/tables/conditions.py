@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from reports.compute.groups import SCRATCH, Contestant, pretraining
 from reports.read.runs import Run, differences
 
+UNEQUALLY_LONG = "not trained equally long"  # why nothing is ranked
+
 
 def pretraining_title(group: Sequence[Run]) -> str:
     """Says in the title of a section what its networks were pretrained on, if any was."""

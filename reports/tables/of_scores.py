@@ -32,7 +32,12 @@ from reports.read.published import (
 from reports.read.runs import Run, weighting
 from reports.read.tuning import terms
 from reports.tables.bold import embolden
-from reports.tables.conditions import equally_long, pretraining_title, section_differences
+from reports.tables.conditions import (
+    UNEQUALLY_LONG,
+    equally_long,
+    pretraining_title,
+    section_differences,
+)
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -161,6 +166,8 @@ def _embolden(
             notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
         cells = [row.cells[number] for row in rows]
         if not column.source[3] and not equally_long(ours):
+            for cell in cells:
+                cell.unranked = UNEQUALLY_LONG
             continue
         of_column = list(zip(sides, cells, strict=True))
         embolden(of_column, column.source[-1], pools[of_group], context.estimates)
