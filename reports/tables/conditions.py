@@ -55,11 +55,6 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
     return [*notes, *_origin_notes(group)]
 
 
-def equally_long(ours: Sequence[Contestant]) -> bool:
-    """Whether all runs of a section were asked for the same number of iterations."""
-    return len({run.config["max_iterations"] for one in ours for run in one.runs}) < 2
-
-
 def frozen_note(run: Run) -> list[str]:
     """Says how much of a network was trained, where a part of it was frozen."""
     whole, trained = (run.network.get(k) for k in ("parameters", "trainable_parameters"))

@@ -168,7 +168,7 @@ def test_a_comparison_that_failed_is_no_separation(make_run: Make, tmp_path: Pat
         make_run("C", 0.6, seed=seed)
         (make_run("B", 0.7, seed=seed) / "data.json").unlink()
     words = answer_of(tmp_path)
-    assert "ranked networks and separated from all of them; not ranked: B (records that" in words
+    assert "networks and separated from all of them; not ranked: B (records that" in words
 
 
 def test_tables_put_scores_first_and_leave_out_what_has_no_run(
