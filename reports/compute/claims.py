@@ -42,7 +42,7 @@ from reports.compute.paper_claims import (
 from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.compute.tuned import NOTHING_TUNED
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
-from reports.read.runs import Run, matrix, warn, weighting
+from reports.read.runs import Run, code_of, matrix, warn, weighting
 from reports.read.tuning import chosen_values, terms
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
@@ -133,7 +133,7 @@ def _compared(
         The class weightings of both sides in the first comparison, and (verdict, difference) of
         each.
     """
-    changes: list[tuple[str, str, dict[str, Difference]]] = []
+    changes: list[tuple[str, str, dict[str, Difference], str]] = []
     unequal: list[tuple[str, str]] = []
     used: tuple[str, str] | None = None
     for one, other in product(claim.first, claim.second):
@@ -154,11 +154,15 @@ def _compared(
         except ValueError as error:  # records are incomplete
             warn(str(error))
             continue
-        changes.append((one, other, change))
+        codes = {code_of((run for run, _ in side), "bench") for side in sides}
+        changes.append((one, other, change, "; other bench code" if len(codes) > 1 else ""))
     made = len(changes) * len(claim.metrics)
     return used or claim.pairs()[0], [
-        (_verdict(change[m], claim.relation, made, points / 100), _reason(one, other, m, change[m]))
-        for one, other, change in changes
+        (
+            _verdict(change[m], claim.relation, made, points / 100),
+            _reason(one, other, m, change[m]) + code,
+        )
+        for one, other, change, code in changes
         for m in claim.metrics
     ] + unequal
 

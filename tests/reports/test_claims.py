@@ -108,6 +108,18 @@ def test_networks_that_were_not_trained_equally_long_are_not_compared(
     assert row.why.startswith("not trained equally long (SegNet-Basic, SegNet-Basic-SingleCh")
 
 
+def test_a_claim_says_that_its_sides_are_of_other_code_of_the_harness(
+    make_run: Make, tested: Callable[..., dict[str, ClaimRow]]
+) -> None:
+    for seed in range(3):
+        make_run("SegNet-Basic", 0.8, seed=seed, code={"bench": "1"})
+        make_run("SegNet-Basic-SingleChannelDecoder", 0.9, seed=seed, code={"bench": "2"})
+        make_run("FCN-Basic", 0.7, seed=seed, code={"bench": "1"})
+    found = tested()
+    assert "SingleChannelDecoder); other bench code" in found[SINGLE].why
+    assert "other bench code" not in found[EQUAL].why
+
+
 def test_every_comparison_is_shown_when_asked(make_run: Make, tmp_path: Path) -> None:
     many(make_run, 3, SegNet_Basic=0.8, FCN_Basic=0.7)
     runs = read_runs(records.run_folders(tmp_path / "runs"))

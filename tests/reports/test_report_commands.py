@@ -168,6 +168,19 @@ def test_compare_says_better_worse_and_by_how_much(
     assert shown.splitlines()[-1] == "Verdict: B is worse: mIoU -23.8 points [-23.8, -23.8]"
 
 
+def test_compare_says_that_the_sides_are_of_other_code(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    for side, part in (("a", "1"), ("b", "2"), ("c", "1")):
+        for seed in range(3):
+            code = {"network": f"net{part}", "bench": f"bench{part}"}
+            make_run("SegNet", 0.8, seed=seed, runs=tmp_path / side, code=code)
+    _, shown, _ = call("compare", tmp_path / "a", tmp_path / "b")
+    assert "One configuration, but other numeric code (rerun=true makes it one):" in shown
+    assert "  network: net1 -> net2\n  bench: bench1 -> bench2\n" in shown
+    assert "\nOne configuration.\n" in call("compare", tmp_path / "a", tmp_path / "c")[1]
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_compare_gives_no_verdict_below_three_seeds(
     call: Call, make_run: Make, tmp_path: Path, seeds: int
