@@ -108,6 +108,11 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
     )
 
 
+def identity(run: Run) -> str:
+    """Returns what tells contestants of one name apart, as JSON: arguments, start, code, values."""
+    return json.dumps(_network(run) | chosen_values(run.config), sort_keys=True)
+
+
 def _networks(group: Sequence[Run]) -> list[dict[str, Any]]:
     """Returns the network of every run; one that tuning gave two sets of values is two networks.
 
