@@ -47,8 +47,8 @@ from reports.tables.choice import context_of, score_tables
 
 SCHEMA = 2
 COLUMNS = (
-    "schema", "run", "network", "dataset", "protocol", "fingerprint", "arch",
-    "weighting", "seeds", "split", "iteration", "variant", "metric", "convention", "class",
+    "schema", "run", "network", "dataset", "protocol", "fingerprint", "arch", "weighting",
+    "seeds", "split", "iteration", "variant", "metric", "convention", "class",
     "value", "low", "high", "unit", "pretraining", "published",
 )  # fmt: skip
 PUBLISHED_CONVENTIONS = {
@@ -131,22 +131,21 @@ def _deployed_rows(
     variant = deployed.record["variant"]
     if variant and deployed.evaluation is not None:
         yield from _evaluation_rows(run, deployed.evaluation, context, papers)
-    memory = deployed.memory and deployed.memory.bytes / 1e6
+    memory = deployed.memory and (deployed.memory.bytes / 1e6, None, None)
     for metric, unit, values in (
         ("latency_ms", "ms", deployed.latency),
-        ("deployed_memory", "MB", memory and (memory, None, None)),
+        ("deployed_memory", "MB", memory),
         ("deployed_size", "MB", (deployed.bytes / 1e6, None, None)),
     ):
         if values:
-            value, low, high = values
-            found = {"metric": metric, "unit": unit, "value": value, "low": low, "high": high}
+            found = dict(zip(("value", "low", "high"), values, strict=True))
             yield {
                 **dict.fromkeys(COLUMNS, ""),
                 **{"schema": SCHEMA, "run": run.folder.name, "network": run.name},
                 **{"arch": identity(run), "protocol": ", ".join(deployed.setting)},
                 **{"variant": variant or deployed.title},
                 **{"iteration": deployed.record["iteration"], "published": None},
-                **found,
+                **{"metric": metric, "unit": unit, **found},
             }
 
 
@@ -229,8 +228,8 @@ def _of_matrix(confusion: Any) -> dict[str, Any]:
 
 
 def _figure(metric: str, value: float | None, convention: str = "", label: str = "") -> Figure:
-    percent = np.nan if value is None else 100 * value
-    return {"metric": metric, "convention": convention, "class": label, "value": percent}
+    value = np.nan if value is None else 100 * value
+    return {"metric": metric, "convention": convention, "class": label, "value": value}
 
 
 def _by_convention(
