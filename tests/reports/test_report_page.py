@@ -171,6 +171,18 @@ def test_a_comparison_that_failed_is_no_separation(make_run: Make, tmp_path: Pat
     assert "networks and separated from all of them; not ranked: B (records that" in words
 
 
+def test_every_table_of_the_page_says_what_it_is_and_what_its_heads_are_of(
+    make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_cost("SegNet-Basic", [10.0])
+    content = written(tmp_path / "runs", tmp_path / "out")
+    assert re.findall(r"<th(?! scope)[ >]", content[content.index('id="claims"') :]) == []
+    tables = re.findall(r"<table[^>]*>(.{8})", content)
+    assert len(tables) > 3
+    assert set(tables) == {"<caption"}
+
+
 def test_tables_put_scores_first_and_leave_out_what_has_no_run(
     make_run: Make, tmp_path: Path
 ) -> None:
