@@ -277,6 +277,22 @@ def test_choose_lists_what_fits_and_says_why_the_rest_does_not(
     assert "Test GPU" in shown
 
 
+def test_the_fastest_is_said_to_go_by_point_estimates(
+    call: Call, make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        make_run("Slow", 0.9, seed=seed)
+    make_run("Fast", 0.89)
+    make_cost("Slow", [100.0])
+    make_cost("Fast", [10.0])
+    _, shown, _ = call("choose", tmp_path / "runs", "--within", 3)
+    *_, fastest, basis = shown.splitlines()
+    assert fastest == "Fastest within 3 points of mIoU of the best (81.8): Fast, 80.2, 10.0 ms"
+    assert basis == (
+        "(by point estimates, intervals left aside; seeds of it 0, of the best, Slow, 0, 1, 2)"
+    )
+
+
 def test_the_order_of_two_sides_changes_signs_only(
     call: Call, make_run: Make, tmp_path: Path
 ) -> None:
