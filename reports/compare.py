@@ -23,7 +23,7 @@ from reports.compute.groups import contestants, groups
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.costs import TIMES, Cost, cost_of
-from reports.read.runs import Run
+from reports.read.runs import Run, code_of
 from reports.tables.model import signed, signed_interval
 
 VERDICT_METRIC = "mIoU"
@@ -92,7 +92,7 @@ def compare_runs(
         "Each row by itself: the intervals are not corrected for the number of rows.",
         "",
         *_cost_lines(one, other, context),
-        *_difference_lines(one, other),
+        *_difference_lines(*([run for run, _ in side] for side in sides)),
     ]
     obstacle = _obstacle(one, other, change[VERDICT_METRIC])
     lines += ["", _verdict(change[VERDICT_METRIC], obstacle)]
@@ -192,14 +192,23 @@ def _ratios(before: Cost, after: Cost) -> list[str]:
     return ratios
 
 
-def _difference_lines(one: Run, other: Run) -> list[str]:
-    flat = [leaves(_comparable(run)) for run in (one, other)]
+def _difference_lines(first: Sequence[Run], second: Sequence[Run]) -> list[str]:
+    """Says in which keys and in what code the sides differ; other networks are of other code."""
+    flat = [leaves(_comparable(side[0])) for side in (first, second)]
     differing = [
         f"  {key}: {json.dumps(flat[0].get(key))} -> {json.dumps(flat[1].get(key))}"
         for key in sorted(flat[0].keys() | flat[1].keys())
         if flat[0].get(key) != flat[1].get(key)
     ]
-    return ["Configuration, A -> B:", *differing] if differing else ["One configuration."]
+    lines = ["Configuration, A -> B:", *differing] if differing else []
+    parts = ["bench"]
+    if flat[0].get("arch._target_") == flat[1].get("arch._target_"):
+        parts.insert(0, "network")
+    codes = [(part, code_of(first, part), code_of(second, part)) for part in parts]
+    if other := [f"  {part}: {one} -> {two}" for part, one, two in codes if one != two]:
+        head = "Numeric code, A -> B" if differing else "One configuration, but other numeric code"
+        lines += [f"{head} (rerun=true makes it one):", *other]
+    return lines or ["One configuration."]
 
 
 def _comparable(run: Run) -> dict[str, Any]:

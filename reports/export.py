@@ -1,12 +1,13 @@
 """Every figure of runs in one long frame: `reports.frame(runs)`, `python -m reports export RUNS`.
 
-One row a figure. The columns, of schema version 1:
+One row a figure. The columns, of schema version 2:
 
 | column | type | holds |
 |---|---|---|
-| schema | int | 1; it grows when a column changes its meaning |
+| schema | int | 2; it grows when columns change (2 added arch) |
 | run | str | the run's folder; empty for the mean over the seeds of a network |
 | network, dataset, protocol, fingerprint | str | whose figure it is, under which conditions |
+| arch | str | JSON: arguments, code, tuned values; tells networks of one name apart |
 | weighting | str | class weighting of the loss |
 | seeds | str | the seed, or the seeds of a mean, in ascending order |
 | split, iteration, variant | str, int, str | of the evaluation; variant: post-processing, runtime |
@@ -35,7 +36,7 @@ from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions, all_scores
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
-from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups, pretraining
+from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups, identity, pretraining
 from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
@@ -44,10 +45,10 @@ from reports.read.runs import Evaluation, Run, matrix, read_runs, without_postpr
 from reports.render.cells import inert
 from reports.tables.choice import context_of, score_tables
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = (
-    "schema", "run", "network", "dataset", "protocol", "fingerprint", "weighting", "seeds",
-    "split", "iteration", "variant", "metric", "convention", "class",
+    "schema", "run", "network", "dataset", "protocol", "fingerprint", "arch", "weighting",
+    "seeds", "split", "iteration", "variant", "metric", "convention", "class",
     "value", "low", "high", "unit", "pretraining", "published",
 )  # fmt: skip
 PUBLISHED_CONVENTIONS = {
@@ -130,21 +131,21 @@ def _deployed_rows(
     variant = deployed.record["variant"]
     if variant and deployed.evaluation is not None:
         yield from _evaluation_rows(run, deployed.evaluation, context, papers)
-    memory = deployed.memory and deployed.memory.bytes / 1e6
+    memory = deployed.memory and (deployed.memory.bytes / 1e6, None, None)
     for metric, unit, values in (
         ("latency_ms", "ms", deployed.latency),
-        ("deployed_memory", "MB", memory and (memory, None, None)),
+        ("deployed_memory", "MB", memory),
         ("deployed_size", "MB", (deployed.bytes / 1e6, None, None)),
     ):
         if values:
-            value, low, high = values
-            found = {"metric": metric, "unit": unit, "value": value, "low": low, "high": high}
+            found = dict(zip(("value", "low", "high"), values, strict=True))
             yield {
                 **dict.fromkeys(COLUMNS, ""),
                 **{"schema": SCHEMA, "run": run.folder.name, "network": run.name},
-                **{"protocol": ", ".join(deployed.setting), "variant": variant or deployed.title},
+                **{"arch": identity(run), "protocol": ", ".join(deployed.setting)},
+                **{"variant": variant or deployed.title},
                 **{"iteration": deployed.record["iteration"], "published": None},
-                **found,
+                **{"metric": metric, "unit": unit, **found},
             }
 
 
@@ -169,17 +170,16 @@ def _row(
         "schema": SCHEMA,
         "run": folder,
         "network": run.name,
-        "dataset": run.config["dataset"]["name"],
-        "protocol": run.config["protocol"]["name"],
+        **{key: run.config[key]["name"] for key in ("dataset", "protocol")},
         "fingerprint": run.fingerprint,
+        "arch": identity(run),
         "weighting": weighting,
         "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run, _ in seeds)),
         "split": evaluation["split"],
         "iteration": evaluation["iteration"],
         "variant": evaluation.get("variant", ""),
         **one,
-        "low": ends[0],
-        "high": ends[1],
+        **dict(zip(("low", "high"), ends, strict=True)),
         "unit": "percent",
         "pretraining": pretraining(run),
         "published": next((n for n in paper if read_so and n is not None), None),
@@ -228,8 +228,8 @@ def _of_matrix(confusion: Any) -> dict[str, Any]:
 
 
 def _figure(metric: str, value: float | None, convention: str = "", label: str = "") -> Figure:
-    percent = np.nan if value is None else 100 * value
-    return {"metric": metric, "convention": convention, "class": label, "value": percent}
+    value = np.nan if value is None else 100 * value
+    return {"metric": metric, "convention": convention, "class": label, "value": value}
 
 
 def _by_convention(

@@ -36,6 +36,10 @@ Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, 
 IMAGE, TRUTH = range(2)  # the arrays of a record: (3, H, W) as trained on, (h, w) at its own size
 
 
+class DoesNotFitError(MemoryError, ValueError):
+    """A setting asks for more memory than there is: out of memory, with a remedy."""
+
+
 @dataclass(frozen=True)
 class Split:
     """One split of a data set, N images.
@@ -144,7 +148,8 @@ class Split:
         """Returns the split with all its images and labels on a device.
 
         Raises:
-            ValueError: the device is too small, or the images differ in size.
+            DoesNotFitError: the device is too small.
+            ValueError: the images differ in size.
         """
         if len(set(self.sizes)) > 1:
             raise ValueError(
@@ -157,7 +162,7 @@ class Split:
             images, labels = (torch.cat(parts) for parts in zip(*moved, strict=True))
         except torch.OutOfMemoryError as error:
             what = f"dataset.resident is device, but {self.name} does not fit on {device}"
-            raise ValueError(f"{what}; set dataset.resident=memory") from error
+            raise DoesNotFitError(f"{what}; set dataset.resident=memory") from error
         return replace(self, on_device=(images, labels))
 
     def _pair(self, index: int) -> tuple[NDArray[Any], UInt8Array]:

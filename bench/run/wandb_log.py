@@ -5,6 +5,8 @@ one run keeps the last. So a resumed run writes all that its records hold once m
 folders before: whatever is sent when, the whole curve arrives.
 """
 
+import hashlib
+import json
 import shutil
 from operator import itemgetter
 from pathlib import Path
@@ -50,7 +52,7 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
             mode="offline" if mode == WandbMode.offline else "online",
             id=identity,  # a resumed run goes on in the same place
             name=folder.name,
-            group=f"{config.arch['name']} ({fingerprint(config)})",  # its seeds
+            group=seeds_group(config),
             job_type="train",
             tags=[config.dataset.name, f"protocol {config.protocol.name}", f"seed {config.seed}"],
             resume="allow",
@@ -66,6 +68,13 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
         monitor.notice(f"wandb is left out: {error}")
         return
     monitor.listeners.append(send)
+
+
+def seeds_group(config: Config) -> str:
+    """Names what the seeds of one network share: its name, arguments and fingerprint."""
+    arguments = json.dumps(plain(config)["arch"], sort_keys=True)
+    digest = hashlib.sha256(arguments.encode()).hexdigest()[:6]
+    return f"{config.arch['name']} {digest} ({fingerprint(config)})"
 
 
 def selected_scores(folder: Path, config: Config) -> dict[str, float]:

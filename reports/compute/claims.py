@@ -4,7 +4,8 @@ A claim holds where the interval of the paired difference bears out every compar
 refuted where one comes out the other way round, and is undecided otherwise. Below three seeds there
 is no verdict: a third of the differences that one or two seeds separate are gone with the third.
 One comparison of many refutes a claim by chance more easily than one alone, so that refutations are
-corrected for their number (Bonferroni); that all agree needs no correction. A correlation that the
+corrected for their number (Bonferroni); that all agree needs no correction. Networks that were not
+trained equally long are not compared. A correlation that the
 paper asserts is judged by the interval of its rank correlation. Beside each verdict stands what the
 paper's own figures say.
 """
@@ -12,15 +13,22 @@ paper's own figures say.
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import product
-from math import atanh, isnan, sqrt, tanh
+from math import isnan
 
 import numpy as np
 import pandas as pd
 
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
+from reports.compute.correlation import rank_correlation
 from reports.compute.estimates import Difference, Pool
-from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.groups import (
+    CONDITION_OF_COLUMNS,
+    Contestant,
+    contestants,
+    equally_long,
+    groups,
+)
 from reports.compute.kept import Evaluated
 from reports.compute.paper_claims import (
     CLAIMS,
@@ -34,11 +42,11 @@ from reports.compute.paper_claims import (
 from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.compute.tuned import NOTHING_TUNED
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
-from reports.read.runs import Run, matrix, warn, weighting
+from reports.read.runs import Run, code_of, matrix, warn, weighting
 from reports.read.tuning import chosen_values, terms
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
-TOO_FEW = "too few seeds"
+TOO_FEW, UNEQUAL = "too few seeds", "unequal"
 NO_FIGURES = "no figures"
 COLUMNS = ("claim", "verdict", "why", "the paper's own")
 WIDTHS = (31, 13, 29, 21)  # of the columns in a terminal of 100
@@ -125,7 +133,8 @@ def _compared(
         The class weightings of both sides in the first comparison, and (verdict, difference) of
         each.
     """
-    changes: list[tuple[str, str, dict[str, Difference]]] = []
+    changes: list[tuple[str, str, dict[str, Difference], str]] = []
+    unequal: list[tuple[str, str]] = []
     used: tuple[str, str] | None = None
     for one, other in product(claim.first, claim.second):
         for weightings in claim.pairs():
@@ -137,18 +146,25 @@ def _compared(
         else:
             continue
         used = used or weightings
+        if not equally_long(run for side in sides for run, _ in side):
+            unequal.append((UNEQUAL, f"not trained equally long ({one}, {other})"))
+            continue
         try:
             change = context.estimates.difference(*sides, _pool(weightings, found, context))
         except ValueError as error:  # records are incomplete
             warn(str(error))
             continue
-        changes.append((one, other, change))
+        codes = {code_of((run for run, _ in side), "bench") for side in sides}
+        changes.append((one, other, change, "; other bench code" if len(codes) > 1 else ""))
     made = len(changes) * len(claim.metrics)
     return used or claim.pairs()[0], [
-        (_verdict(change[m], claim.relation, made, points / 100), _reason(one, other, m, change[m]))
-        for one, other, change in changes
+        (
+            _verdict(change[m], claim.relation, made, points / 100),
+            _reason(one, other, m, change[m]) + code,
+        )
+        for one, other, change, code in changes
         for m in claim.metrics
-    ]
+    ] + unequal
 
 
 def _pool(weightings: tuple[str, str], found: Sequence[Contestant], context: Context) -> Pool:
@@ -162,7 +178,7 @@ def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, st
     """Returns the verdict of a claim, and what decided it."""
     if not compared:
         return NO_RUNS, ""
-    for outcome in (REFUTED, TOO_FEW, UNDECIDED):
+    for outcome in (REFUTED, UNEQUAL, TOO_FEW, UNDECIDED):
         reasons = [reason for verdict, reason in compared if verdict == outcome]
         if reasons:
             more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
@@ -276,23 +292,3 @@ def _own_correlation(points: Sequence[tuple[float, float]], what: str) -> str:
         return NO_FIGURES
     outcome = HOLDS if correlation.low > 0 else FAILS
     return f"{outcome}: {correlation.estimate:.2f} over {len(points)} of {what}"
-
-
-def rank_correlation(points: Sequence[tuple[float, float]]) -> Interval | None:
-    """Estimates Spearman's rank correlation with its 95 % interval; NaN are left out.
-
-    By Fisher's z, whose variance for ranks is 1.06 / (n - 3) (Fieller, Hartley and Pearson 1957). A
-    perfect order counts as the next to perfect one, since z would be infinite.
-
-    Returns:
-        None where three or fewer points, or points without a spread, say nothing.
-    """
-    known = [point for point in points if not np.isnan(point).any()]
-    ranks = pd.DataFrame(known).rank().to_numpy()
-    count = len(known)
-    if count <= 3 or (ranks.std(axis=0) == 0).any():
-        return None
-    rho = float(np.corrcoef(ranks.T)[0, 1])
-    most = 1 - 12 / (count * (count**2 - 1))  # two neighbours exchanged
-    z, half = atanh(max(-most, min(most, rho))), 1.96 * sqrt(1.06 / (count - 3))
-    return Interval(rho, tanh(z - half), tanh(z + half))

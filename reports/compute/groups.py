@@ -1,7 +1,7 @@
 """Which runs may stand side by side: groups of one fingerprint, and in them networks by seed."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,11 @@ class Contestant:
     def first(self) -> Run:
         """The run of the lowest seed, which stands for what the seeds share."""
         return self.runs[0]
+
+
+def equally_long(runs: Iterable[Run]) -> bool:
+    """Whether all runs were asked for the same number of iterations."""
+    return len({run.config["max_iterations"] for run in runs}) < 2
 
 
 def groups(runs: Sequence[Run], apart_from: Collection[str] = ()) -> list[list[Run]]:
@@ -101,6 +106,11 @@ def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contest
     return sorted(
         found, key=lambda one: (rank.get(one.first.name, len(rank)), rank_of(one.first.name))
     )
+
+
+def identity(run: Run) -> str:
+    """Returns what tells contestants of one name apart, as JSON: arguments, start, code, values."""
+    return json.dumps(_network(run) | chosen_values(run.config), sort_keys=True)
 
 
 def _networks(group: Sequence[Run]) -> list[dict[str, Any]]:

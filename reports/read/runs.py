@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -274,3 +274,9 @@ def conditions(run: Run) -> dict[str, Any]:
         **({"max_iterations": config["max_iterations"]} if depends_on_end else {}),
     }
     return with_tuning(config, found)
+
+
+def code_of(runs: Iterable[Run], part: str) -> str:
+    """Returns the digests of the code that made some runs, of their `network` or of `bench`."""
+    found = {str(run.environment.get("code", {}).get(part, "not recorded")) for run in runs}
+    return ", ".join(sorted(found))

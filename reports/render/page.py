@@ -179,7 +179,7 @@ def inline(picture: bytes, name: str, label: str) -> str:
 
 def _claims(runs: Sequence[Run], context: Context) -> str:
     parts = ['<section id="claims"><h2>What the paper says, tested on these runs</h2>']
-    heads = "".join(f'<th class="words">{escape(head)}</th>' for head in COLUMNS)
+    heads = "".join(f'<th scope="col" class="words">{escape(head)}</th>' for head in COLUMNS)
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
@@ -196,7 +196,9 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
         parts += [
             group_start(dataset, protocol),
             f"<h3>{escape(words)}</h3>",
-            f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+            '<div class="scroll" tabindex="0"><table>'
+            f'<caption class="unseen">Claims on {escape(words)}</caption>'
+            f"<thead><tr>{heads}</tr></thead>"
             f"<tbody>{rows}</tbody></table></div>",
             f'<ul class="notes"><li>{FEW_SEEDS}</li></ul></div>' if few_seeds(group) else "</div>",
         ]
@@ -225,11 +227,15 @@ def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:
         f'<td class="words">cost: {escape(", ".join(cost.setting))}</td></tr>'
         for cost in costs
     ]
-    heads = "".join(f"<th>{head}</th>" for head in ("network", "seed", "state", "evaluated"))
-    heads += '<th>files</th><th class="words">the same again, and as it was called</th>'
+    heads = "".join(
+        f'<th scope="col">{head}</th>' for head in ("network", "seed", "state", "evaluated")
+    )
+    heads += '<th scope="col">files</th>'
+    heads += '<th scope="col" class="words">the same again, and as it was called</th>'
     return (
         f'<section id="runs"><h2>Runs</h2>{group_start("", "")}<div class="scroll" tabindex="0">'
-        f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}'
+        '<table class="sortable"><caption class="unseen">Every run and cost record</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}"
         "</tbody></table></div></div></section>"
     )
 

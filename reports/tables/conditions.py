@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from reports.compute.groups import SCRATCH, Contestant, pretraining
 from reports.read.runs import Run, differences
 
+UNEQUALLY_LONG = "not trained equally long"  # why nothing is ranked
+
 
 def pretraining_title(group: Sequence[Run]) -> str:
     """Says in the title of a section what its networks were pretrained on, if any was."""
@@ -51,11 +53,6 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
             f"{_listed(codes)}."
         )
     return [*notes, *_origin_notes(group)]
-
-
-def equally_long(ours: Sequence[Contestant]) -> bool:
-    """Whether all runs of a section were asked for the same number of iterations."""
-    return len({run.config["max_iterations"] for one in ours for run in one.runs}) < 2
 
 
 def frozen_note(run: Run) -> list[str]:

@@ -46,6 +46,7 @@ class Cell:
         comparable: whether the two are of one kind, so that their difference says something.
         text: what stands in the place of a missing value: a state, or what the paper printed.
         bold: the best of its column, or not separated from it.
+        unranked: why nothing is said of its place in the column; empty where it has one.
         run: the folder, or the cost record, that the figure comes from.
         others: those of the other seeds, where it is their mean.
     """
@@ -57,6 +58,7 @@ class Cell:
     comparable: bool = True
     text: str = ""
     bold: bool = False
+    unranked: str = ""
     run: Path | None = None
     others: Sequence[Path] = ()
 

@@ -16,6 +16,7 @@ from reports.compute.groups import (
     PRETRAINING,
     Contestant,
     contestants,
+    equally_long,
     groups,
 )
 from reports.compute.kept import Evaluated
@@ -32,7 +33,11 @@ from reports.read.published import (
 from reports.read.runs import Run, weighting
 from reports.read.tuning import terms
 from reports.tables.bold import embolden
-from reports.tables.conditions import equally_long, pretraining_title, section_differences
+from reports.tables.conditions import (
+    UNEQUALLY_LONG,
+    pretraining_title,
+    section_differences,
+)
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -160,7 +165,9 @@ def _embolden(
             pools[of_group] = context.estimates.pool(sides)
             notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
         cells = [row.cells[number] for row in rows]
-        if not column.source[3] and not equally_long(ours):
+        if not column.source[3] and not equally_long(run for one in ours for run in one.runs):
+            for cell in cells:
+                cell.unranked = UNEQUALLY_LONG
             continue
         of_column = list(zip(sides, cells, strict=True))
         embolden(of_column, column.source[-1], pools[of_group], context.estimates)
@@ -218,10 +225,6 @@ def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
     return joined | value_details(list(behind.values()))
 
 
-def _state(run: Run) -> str:
-    return STATES.get(run.state, run.state)
-
-
 def evaluated(one: Contestant, column: Column) -> list[Evaluated]:
     """Returns the evaluations behind a cell: one for each seed that has it."""
     _, wanted, split, iteration, _ = column.source
@@ -244,7 +247,7 @@ def _score_cell(one: Contestant, column: Column, context: Context) -> Cell:
         first, *others = (run.folder for run, _ in seeds)
         return Cell(*percent, run=first, others=others)
     concerned = [run for run in one.runs if column.source[1] in {"", weighting(run)}]
-    states = dict.fromkeys(_state(run) for run in concerned)
+    states = dict.fromkeys(STATES.get(run.state, run.state) for run in concerned)
     unfinished = [state for state in states if state != "finished"]
     return Cell(text=", ".join(unfinished) if concerned else NO_RUN)
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from bench import records
-from reports.compute.claims import ClaimRow, claim_lines, claim_rows, rank_correlation
+from reports.compute.claims import ClaimRow, claim_lines, claim_rows
+from reports.compute.correlation import rank_correlation
 from reports.compute.paper_claims import CLAIMS, Claim, own_figures
 from reports.read.runs import read_runs
 from reports.tables.choice import context_of
@@ -94,6 +95,29 @@ def test_a_side_with_too_few_seeds_is_enough_for_no_verdict(
     many(make_run, 3, SegNet_Basic=0.8)
     many(make_run, 2, SegNet_Basic_SingleChannelDecoder=0.9)
     assert tested()[SINGLE].verdict == "too few seeds"
+
+
+def test_networks_that_were_not_trained_equally_long_are_not_compared(
+    make_run: Make, tested: Callable[..., dict[str, ClaimRow]]
+) -> None:
+    many(make_run, 3, SegNet_Basic=0.8)
+    for seed in range(3):
+        make_run("SegNet-Basic-SingleChannelDecoder", 0.5, seed=seed, max_iterations=200)
+    row = tested()[SINGLE]
+    assert row.verdict == "unequal"
+    assert row.why.startswith("not trained equally long (SegNet-Basic, SegNet-Basic-SingleCh")
+
+
+def test_a_claim_says_that_its_sides_are_of_other_code_of_the_harness(
+    make_run: Make, tested: Callable[..., dict[str, ClaimRow]]
+) -> None:
+    for seed in range(3):
+        make_run("SegNet-Basic", 0.8, seed=seed, code={"bench": "1"})
+        make_run("SegNet-Basic-SingleChannelDecoder", 0.9, seed=seed, code={"bench": "2"})
+        make_run("FCN-Basic", 0.7, seed=seed, code={"bench": "1"})
+    found = tested()
+    assert "SingleChannelDecoder); other bench code" in found[SINGLE].why
+    assert "other bench code" not in found[EQUAL].why
 
 
 def test_every_comparison_is_shown_when_asked(make_run: Make, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The long frame: its columns and types, its figures by hand, CSV and Parquet."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,24 @@ def test_a_mean_over_seeds_has_its_interval_and_the_papers_figure(runs: Path) ->
     assert mean["low"] == pytest.approx(80 - 4.3027 * 10 / 3**0.5, abs=0.01)
     (time,) = found.query("metric == 'forward_ms'").to_dict("records")
     assert [time[key] for key in ("low", "value", "high", "unit")] == [10.5, 11.0, 11.5, "ms"]
+
+
+def test_networks_of_one_name_are_told_apart(make_run: Make, tmp_path: Path) -> None:
+    """Two widths and two states of the code: the means of four networks, each by its own arch."""
+    for width in (32, 64):
+        for code in ("a", "b"):
+            for seed in range(2):
+                place = tmp_path / "runs" / f"{width}{code}"
+                options = {"arch": {"width": width}, "code": {"network": code}, "runs": place}
+                folder = make_run("SegNet", 0.8, seed=seed, **options)
+                folder.rename(tmp_path / "runs" / f"{width}{code}{seed}")
+    found = frame(tmp_path / "runs")
+    means = found.query("run == '' and metric == 'G'")["arch"]
+    archs = [json.loads(arch) for arch in means]
+    assert sorted((arch["width"], arch["code"]) for arch in archs) == [
+        (32, "a"), (32, "b"), (64, "a"), (64, "b"),
+    ]  # fmt: skip
+    assert set(found["arch"]) == set(means)  # the rows of runs have that of their mean
 
 
 @pytest.mark.parametrize("parquet", [False, True])

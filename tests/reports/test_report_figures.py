@@ -104,7 +104,13 @@ def test_the_grid_shows_image_truth_predictions_and_errors(
     write_picture(tmp_path / "x.png")
     pair = Pair("x", lambda: IMAGE, lambda: truth, "x")
     monkeypatch.setattr(pictures, "build", lambda *_, **__: [pair])
-    dataset = {"name": "D", "root": None, "reader": {}, "classes": CLASSES, "colours": COLOURS}
+    dataset = {
+        "name": "D",
+        "root": None,
+        "reader": CAMVID["reader"],
+        "classes": CLASSES,
+        "colours": COLOURS,
+    }
     found = qualitative([Predictions("SegNet", tmp_path)], dataset, "test")
     assert found is not None
     caption, figure = found
@@ -157,6 +163,31 @@ def test_without_the_data_set_predictions_stand_alone_and_the_caption_says_so(
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == CLASSES
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        {"_target_": "bench.data.camvid.read", "root": "NESTED"},
+        {"_target_": "pathlib.Path.touch", "self": "NESTED"},
+        {"_target_": "bench.data.camvid.read", "root": "${oc.env:HOME}"},
+        {"_target_": "bench.data.camvid.fetch.download"},
+    ],
+)
+def test_a_record_of_somebody_else_runs_no_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reader: dict[str, Any]
+) -> None:
+    mark = tmp_path / "mark"
+    touch = {
+        "_target_": "pathlib.Path.touch",
+        "self": {"_target_": "pathlib.Path", "_args_": [str(mark)]},
+    }
+    reader = {key: touch if value == "NESTED" else value for key, value in reader.items()}
+    found = qualitative([kept(tmp_path / "SegNet", "x")], {**CAMVID, "reader": reader}, "test")
+    assert not mark.exists()
+    assert found is not None
+    assert found[0].startswith("Predictions alone, of images of split test: the record's dataset.r")
+    assert "dataset.reader calls other code than the readers of" in capsys.readouterr().err
 
 
 def test_all_networks_are_shown_on_the_same_images(tmp_path: Path) -> None:

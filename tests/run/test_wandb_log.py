@@ -14,6 +14,7 @@ import pytest
 from bench.config import fingerprint
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.run import run
+from bench.run.wandb_log import seeds_group
 from bench.selection import best_iteration
 
 wandb = pytest.importorskip("wandb")
@@ -39,7 +40,7 @@ def test_wandb_hears_losses_and_scores(
     )
     folder, monitor = prepared(config)
     run(folder, monitor)
-    assert asked["group"] == f"SegNet-Basic ({fingerprint(config)})"  # whatever the seed
+    assert asked["group"] == seeds_group(config)
     assert asked["job_type"] == "train"
     assert asked["tags"] == [config.dataset.name, f"protocol {config.protocol.name}", "seed 0"]
     rates = {step: values["lr"] / config.protocol.lr for step, values in heard if "loss" in values}
@@ -52,6 +53,15 @@ def test_wandb_hears_losses_and_scores(
     assert steps == sorted(set(steps))
     assert (steps[0], steps[-1]) == (1, 6)  # a slow machine tells more in between
     assert {key for _, values in heard for key in values} >= {"loss", "test/G", "test/mIoU"}
+
+
+def test_a_group_is_the_seeds_of_one_network_with_one_set_of_arguments(
+    tiny_config: Compose,
+) -> None:
+    one, seed, variant = (tiny_config(*more) for more in ([], ["seed=1"], ["arch.width=5"]))
+    assert seeds_group(one) == seeds_group(seed) != seeds_group(variant)
+    assert seeds_group(one).startswith("SegNet-Basic ")
+    assert seeds_group(one).endswith(f" ({fingerprint(one)})")
 
 
 @pytest.mark.parametrize("when", ["init", "log"])
