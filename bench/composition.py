@@ -38,8 +38,9 @@ def resolve(cfg: DictConfig, arch: str | None) -> Config:
             place(cfg, partial(resolve, arch=arch))
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file
-            raise error.__cause__ from None
+        cause = error.__cause__ or error.__context__  # OmegaConf sets the former where it debugs
+        if isinstance(cause, ValueError):  # of a resolver of ours, which names the file
+            raise cause from None
         raise ValueError(" ".join(f"configuration: {error}".split())) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -89,8 +90,17 @@ def _expand_home(cfg: DictConfig) -> None:
 
 
 def expanded(path: str) -> str:
-    """Returns a path with ~ replaced by the home folder."""
-    return str(Path(path).expanduser())
+    """Returns a path with ~ replaced by the home folder.
+
+    Raises:
+        ValueError: it is that of somebody whom this machine does not know.
+    """
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: no home folder is known for {Path(path).parts[0]}; give the whole path"
+        ) from error
 
 
 OmegaConf.register_new_resolver("expanded", expanded, replace=True)

@@ -17,7 +17,7 @@ OURS = {"architectures", "bench", "reports"}
 READ_BY_REPORTS = (
     "bench.records", "bench.sound_files", "bench.evidence", "bench.losses", "bench.metrics",
     "bench.config", "bench.protocol", "bench.tuning", "bench.typed", "bench.words",
-    "bench.console", "bench.target", "bench.trust",
+    "bench.console", "bench.memory_limits", "bench.target", "bench.trust",
     "bench.data.schema", "bench.data.images", "bench.data.pairs",
 )  # fmt: skip
 PRINTS_TABLES = {"bench/__main__.py", "bench/contestants.py"}  # they end in one

@@ -23,6 +23,7 @@ from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
 from bench.leftovers import SCRATCH, remove_leftovers, remove_old_scratch
+from bench.memory_limits import EXIT_OUT_OF_MEMORY, REMEDY
 from bench.protocol import depends_on_end
 from bench.records import End, State
 from bench.trust import is_harmless
@@ -279,4 +280,6 @@ def _died(children: Children, silent: bool, minutes: float) -> End:
     if code < 0:
         reason = f"{who}killed by {signal.Signals(-code).name}; the same command goes on"
         return End(State.killed, reason)
+    if code == EXIT_OUT_OF_MEMORY:
+        return End(State.out_of_memory, f"{who}had not enough memory to start; {REMEDY}")
     return End(State.failed, f"{who}ended with exit code {code}; log.txt has the rest")

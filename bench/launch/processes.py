@@ -134,8 +134,17 @@ def worker_pool(
     Args:
         processes: how many; None: one a core.
         start: is called in each of them first.
+
+    Raises:
+        ValueError: the system has no room for what they wait on each other with.
     """
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=start)
+    try:
+        return ProcessPoolExecutor(processes, get_context("spawn"), initializer=start)
+    except (OSError, ImportError) as error:  # the latter where there are no semaphores at all
+        raise ValueError(
+            f"worker processes cannot be started ({error}): their semaphores need a /dev/shm with "
+            "room; mount a larger one (docker run --shm-size=64m), or use one process"
+        ) from error
 
 
 def _place(number: int, count: int) -> dict[str, str]:

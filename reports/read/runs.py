@@ -3,6 +3,7 @@
 Only records are read: no torch, no data set, no network.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -218,7 +219,11 @@ def _state(folder: Path) -> tuple[str, str]:
     if progress.phase is not None:
         detail = f"{progress.phase} {progress.done}/{progress.total}"
     if silent > STALE_SECONDS:
-        return "silent", f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
+        detail = f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
+        with contextlib.suppress(OSError):
+            if time.time() - (folder / "progress.json").stat().st_mtime < STALE_SECONDS:
+                detail += "; but the file is new: the run's clock is behind, or it was copied"
+        return "silent", detail
     return "running", detail
 
 
