@@ -58,6 +58,7 @@ class GraphedUpdate:
     def _update(self, gradients: Gradients, images: Tensor, labels: Tensor) -> Tensor:
         loss = gradients(images, labels)
         self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
         return loss
 
     def _captured(

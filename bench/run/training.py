@@ -121,12 +121,12 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
         return training.graph(partial(_gradients, training), images, labels)
     loss = _gradients(training, images, labels)
     training.optimiser.step()
+    training.optimiser.zero_grad(set_to_none=True)  # whatever comes next needs the memory
     return loss
 
 
 def _gradients(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
-    training.optimiser.zero_grad(set_to_none=True)  # the forward pass needs the memory
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
     check_training_logits(logits, config, images.shape)
@@ -227,7 +227,6 @@ def seconds_per_iteration(training: Training) -> float:
     with torch.no_grad():
         for tensor, value in zip(tensors, before, strict=True):
             tensor.copy_(value)
-    training.optimiser.zero_grad(set_to_none=True)
     training.optimiser.state.clear()
     training.graph = graph
     return elapsed
