@@ -167,7 +167,7 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
     (table, *_) = numbered_table("1", read_runs([folder]), Context(Estimates(None)))
     (cost,) = [
-        note for note in table.sections[0].background if note.startswith("SegNet-Basic-denseCRF:")
+        note for note in table.sections[0].notes if note.startswith("SegNet-Basic-denseCRF:")
     ]
     assert "w1 2.0" in cost
     assert "s an image on" in cost
