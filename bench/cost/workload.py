@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.config import Config
 from bench.protocol import ProtocolConfig
-from bench.run.loss import batch_loss, shrink_labels
+from bench.run.loss import shrink_labels, training_loss
 from bench.run.network import autocast
 from bench.run.optimiser import clip_gradients, make_optimiser
 from bench.run.padding import padded_size, size_multiple
@@ -105,7 +105,7 @@ class Workload:
             return
         void = self.config.dataset.void
         labels = shrink_labels(self.labels, logits, self.network)
-        loss = batch_loss(logits, labels, None, void, "labelled_pixels")
+        loss = training_loss(logits, labels, None, void, self.config.protocol)
         loss.backward()  # type: ignore[no-untyped-call]
         mark()
         clip_gradients(self.network, self.config.protocol)

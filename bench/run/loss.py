@@ -4,7 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.protocol import ProtocolConfig
 from bench.run import distributed
+
+
+def training_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, void: int, protocol: ProtocolConfig
+) -> Tensor:
+    """Returns what training minimises: the cross-entropy and, by its weight, the Dice loss."""
+    loss = batch_loss(logits, labels, weights, void, protocol.loss_normaliser)
+    if protocol.dice_weight > 0:
+        loss = loss + protocol.dice_weight * dice_loss(logits, labels, void)
+    return loss
 
 
 def batch_loss(

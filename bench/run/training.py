@@ -25,7 +25,7 @@ from bench.losses import append_losses
 from bench.run import checkpoints, distributed
 from bench.run.contract import check_training_logits, failures_explained
 from bench.run.graph import GraphedUpdate
-from bench.run.loss import batch_loss, dice_loss, shrink_labels
+from bench.run.loss import shrink_labels, training_loss
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.network import autocast, network_input
 from bench.run.optimiser import clip_gradients, set_rates
@@ -131,10 +131,7 @@ def _gradients(training: Training, images: Tensor, labels: Tensor) -> Tensor:
         logits = training.model(images)
     check_training_logits(logits, config, images.shape)
     labels = shrink_labels(labels, logits, training.network)
-    void = config.dataset.void
-    loss = batch_loss(logits, labels, training.class_weights, void, protocol.loss_normaliser)
-    if protocol.dice_weight > 0:
-        loss = loss + protocol.dice_weight * dice_loss(logits, labels, void)
+    loss = training_loss(logits, labels, training.class_weights, config.dataset.void, protocol)
     scaled = loss * distributed.size()  # gradients are averaged then; a sum is wanted
     scaled.backward()  # type: ignore[no-untyped-call]
     clip_gradients(training.network, protocol)

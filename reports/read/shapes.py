@@ -59,7 +59,10 @@ COST: dict[str, Any] = {
     "arch": {"name": Name}, "image_size": [int],
     "num_classes?": int, "precision?": (None, Name), "device?": (None, Name),
     "cost?": (None, {"tolerance?": float, "batch_size?": int, "backward?": bool}),
-    "protocol?": (None, {"*": object}),
+    "protocol?": (None, {
+        "inference?": {"mode?": Name, "crop?": (None, [int]), "stride?": (None, [int])},
+        "optimiser?": Name, "dice_weight?": float, "*": object,
+    }),
     "environment?": (None, {"device?": (None, Name), "commit?": (None, Name), "threads?": int}),
     "arithmetic?": (None, {"*": (bool, Name, None)}),
     "work?": (None, {"*": (None, float)}), "storage?": (None, {"*": (None, float)}),

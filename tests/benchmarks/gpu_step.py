@@ -85,7 +85,7 @@ def doubled_by_torch(_: nn.Module, x: Tensor) -> Tensor:
 VARIANTS: dict[str, Callable[[loop.Training], contextlib.AbstractContextManager[Any]]] = {
     "as it is": lambda _: contextlib.nullcontext(),
     "memory filled": lambda _: filling(),
-    "loss by rows": lambda _: mock.patch.object(loop, "batch_loss", rows_loss),
+    "loss by rows": lambda _: mock.patch("bench.run.loss.batch_loss", rows_loss),
     "pooling by operators": lambda _: mock.patch.object(pooling, "_kernels_for", return_value=None),
     "bilinear by sort": lambda _: mock.patch.object(
         upsampling.BilinearDouble, "forward", doubled_by_torch

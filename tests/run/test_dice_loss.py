@@ -34,8 +34,8 @@ def test_it_is_added_by_its_weight_and_not_computed_without(
         seen.append(others)
         return 2 + 0 * logits.sum()
 
-    monkeypatch.setattr("bench.run.training.dice_loss", dice)
-    monkeypatch.setattr("bench.run.training.batch_loss", lambda logits, *_: 1 + 0 * logits.sum())
+    monkeypatch.setattr("bench.run.loss.dice_loss", dice)
+    monkeypatch.setattr("bench.run.loss.batch_loss", lambda logits, *_: 1 + 0 * logits.sum())
     labels = torch.randint(3, (4, 32, 48), dtype=torch.uint8)
     loss = step(training, torch.randn(4, 3, 32, 48), labels, 0)
     assert loss.item() == pytest.approx(1 + 2 * weight)

@@ -119,7 +119,7 @@ def test_a_step_takes_the_labels_on_which_the_network_says_its_logits_stand(
         seen.append(labels)
         return batch_loss(logits, labels, *others)
 
-    monkeypatch.setattr("bench.run.training.batch_loss", recorded)
+    monkeypatch.setattr("bench.run.loss.batch_loss", recorded)
     labels = torch.randint(11, (4, 32, 48), dtype=torch.uint8)
     step(training, torch.randn(4, 3, 32, 48), labels, 0)
     assert torch.equal(seen[0], labels[:, ::8, ::8])
