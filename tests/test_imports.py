@@ -2,9 +2,11 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_namespace_packages
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(
@@ -171,3 +173,12 @@ def test_exported_graphs_concern_their_own_room_alone() -> None:
         assert not {m.split(".")[0] for m in modules} & OPTIONAL, name
         if name.startswith(DEPLOY):
             assert not modules & {"bench.export", "bench.doctor"}, name
+
+
+def test_the_package_holds_code_and_configurations_and_no_results() -> None:
+    """Folders of results are no packages, though setuptools takes any folder for one."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        found = tomllib.load(file)["tool"]["setuptools"]["packages"]["find"]
+    packages = find_namespace_packages(str(ROOT), **found)
+    assert {"architectures", "bench.run", "conf.arch", "reports.tables"} <= set(packages)
+    assert not [name for name in packages if name.startswith("reports.results")]
