@@ -6,9 +6,10 @@
 Each line is a network at the paper's size in one precision, first as it is, then with one of our
 measures switched off, and last compiled and as a CUDA graph. Iterations are those of a run,
 bench.run.training, on synthetic images that lie on the device; times are by CUDA events over all
-iterations, in which nothing waits. The roofline is the arithmetic of forward and backward pass at the rate of a matrix
-product measured here in the same precision, plus the traffic of unfused operations at the rate of a
-copy: what the convolutions and all else would take at those rates. The last line is JSON.
+iterations, in which nothing waits. The roofline is the arithmetic of forward and backward pass at
+the rate of a matrix product measured here in the same precision, plus the traffic of unfused
+operations at the rate of a copy: what the convolutions and all else would take at those rates. The
+last line is JSON.
 """
 
 import argparse
