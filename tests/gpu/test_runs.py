@@ -87,6 +87,20 @@ def test_a_run_gives_the_cpus_numbers(tiny_config: Compose, prepared: Prepare, n
     assert counts == cpu_counts
 
 
+def test_a_run_is_exported_where_no_gpu_is(tiny_config: Compose, prepared: Prepare) -> None:
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module)
+    from bench.export import main as export
+
+    folder, _ = prepared(tiny_config("max_iterations=1"))
+    with one_gpu():
+        assert execute(folder) == 0
+    export([str(folder), "--threads", "1", "--untimed"])
+    (own,) = records.read_evaluations(folder, "test")
+    (deployed,) = records.read_evaluations(folder, "test", "onnxruntime-fp32")
+    assert deployed["confusion"] == own["confusion"]
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_host_waits_at_drains_alone(
     gpu: Gpu, tiny_config: Compose, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
