@@ -138,21 +138,17 @@ def _deployed_rows(
     ):
         if values:
             value, low, high = values
-            found = {"metric": metric, "unit": unit, "value": value, "low": low, "high": high}
-            yield {
-                **dict.fromkeys(COLUMNS, ""),
-                **{"schema": SCHEMA, "run": run.folder.name, "network": run.name},
-                **{"protocol": ", ".join(deployed.setting), "variant": variant or deployed.title},
-                **{"iteration": deployed.record["iteration"], "published": None},
-                **found,
-            }
+            one = {"metric": metric, "convention": "", "class": "", "value": value}
+            row = _row([(run, deployed.record)], run.folder.name, one, (low, high), {})
+            title = {"variant": variant or deployed.title, "unit": unit}
+            yield {**row, **title, "protocol": ", ".join(deployed.setting)}
 
 
 def _row(
     seeds: Sequence[Evaluated],
     folder: str,
     one: Figure,
-    ends: tuple[float, float],
+    ends: tuple[float | None, float | None],
     papers: dict[tuple[str, ...], float],
 ) -> dict[str, Any]:
     run, evaluation = seeds[0]
