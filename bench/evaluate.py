@@ -94,6 +94,8 @@ def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) 
         pictures=pictures,
     )
     write_config(out, config)
+    if (run / "network.json").exists():  # what the weights were learned from before, for reports
+        records.write_json(out / "network.json", records.read_json(run / "network.json"))
     summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
     records.write_evaluation(out, summary, evidence)
     scores = figures(region_scores(summed(evidence)), 1, scale=100)

@@ -8,7 +8,7 @@ import pandas as pd
 from bench.words import ranges
 from reports.compute.context import Context
 from reports.compute.deployed import DeployedRow, deployed_rows
-from reports.compute.groups import Contestant, contestants, groups
+from reports.compute.groups import Contestant, contestants, groups, told_apart
 from reports.read.costs import Cost, costs_of
 from reports.read.given import by_run
 from reports.read.runs import Run
@@ -72,6 +72,7 @@ def choices(
     for group in groups(runs):
         config = group[0].config
         protocol = f"protocol {config['protocol']['name']} ({group[0].fingerprint})"
+        protocol += f", {on}" if (on := told_apart(group, runs)) else ""
         found = contestants(group)
         measured = [cost for one in found for cost in _costs(one, context.costs)]
         settings = list(dict.fromkeys(cost.setting for cost in measured))

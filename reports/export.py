@@ -138,22 +138,18 @@ def _deployed_rows(
         ("deployed_size", "MB", (deployed.bytes / 1e6, None, None)),
     ):
         if values:
-            found = dict(zip(("value", "low", "high"), values, strict=True))
-            yield {
-                **dict.fromkeys(COLUMNS, ""),
-                **{"schema": SCHEMA, "run": run.folder.name, "network": run.name},
-                **{"arch": identity(run), "protocol": ", ".join(deployed.setting)},
-                **{"variant": variant or deployed.title},
-                **{"iteration": deployed.record["iteration"], "published": None},
-                **{"metric": metric, "unit": unit, **found},
-            }
+            value, low, high = values
+            one = {"metric": metric, "convention": "", "class": "", "value": value}
+            row = _row([(run, deployed.record)], run.folder.name, one, (low, high), {})
+            title = {"variant": variant or deployed.title, "unit": unit}
+            yield {**row, **title, "protocol": ", ".join(deployed.setting)}
 
 
 def _row(
     seeds: Sequence[Evaluated],
     folder: str,
     one: Figure,
-    ends: tuple[float, float],
+    ends: tuple[float | None, float | None],
     papers: dict[tuple[str, ...], float],
 ) -> dict[str, Any]:
     run, evaluation = seeds[0]

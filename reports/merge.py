@@ -2,9 +2,9 @@
 
 A run is taken over where `reports verify` finds its records sound, it has ended, its fingerprint is
 that of a run in RUNS, its images have the same digests, and no run of its network and seed is there
-yet. Each run gets a line that says what became of it and why. What was taken over carries
-`origin.json`, so that every table names the laboratory below its figures; soundness proves nothing
-about who ran what.
+yet. The trials of a tuned run come with it. Each run gets a line that says what became of it and
+why. What was taken over carries `origin.json`, so that every table names the laboratory below its
+figures; soundness proves nothing about who ran what.
 """
 
 import os
@@ -15,11 +15,13 @@ from pathlib import Path
 
 from bench import records
 from bench.sound_files import JSON_BYTES, Name, read_bytes, require
+from bench.tuning.schema import TRIALS
+from reports.read.deployed import ORIGIN, deployed_records
 from reports.read.runs import Run, differences, read_runs
 from reports.read.shapes import SHAPES
+from reports.read.tuning import trial_folders, trials_of, tuning_of
 from reports.verify import PROVES, verify_run
 
-ORIGIN = "origin.json"
 FILES = ("losses.jsonl", "log.txt", *SHAPES)
 LARGEST = 2**30  # bytes of a file, as the reader of evidence has it
 
@@ -83,8 +85,12 @@ def _taken_over(folder: Path, root: Path, ours: Sequence[Run], source: str) -> l
             )
     if target.exists():
         raise ValueError(f"{target} is another run; rename the folder of the one to merge")
+    trials = _trials(folder, root)
+    for trial in trials:
+        _copy(trial, root / TRIALS / trial.name, source)
     _copy(folder, target, source)
     words = f"merged {folder.name}: {run.name}, seed {run.seed}, from {source}"
+    words += f", with {len(trials)} trials" if trials else ""
     if found.without_digest:
         words += f"; {found.without_digest} of its files carry no digest"
     return [words, *_other_code(run, ours)]
@@ -116,6 +122,33 @@ def _require_conditions(run: Run, ours: Sequence[Run]) -> None:
                     f"its images of split {split} have the digest {theirs['digest']}, those of "
                     f"{mine.folder.name} {known['digest']}; both must read the same files"
                 )
+
+
+def _trials(folder: Path, root: Path) -> list[Path]:
+    """Returns the trials that decided a run's values, of those that are not here yet.
+
+    Raises:
+        ValueError: one is neither here nor there, or unsound, or those here choose other values.
+    """
+    tuning = tuning_of(records.read_json(folder / "config.json")["config"])
+    names = tuning.tried if tuning is not None else []
+    here = {path.name: path for path in trial_folders(root)}
+    there = {path.name: path for path in trial_folders(folder.parent)}
+    for name in names:
+        if name not in here | there:
+            raise ValueError(
+                f"its trial {name} is not in {folder.parent / TRIALS}; merge it with its trials"
+            )
+    missing = [there[name] for name in names if name not in here]
+    for trial in missing:
+        if problems := verify_run(trial).problems:
+            raise ValueError(f"a trial of it: {problems[0]}")
+    if names:
+        try:
+            trials_of(folder, [(there | here)[name] for name in names])
+        except ValueError as error:
+            raise ValueError(f"by the trials of these names that are here: {error}") from error
+    return missing
 
 
 def _same_record(folder: Path, target: Path) -> bool:
@@ -152,6 +185,7 @@ def _copy(folder: Path, target: Path, source: str) -> None:
         ValueError: one cannot be read or written.
     """
     with records.writing(target.parent):
+        target.parent.mkdir(exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".merging-", dir=target.parent))
     try:
         with records.writing(scratch):
@@ -171,11 +205,12 @@ def _copy(folder: Path, target: Path, source: str) -> None:
 def _record_files(folder: Path) -> Iterator[Path]:
     """Yields the names below a run's folder of what reports read, configuration and origin apart.
 
-    Weights stay where they are: they are large, and code may hide in them.
+    Weights and exported files stay where they are: they are large, and code may hide in them.
     """
     found = [folder / name for name in FILES if name != ORIGIN]
     for pattern in ("evaluations/*.json", "evaluations/*.npz", "predictions/*/*.png"):
         found += sorted(folder.glob(pattern))
+    found += deployed_records(folder)
     for path in found:
         parts = path.relative_to(folder)
         linked = any((folder / part).is_symlink() for part in (parts, *parts.parents))

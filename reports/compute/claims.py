@@ -28,6 +28,7 @@ from reports.compute.groups import (
     contestants,
     equally_long,
     groups,
+    told_apart,
 )
 from reports.compute.kept import Evaluated
 from reports.compute.paper_claims import (
@@ -43,7 +44,7 @@ from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.compute.tuned import NOTHING_TUNED
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
 from reports.read.runs import Run, code_of, matrix, warn, weighting
-from reports.read.tuning import chosen_values, terms
+from reports.read.tuning import chosen_values
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
 TOO_FEW, UNEQUAL = "too few seeds", "unequal"
@@ -87,7 +88,7 @@ def claim_lines(
         config = group[0].config
         if tuned and not chosen_values(config):
             continue
-        on = terms(config, (run.config for run in runs))
+        on = told_apart(group, runs)
         where = f"{config['dataset']['name']}, protocol {config['protocol']['name']}"
         lines += [f"{where}, {on}" if on else where, ""]
         rows = claim_rows(group, context, every=every, margin=margin)

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.read.published import rank_of
 from reports.read.runs import PLACES, Run, conditions, weighting
-from reports.read.tuning import chosen_values, tuning_of
+from reports.read.tuning import chosen_values, terms, tuning_of
 
 PRETRAINING, SCRATCH, UNDECLARED = "pretraining", "none", "undeclared data"
 CONDITION_OF_COLUMNS = "protocol.class_weights"  # Table 1 sets it side by side, by column
@@ -80,6 +80,19 @@ def pretraining(run: Run) -> str:
         return f"{declared['data']} ({declared['labels']}; {declared['source']})"
     loaded = run.network.get("loaded_weights") and run.config.get("init_from") is None
     return UNDECLARED if loaded else SCRATCH
+
+
+def told_apart(group: Sequence[Run], others: Sequence[Run]) -> str:
+    """Says what a heading needs beside data set and protocol: pretraining, and terms of tuning.
+
+    Args:
+        group: of `groups`.
+        others: all runs, see `terms`.
+    """
+    found = sorted({pretraining(run) for run in group})
+    words = ["from scratch" if each == SCRATCH else f"pretrained on {each}" for each in found]
+    on = terms(group[0].config, (run.config for run in others))
+    return ", ".join(filter(None, [" and ".join(words) if found != [SCRATCH] else "", on]))
 
 
 def contestants(group: Sequence[Run], order: Sequence[str] = ()) -> list[Contestant]:

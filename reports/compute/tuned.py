@@ -7,7 +7,7 @@ import pandas as pd
 from bench.tuning.schema import Criterion, in_words, is_trial
 from bench.tuning.space import as_text
 from bench.words import figure
-from reports.compute.groups import contestants, groups
+from reports.compute.groups import contestants, groups, told_apart
 from reports.read.runs import Run, warn
 from reports.read.tuning import Trials, trials_of, tuning_of
 
@@ -43,9 +43,10 @@ def tuning_lines(runs: Sequence[Run], criterion: Criterion | None = None) -> lis
         config = group[0].config
         tuning = next(iter(found.values())).tuning
         by = criterion or tuning.criterion
+        on = told_apart(group, runs)
         lines += [
-            f"{config['dataset']['name']}, protocol {config['protocol']['name']}, fingerprint "
-            f"{group[0].fingerprint}",
+            f"{config['dataset']['name']}, protocol {config['protocol']['name']}, {on}, "
+            f"fingerprint {group[0].fingerprint}",
             f"{in_words(tuning)}; * chosen" + ("" if by == tuning.criterion else f", + by {by}"),
             "",
             _table(found, by),

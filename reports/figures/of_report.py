@@ -14,7 +14,7 @@ from bench.metrics.ratios import ratio
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
 from reports.compute.deployed import deployed_rows
-from reports.compute.groups import Contestant, contestants, groups
+from reports.compute.groups import Contestant, contestants, groups, told_apart
 from reports.compute.kept import Evaluated
 from reports.compute.tuned import trials_by_network
 from reports.figures import charts as figures
@@ -28,7 +28,6 @@ from reports.read.costs import cost_of
 from reports.read.deployed import Deployed
 from reports.read.given import by_run
 from reports.read.runs import Run, matrix
-from reports.read.tuning import terms
 
 PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
 
@@ -50,7 +49,7 @@ def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
     for number, group in enumerate(groups(runs), start=1):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
-        on = terms(config, (run.config for run in runs))
+        on = told_apart(group, runs)
         where = f"{dataset}, protocol {protocol}, {f'{on}, ' if on else ''}fingerprint "
         where += group[0].fingerprint
         for name, caption, figure in _of_group(group, context):

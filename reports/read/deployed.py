@@ -15,6 +15,7 @@ from reports.read.runs import Evaluation, Run, warn
 from reports.read.shapes import DEPLOYED
 
 FOLDER = "deployed"
+ORIGIN = "origin.json"  # of a merged run; what was exported stays with its laboratory
 PYTORCH, PROCESS = "PyTorch", "process"
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")  # in the order of rows
 Quartiles = tuple[float, float | None, float | None]  # median, lower, upper
@@ -84,7 +85,7 @@ def deployed_of(run: Run) -> list[Deployed]:
 
 
 def require_unchanged(path: Path, record: dict[str, Any]) -> None:
-    """Holds an exported file to its record; the network itself has none.
+    """Holds an exported file to its record; the network itself, and a merged run, have none.
 
     Raises:
         ValueError: it is missing, or another one.
@@ -93,6 +94,8 @@ def require_unchanged(path: Path, record: dict[str, Any]) -> None:
         return
     file = path.parent / record["file"]
     if not file.is_file():
+        if (path.parents[1] / ORIGIN).exists():
+            return
         raise ValueError(f"{file}: missing; restore it, or export it again")
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()

@@ -126,8 +126,12 @@ def trial_folders(root: Path) -> list[Path]:
     return run_folders(root / TRIALS) if (root / TRIALS).is_dir() else []
 
 
-def trials_of(folder: Path) -> Trials:
+def trials_of(folder: Path, folders: Sequence[Path] | None = None) -> Trials:
     """Reads what was tried for a tuned run, and chooses once more from it.
+
+    Args:
+        folder: of the run.
+        folders: of its trials, in order; None: those that lie beside it.
 
     Raises:
         ValueError: a trial is missing or unsound, or the choice is another one than the run says.
@@ -135,7 +139,7 @@ def trials_of(folder: Path) -> Trials:
     config = read_config(folder)
     tuning = config.tuning
     assert tuning is not None
-    folders = [folder.parent / TRIALS / name for name in tuning.tried]
+    folders = folders or [folder.parent / TRIALS / name for name in tuning.tried]
     configs = [read_config(path) for path in folders]
     ends = stops(tuning, config.max_iterations)
     winners = {criterion: chosen(folders, configs, ends, criterion) for criterion in Criterion}

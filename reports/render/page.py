@@ -14,13 +14,12 @@ from bench import records
 from reports.compute.claims import COLUMNS, claim_rows, few_seeds
 from reports.compute.context import Context
 from reports.compute.gaps import gaps
-from reports.compute.groups import CONDITION_OF_COLUMNS, groups
+from reports.compute.groups import CONDITION_OF_COLUMNS, groups, told_apart
 from reports.compute.pooling import FEW_SEEDS
 from reports.figures import style
 from reports.figures.of_report import Drawing, drawings
 from reports.read.published import SOURCE, rank_of
 from reports.read.runs import Run, without_postprocessings
-from reports.read.tuning import terms
 from reports.render import latex
 from reports.render import text as formats
 from reports.render.answer import answers
@@ -184,7 +183,7 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
         words = f"{dataset}, protocol {protocol}"
-        if on := terms(config, (run.config for run in runs)):
+        if on := told_apart(group, runs):
             words += f", {on}"
         rows = "".join(
             f'<tr><td class="words">{escape(row.claim)}</td>'

@@ -2,19 +2,10 @@
 
 from collections.abc import Sequence
 
-from reports.compute.groups import SCRATCH, Contestant, pretraining
+from reports.compute.groups import Contestant, pretraining
 from reports.read.runs import Run, differences
 
 UNEQUALLY_LONG = "not trained equally long"  # why nothing is ranked
-
-
-def pretraining_title(group: Sequence[Run]) -> str:
-    """Says in the title of a section what its networks were pretrained on, if any was."""
-    found = sorted({pretraining(run) for run in group})
-    if found == [SCRATCH]:
-        return ""
-    words = ["from scratch" if each == SCRATCH else f"pretrained on {each}" for each in found]
-    return f", {' and '.join(words)}"
 
 
 def section_differences(one: Run, other: Run) -> list[str]:

@@ -6,7 +6,7 @@ from math import isnan
 from bench.words import ranges
 from reports.compute.context import Context
 from reports.compute.deployed import DeployedRow, deployed_rows
-from reports.compute.groups import groups
+from reports.compute.groups import groups, told_apart
 from reports.read.given import by_run
 from reports.read.runs import Run
 from reports.tables.model import Cell, Column, Row, Section, Table
@@ -42,7 +42,7 @@ def deployed_tables(runs: Sequence[Run], context: Context) -> list[Table]:
     sections = []
     for group in groups(runs):
         for setting, rows in deployed_rows(group, found, context.estimates).items():
-            sections.append(_section(group, setting, rows))
+            sections.append(_section(group, setting, rows, told_apart(group, runs)))
     if not sections:
         return []
     notes = [*NOTES, GIVEN_NOTE] if context.given else NOTES
@@ -50,13 +50,14 @@ def deployed_tables(runs: Sequence[Run], context: Context) -> list[Table]:
 
 
 def _section(
-    group: Sequence[Run], setting: tuple[str, ...], rows: Sequence[DeployedRow]
+    group: Sequence[Run], setting: tuple[str, ...], rows: Sequence[DeployedRow], on: str
 ) -> Section:
     config = group[0].config
     dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
     environments = [row.first.record["environment"] for row in rows if not row.first.given]
     return Section(
-        f"{dataset}, protocol {protocol}, fingerprint {group[0].fingerprint}; {', '.join(setting)}",
+        f"{dataset}, protocol {protocol}, {f'{on}, ' if on else ''}"
+        f"fingerprint {group[0].fingerprint}; {', '.join(setting)}",
         [_row(row) for row in rows],
         background=machines([environment for environment in environments if environment]),
         dataset=dataset,

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from reports.compute.estimates import BETTER, NEEDS_SEEDS, Estimates, Pool
-from reports.compute.groups import Contestant, contestants, equally_long, groups
+from reports.compute.groups import Contestant, contestants, equally_long, groups, told_apart
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import rank_of
 from reports.read.runs import Run, warn
-from reports.read.tuning import terms
 from reports.tables.bold import embolden
 from reports.tables.conditions import UNEQUALLY_LONG
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
@@ -53,7 +52,7 @@ def rank_tables(runs: Sequence[Run], estimates: Estimates) -> list[Table]:
 
 
 def _columns(run: Run) -> list[Column]:
-    words = [run.config["dataset"]["name"], run.config["protocol"]["name"], terms(run.config, ())]
+    words = [run.config["dataset"]["name"], run.config["protocol"]["name"], told_apart([run], ())]
     group = ", ".join(word for word in words if word)
     return [Column(group, name, 1, None, ("rank",)) for name in (SCORE, "rank", "tier")]
 

@@ -18,6 +18,7 @@ from reports.compute.groups import (
     contestants,
     equally_long,
     groups,
+    told_apart,
 )
 from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
@@ -31,13 +32,8 @@ from reports.read.published import (
     weighting_of,
 )
 from reports.read.runs import Run, weighting
-from reports.read.tuning import terms
 from reports.tables.bold import embolden
-from reports.tables.conditions import (
-    UNEQUALLY_LONG,
-    pretraining_title,
-    section_differences,
-)
+from reports.tables.conditions import UNEQUALLY_LONG, section_differences
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -70,7 +66,7 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
     for group in groups(fitting, apart_from):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
-        section.terms = terms(group[0].config, (run.config for run in fitting))
+        section.terms = told_apart(group, fitting)
         section.title += f", {section.terms}" if section.terms else ""
         if context.rows_without_runs:
             section.rows += _rows_without_runs(number, group, columns, context, weightings)
@@ -100,7 +96,6 @@ def _section(
     title = (
         f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained "
         f"{trained_on(config['protocol'])}, fingerprint {' and '.join(fingerprints)}"
-        f"{pretraining_title(group)}"
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]

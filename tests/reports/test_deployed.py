@@ -199,6 +199,13 @@ def test_the_long_table_has_scores_and_latency_of_every_variant(deployed: Path) 
     assert dict(zip(latency["variant"], latency["value"], strict=True)) == {
         "PyTorch fp32": 20.0, "onnxruntime-fp32": 10.0, "onnxruntime-int8": 4.0,
     }  # fmt: skip
+    taken = found[found["metric"].isin(["latency_ms", "deployed_memory", "deployed_size"])]
+    whose = ["dataset", "fingerprint", "split", "pretraining", "weighting", "seeds"]
+    assert {*taken[whose].itertuples(index=False, name=None)} == {
+        ("CamVid", "f-none", "test", "none", "none", "0")
+    }
+    assert {*taken["unit"]} == {"ms", "MB"}
+    assert taken["protocol"].str.contains("batch 1").all()
 
 
 def test_verify_holds_exported_files_to_their_records(deployed: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from handmade import configuration, whole_configuration, write_picture, write_run
+from handmade import configuration, evidence, whole_configuration, write_picture, write_run
+from test_deployed import write_deployed
 
 from bench import records
 from bench.config import Config, fingerprint
@@ -14,8 +15,10 @@ from bench.typed import typed
 from reports.__main__ import COMMANDS
 from reports.merge import merge
 from reports.options import parser
+from reports.read.deployed import deployed_of
 from reports.read.runs import read_runs
 from reports.tables.choice import context_of, numbered_table
+from reports.verify import verify_run
 
 Make = Callable[..., Path]
 
@@ -64,6 +67,19 @@ def test_a_comparable_run_is_copied_with_its_evidence_and_named_below_the_table(
     (table, *_) = numbered_table("1", runs, context_of(ours))
     (note,) = [note for note in table.sections[0].notes if "Lab B" in note]
     assert note == "Merged from Lab B, sound but not proved to be theirs: SegNet-Basic seed 1."
+
+
+def test_what_was_exported_is_told_and_its_files_stay(labs: tuple[Path, Path]) -> None:
+    folder = write(labs[1], 1)
+    write_deployed(folder, "onnxruntime", "int8", 0.78, [2.0], iteration=4)
+    summary = {"split": "test", "iteration": 4, "images": 120, "variant": "onnxruntime-int8"}
+    records.write_evaluation(folder, summary | {"deployed": True}, evidence(0.78))
+    assert said(labs)[1]
+    copied = labs[0] / folder.name
+    assert not list(copied.rglob("*.onnx"))
+    assert verify_run(copied).problems == []
+    (run,) = read_runs([copied])
+    assert [one.title for one in deployed_of(run)] == ["onnxruntime int8"]
 
 
 def test_merging_again_changes_nothing(labs: tuple[Path, Path]) -> None:

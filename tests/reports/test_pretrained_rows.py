@@ -1,16 +1,21 @@
 """Rows from scratch and pretrained ones stand in sections of their own, unless asked."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_deployed import write_deployed
 
 import reports
 from bench import records
+from reports.choose import Limits, choices
+from reports.compute.claims import claim_lines
 from reports.compute.groups import groups, pretraining
 from reports.read.runs import read_runs
-from reports.tables.choice import context_of, numbered_table
+from reports.render.page import write_report
+from reports.tables.choice import context_of, fitting_tables, numbered_table
 from reports.tables.model import Table
 
 pytest_plugins = ["run_fixtures"]
@@ -54,6 +59,24 @@ def test_a_pretrained_row_has_a_section_of_its_own_that_says_so(two: Path) -> No
     assert "pretrained" not in scratch.title
     assert second.difference in {f"pretraining none / {WORDS}", f"pretraining {WORDS} / none"}
     assert any(f"FCN loaded, {WORDS}: digest 0123456789ab" in n for n in pretrained.background)
+
+
+def test_no_two_headings_are_the_same(two: Path) -> None:
+    """Of sections, the first screen, figures, claims and choices."""
+    runs, context = read_runs(records.run_folders(two)), context_of(two)
+    for folder in records.run_folders(two):
+        write_deployed(folder, "PyTorch", "fp32", None, [10.0])
+    own = [s for t in fitting_tables(runs, context) for s in t.sections if s.dataset]
+    deployed = [s.title for s in own if "batch 1" in s.title]
+    page = write_report(runs, context, two / "page").read_text()
+    captions = re.findall(r"<caption>(.*?)\. In percent", page)
+    headings = re.findall(r"<h3>(CamVid, protocol .*?)</h3>", page)
+    headings = [heading for heading in headings if "fingerprint" not in heading]
+    claims = [line for line in claim_lines(runs, context) if line.startswith("CamVid")]
+    chosen = [line for line in choices(runs, context, Limits()) if line.startswith("CamVid")]
+    for number, found in ((2, deployed), (4, chosen), (2, claims), (2, headings), (2, captions)):
+        assert len({*found}) == len(found) == number, found
+        assert sum(WORDS in line for line in found) == number / 2
 
 
 def test_asked_for_they_stand_side_by_side_and_that_is_said(two: Path) -> None:

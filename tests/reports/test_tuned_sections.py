@@ -21,6 +21,7 @@ from reports.compute.groups import contestants, groups
 from reports.compute.tuned import NOTHING_TUNED, trials_by_network, tuning_lines
 from reports.figures.of_report import drawings
 from reports.figures.tuning import sensitivity
+from reports.merge import merge
 from reports.read.runs import Run, read_runs
 from reports.read.tuning import trial_folders, trials_of
 from reports.render.page import write_report
@@ -131,6 +132,7 @@ def test_all_trials_are_listed_and_another_criterion_chooses_once_more(
 ) -> None:
     """A trial that finds rare classes everywhere is C's choice, and not that of mIoU."""
     lines = tuning_lines(read(root))
+    assert lines[0].startswith("Synthetic, protocol demo, tuned, 4 trials each, fingerprint ")
     assert lines[1] == "lr from 0.001 to 1 (log), 4 trials, best mIoU on val; * chosen"
     body = "\n".join(lines)
     for label in ("lr=0.001", "lr=0.01", "lr=0.1", "lr=1"):
@@ -243,3 +245,40 @@ def test_trials_are_read_at_the_stop_they_came_to(tiny_config: Compose) -> None:
     found = trials_of(write(tiny_config(*FOUR, *halved), 0.6))
     assert [trial.last for trial in found.tried] == [2, 6, 6, 2]
     assert found.chosen == 2
+
+
+def test_a_tuned_run_is_merged_with_its_trials_or_not_at_all(root: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for run in tuned(root):
+        place = (theirs if run.seed else ours) / run.folder.name
+        shutil.copytree(run.folder, place)
+        splits = {"test": {"images": 24, "digest": "d1"}}
+        records.write_json(place / "data.json", {"splits": splits})
+    lines, complete = merge(ours, theirs, "Lab B")
+    assert not complete
+    assert "merge it with its trials" in lines[0]
+    shutil.copytree(root / "trials", theirs / "trials")
+    lines, complete = merge(ours, theirs, "Lab B")
+    assert complete, lines
+    assert sum("with 4 trials" in line for line in lines) == 2  # of six runs: seeds share them
+    assert verify(ours)[1]
+    assert trial_folders(ours)
+    assert {*trials_by_network(tuned(ours))} == {"SegNet-Basic", "FCN-Basic"}
+
+
+def test_a_run_whose_values_our_trials_do_not_choose_is_not_merged(
+    root: Path, tmp_path: Path, tiny_config: Compose
+) -> None:
+    ours, theirs = root, tmp_path / "theirs"
+    for run in tuned(ours):
+        splits = {"test": {"images": 24, "digest": "d1"}}
+        records.write_json(run.folder / "data.json", {"splits": splits})
+    shutil.copytree(ours, theirs)
+    shutil.rmtree(next(r.folder for r in tuned(ours) if (r.name, r.seed) == ("SegNet-Basic", 2)))
+    trial = run_folder(tiny_config(*FOUR, "tuning.trial=0"))
+    summary = {"split": "val", "iteration": 6, "images": 24}
+    records.write_evaluation(trial, summary, evidence(0.99, 11, 24))
+    (line,) = (m for m in merge(ours, theirs, "Lab B")[0] if "segnet" in m and "its trials" in m)
+    assert line.startswith("REFUSED ")
+    assert "by the trials of these names that are here" in line
+    assert "but its trials choose {'lr': 0.001}" in line

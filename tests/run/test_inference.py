@@ -193,6 +193,8 @@ def test_images_of_several_sizes_are_trained_on_and_evaluated_at_their_own(
     network.load_state_dict(weights(whole))
     trained = Trained(network, config, CPU, 4)
     elsewhere = evaluate_elsewhere(whole, trained, config, "test")
+    name = "network.json"  # what it says of pretraining, reports read there too
+    assert records.read_json(elsewhere / name) == records.read_json(whole / name)
     (again,) = records.read_evaluations(elsewhere, "test")
     assert again["confusion"] == evaluation["confusion"]
     predict(trained, {"one": Path(config.dataset.root or "") / "images/test/test0.png"}, tmp_path)
