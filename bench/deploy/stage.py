@@ -289,10 +289,8 @@ def given_size(config: Config, *, any_size: bool) -> tuple[int, int]:
             f"{config.arch['name']}: protocol.image_size is null, so that images have sizes of "
             "their own; export it with --any-size"
         )
-    if size is None:
-        height, width = crop or protocol.augmentation.crop or ANY
-        return height, width
-    return window_size(size, protocol.inference)
+    height, width = crop or protocol.augmentation.crop or ANY
+    return (height, width) if size is None else window_size(size, protocol.inference)
 
 
 def sha256(path: Path) -> str:
