@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.exporting import is_exporting
 from architectures.layers import (
     BATCH_NORM_EPS,
     check_arguments,
@@ -96,12 +97,13 @@ class WholeMapConvolution(nn.Conv2d):
     """A convolution that is a matrix product where its kernel covers the whole map.
 
     The same numbers but for rounding. CPU libraries have no fast gradient for a kernel of 12x15:
-    the backward pass of such a layer took 7.4 s on one thread, as a matrix product 0.2 s.
+    the backward pass of such a layer took 7.4 s on one thread, as a matrix product 0.2 s. An
+    exported graph has the convolution, which leaves the size open.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H - h + 1, W - w + 1)."""
-        if x.shape[2:] != self.weight.shape[2:]:
+        if is_exporting() or x.shape[2:] != self.weight.shape[2:]:
             return super().forward(x)
         return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
 
@@ -111,7 +113,7 @@ class WholeMapDeconvolution(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, C, H, W) to (N, C', H + h - 1, W + w - 1)."""
-        if x.shape[2:] != (1, 1):
+        if is_exporting() or x.shape[2:] != (1, 1):
             return super().forward(x, output_size)
         maps = F.linear(x.flatten(1), self.weight.flatten(1).t())
         assert self.bias is not None

@@ -2,11 +2,11 @@
 
 torchvision is always there; segmentation-models-pytorch and transformers are the optional extra
 ``external``. They keep their own layers, initialisation and dropout. Nothing is downloaded unless
-weights are asked for.
+weights are asked for; weights of an encoder can also come from a file.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from operator import mul
 from types import ModuleType
@@ -17,6 +17,7 @@ import torchvision
 from torch import Tensor, nn
 
 from architectures.layers import check_arguments, crop, image_size
+from architectures.pretrained import load_pretrained
 
 
 class External(nn.Module):
@@ -25,9 +26,13 @@ class External(nn.Module):
     Args:
         network: maps (N, 3, H, W) to whatever it returns.
         logits: takes the logits (N, K, h, w) out of that.
-        multiple: the network wants H and W divisible by this; images are padded below and to the
-            right by repeating their edge, and the logits cut.
+        size_multiple: the network wants H and W divisible by this; images are padded below and to
+            the right by repeating their edge, and the logits cut.
         smallest: H and W below this are refused.
+        loaded: name of each tensor of the network that came with weights -> where it is from.
+
+    Attributes:
+        loaded_weights: `loaded`, by the names that the tensors have here.
     """
 
     def __init__(
@@ -35,13 +40,15 @@ class External(nn.Module):
         network: nn.Module,
         logits: Callable[[Any], Tensor],
         *,
-        multiple: int = 1,
+        size_multiple: int = 1,
         smallest: int = 1,
+        loaded: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self.loaded_weights = {f"network.{name}": said for name, said in (loaded or {}).items()}
         self.network = network
         self.logits = logits
-        self.multiple = multiple
+        self.size_multiple = size_multiple
         self.smallest = smallest
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +63,7 @@ class External(nn.Module):
                 f"an image of {height}x{width} is too small for {type(self.network).__name__}: it "
                 f"needs at least {self.smallest}x{self.smallest}"
             )
-        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padding = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         x = F.pad(x, padding, mode="replicate")
         logits = self.logits(self.network(x))
         if image_size(logits) != image_size(x):
@@ -65,7 +72,12 @@ class External(nn.Module):
 
 
 def torchvision_network(
-    num_classes: int, model: str, weights_backbone: str | None = None
+    num_classes: int,
+    model: str,
+    weights_backbone: str | None = None,
+    *,
+    weights: str | None = None,
+    weights_match: str = "name",
 ) -> External:
     """A network of torchvision.models.segmentation.
 
@@ -74,11 +86,14 @@ def torchvision_network(
         model: its name, such as deeplabv3_resnet50.
         weights_backbone: None, or the name of ImageNet weights to download, such as
             IMAGENET1K_V1.
+        weights: None, or the path of weights of the backbone; see `load_pretrained`.
+        weights_match: "name" or "order".
 
     Raises:
         ValueError: no such model or weights; fewer than 2 classes.
     """
     check_arguments(num_classes)
+    _check_one_source(weights, weights_backbone=weights_backbone)
     try:
         network = torchvision.models.get_model(
             model, weights=None, weights_backbone=weights_backbone, num_classes=num_classes
@@ -88,28 +103,45 @@ def torchvision_network(
             f"weights_backbone={weights_backbone}: {model} has no such weights; torchvision's "
             "documentation of the backbone names them, IMAGENET1K_V1 is one"
         ) from error
-    return External(network, lambda output: output["out"])
+    hub = weights_backbone and f"torchvision {model} {weights_backbone}"
+    loaded = _loaded(network, "backbone", hub, weights, weights_match)
+    return External(network, _out, loaded=loaded)
 
 
 def smp_network(
-    num_classes: int, architecture: str, encoder_name: str, encoder_weights: str | None = None
+    num_classes: int,
+    architecture: str,
+    encoder_name: str,
+    encoder_weights: str | None = None,
+    *,
+    weights: str | None = None,
+    weights_match: str = "name",
+    in_channels: int = 3,
 ) -> External:
     """A network of segmentation-models-pytorch.
 
     Args:
         num_classes: channels of the logits.
         architecture: unet, fpn, deeplabv3plus, ...
-        encoder_name: "tu-" and a name of timm.
+        encoder_name: "tu-" and a name of timm, or a name of its own.
         encoder_weights: None, or "imagenet" to download.
+        weights: None, or the path of weights of the encoder; see `load_pretrained`.
+        weights_match: "name" or "order".
+        in_channels: bands of the images; weights of others are adapted by the rule "repeat".
 
     Raises:
-        ValueError: the extra is not installed; no such network; fewer than 2 classes.
+        ValueError: the extra is not installed; no such network or weights; fewer than 2 classes.
     """
     check_arguments(num_classes)
+    _check_one_source(weights, encoder_weights=encoder_weights)
     smp = _import("segmentation_models_pytorch")
     try:
         network = smp.create_model(
-            architecture, encoder_name, encoder_weights=encoder_weights, classes=num_classes
+            architecture,
+            encoder_name,
+            encoder_weights=encoder_weights,
+            in_channels=in_channels,
+            classes=num_classes,
         )
     except (
         KeyError,
@@ -119,7 +151,11 @@ def smp_network(
             f"architecture={architecture}, encoder_name={encoder_name}, encoder_weights="
             f"{encoder_weights}: segmentation-models-pytorch cannot build it: {error.args[0]}"
         ) from error
-    return External(network, _itself, multiple=32)  # the deepest encoder map has a 32nd of the size
+    encoder = "encoder.model" if encoder_name.startswith("tu-") else "encoder"  # timm's own names
+    hub = encoder_weights and f"segmentation-models-pytorch {encoder_name} {encoder_weights}"
+    loaded = _loaded(network, encoder, hub, weights, weights_match)
+    # The deepest encoder map has a 32nd of the size.
+    return External(network, _itself, size_multiple=32, loaded=loaded)
 
 
 def segformer(num_classes: int, pretrained: str | None = None, **config: Any) -> External:
@@ -127,30 +163,79 @@ def segformer(num_classes: int, pretrained: str | None = None, **config: Any) ->
 
     Args:
         num_classes: channels of the logits.
-        pretrained: None, or a checkpoint to download, such as nvidia/mit-b0.
-        config: for ``SegformerConfig`` where nothing is downloaded, such as ``depths``.
+        pretrained: None, a checkpoint to download, such as nvidia/mit-b0, or the folder of one.
+        config: for ``SegformerConfig`` where nothing is loaded, such as ``depths``.
 
     Raises:
-        ValueError: the extra is not installed; fewer than 2 classes.
+        ValueError: the extra is not installed; no such checkpoint; fewer than 2 classes.
     """
     check_arguments(num_classes)
     transformers = _import("transformers")
     kind = transformers.SegformerForSemanticSegmentation
+    loaded = {}
     if pretrained is None:
         network = kind(transformers.SegformerConfig(num_labels=num_classes, **config))
     else:
-        network = kind.from_pretrained(pretrained, num_labels=num_classes)
+        network, told = _from_pretrained(kind, pretrained, num_classes)
+        new = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
+        loaded = {name: pretrained for name in network.state_dict() if name not in new}
     # The attention of each stage shrinks its map by a stride that must fit into the map.
     shrunk = accumulate(network.config.strides, mul)  # 4, 8, 16, 32
     smallest = max(
         scale * (stride - 1) + 1
         for scale, stride in zip(shrunk, network.config.sr_ratios, strict=True)
     )
-    return External(network, lambda output: output.logits, smallest=smallest)
+    return External(network, _logits, smallest=smallest, loaded=loaded)
 
 
+def _from_pretrained(kind: Any, pretrained: str, num_classes: int) -> tuple[Any, dict[str, Any]]:
+    """Loads a checkpoint of transformers, its head made new where it has other classes."""
+    try:
+        network, told = kind.from_pretrained(
+            pretrained,
+            num_labels=num_classes,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except OSError as error:
+        raise ValueError(
+            f"pretrained={pretrained}: {' '.join(str(error).split())}; give a checkpoint that can "
+            "be downloaded, the folder of one, or null"
+        ) from error
+    return network, told
+
+
+def _check_one_source(weights: str | None, **other: str | None) -> None:
+    """Rejects two sources of the same weights."""
+    ((name, value),) = other.items()
+    if weights is not None and value is not None:
+        raise ValueError(f"weights={weights} and {name}={value}: give one of them, the other null")
+
+
+def _loaded(
+    network: nn.Module, encoder: str, hub: str | None, weights: str | None, match: str
+) -> dict[str, str]:
+    """Loads a file into an encoder, if there is one, and says what the network came with."""
+    module = network.get_submodule(encoder)
+    if weights is not None:
+        filled = load_pretrained(module, weights, match)
+    else:
+        filled = dict.fromkeys(module.state_dict(), hub) if hub else {}
+    return {f"{encoder}.{name}": said for name, said in filled.items()}
+
+
+# Functions of the module, for networks with a lambda do not pickle.
 def _itself(output: Tensor) -> Tensor:
     return output
+
+
+def _out(output: dict[str, Tensor]) -> Tensor:
+    return output["out"]
+
+
+def _logits(output: Any) -> Tensor:
+    logits: Tensor = output.logits
+    return logits
 
 
 def _import(module: str) -> ModuleType:

@@ -7,7 +7,7 @@ BATCH_NORM_EPS = 1e-5  # torch's default; Caffe-SegNet has 1e-9
 
 
 def check_arguments(num_classes: int, **sizes: int) -> None:
-    """Refuse what no network of this package can be built with.
+    """Refuses what no network of this package can be built with.
 
     Raises:
         ValueError: fewer than 2 classes, or one of the named sizes below 1.
@@ -20,7 +20,7 @@ def check_arguments(num_classes: int, **sizes: int) -> None:
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a value that is not among those allowed, with ValueError."""
+    """Refuses a value that is not among those allowed, with ValueError."""
     if value not in allowed:
         raise ValueError(f"{name}={value}: must be one of {', '.join(allowed)}")
 
@@ -101,7 +101,7 @@ def initialise_bilinear(deconvolution: nn.Module) -> None:
 
 
 def crop(x: Tensor, size: tuple[int, int], offset: int = 0) -> Tensor:
-    """Cut (N, C, H, W) to the size, from the offset on in both directions.
+    """Cuts (N, C, H, W) to the size, from the offset on in both directions.
 
     Offset 0 undoes ceil-mode pooling: window i covers rows 2i and 2i + 1, so that the row too many
     after doubling 23 to 46 is the last.

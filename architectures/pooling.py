@@ -8,9 +8,9 @@ a byte; autograd keeps nothing else. Values and gradients equal those of the nat
 There are three forms of equal value, and each works under
 ``torch.use_deterministic_algorithms(True)``, where the native ``max_unpool2d`` refuses. A CPU
 scatters and gathers by addresses, made of the bits when they are needed. An NVIDIA GPU has kernels
-of its own where Triton is (architectures/pooling_kernels.py). On other devices, where a
-deterministic scatter would sort, each of the four cells of a window is a strided view of the large
-map, written or read as a whole; on a CPU such access costs two to three times as much.
+of its own where Triton is (architectures/pooling_kernels.py). On other devices, where a scatter
+would sort, each of the four cells of a window is a strided view of the large map; on a CPU that
+costs two to three times as much. Exported graphs keep native indices (architectures/exporting.py).
 """
 
 import importlib
@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from architectures import exporting
 
 # What Triton raises where it is not installed, or has no driver or compiler to build with.
 NO_TRITON = (ImportError, OSError, RuntimeError, AssertionError, subprocess.CalledProcessError)
@@ -49,7 +51,7 @@ class PoolingIndices(NamedTuple):
 
 
 def max_pool(x: Tensor) -> tuple[Tensor, PoolingIndices]:
-    """Pool 2x2 windows with stride 2, the last window clipped at odd sizes (Caffe's rounding).
+    """Pools 2x2 windows with stride 2, the last window clipped at odd sizes (Caffe's rounding).
 
     Args:
         x: floating point (N, C, H, W).
@@ -58,19 +60,19 @@ def max_pool(x: Tensor) -> tuple[Tensor, PoolingIndices]:
         The maxima (N, C, ceil(H/2), ceil(W/2)) and their indices. As in the native operator the
         first maximum of a tie wins, and the last NaN of a window.
     """
-    pooled, bits = _MaxPool.apply(x)
+    pooled, bits = exporting.pool(x) if exporting.is_exporting() else _MaxPool.apply(x)
     return pooled, PoolingIndices(bits, (x.shape[2], x.shape[3]), _is_channels_last(pooled))
 
 
 def max_pool_values(x: Tensor) -> Tensor:
     """Like `max_pool`, for decoders that need no indices; those for the backward pass are 2-bit."""
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not exporting.is_exporting():
         return max_pool(x)[0]
     return F.max_pool2d(x, 2, 2, ceil_mode=True)
 
 
 def max_unpool(x: Tensor, indices: PoolingIndices) -> Tensor:
-    """Put each value where its window's maximum was found; zero elsewhere.
+    """Puts each value where its window's maximum was found; zero elsewhere.
 
     Args:
         x: (N, C, h, w), the shape that pooling gave.
@@ -82,16 +84,17 @@ def max_unpool(x: Tensor, indices: PoolingIndices) -> Tensor:
     Raises:
         ValueError: x does not have one value for each pooled window.
     """
+    if exporting.is_exporting():
+        return exporting.unpool(x, indices.bits, indices.size)
     height, width = indices.size
-    windows = ((height + 1) // 2, (width + 1) // 2)
+    windows = -(-height // 2), -(-width // 2)
     if tuple(x.shape[2:]) != windows or (x.numel() + 3) // 4 != indices.bits.numel():
         raise ValueError(
             f"cannot unpool a map of shape {tuple(x.shape)}: the indices come from a map of "
             f"{height}x{width} pixels pooled to {windows[0]}x{windows[1]} windows, "
             f"{indices.bits.numel()} bytes of codes; unpool the map with its own indices"
         )
-    unpooled: Tensor = _Place.apply(x, *indices)
-    return unpooled
+    return _Place.apply(x, *indices)  # type: ignore[no-any-return]
 
 
 class _MaxPool(torch.autograd.Function):
@@ -137,8 +140,7 @@ class _Place(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        picked = _Pick.apply(gradient, *ctx.saved_tensors, *ctx.layout)
-        return picked, None, None, None
+        return _Pick.apply(gradient, *ctx.saved_tensors, *ctx.layout), None, None, None
 
 
 class _Pick(torch.autograd.Function):
@@ -157,12 +159,15 @@ class _Pick(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        placed = _Place.apply(gradient, *ctx.saved_tensors, *ctx.layout)
-        return placed, None, None, None
+        return _Place.apply(gradient, *ctx.saved_tensors, *ctx.layout), None, None, None
 
 
 def _uses_addresses(x: Tensor) -> bool:
     return x.device.type == "cpu"
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _kernels_for(x: Tensor) -> ModuleType | None:
@@ -196,10 +201,9 @@ def _gather(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: bool)
     """Large map to small map, integers, in the layout of the bits."""
     shape = _windows(x.shape)
     codes = _unpack(bits, shape, channels_last)
-    memory = _as_memory(x, channels_last)
     small = [
         image.gather(1, _addresses(code, size[1], channels_last))
-        for image, code in zip(memory, codes, strict=True)
+        for image, code in zip(_as_memory(x, channels_last), codes, strict=True)
     ]
     return _as_map(torch.stack(small), shape, channels_last)
 
@@ -268,10 +272,6 @@ def _read_cells(x: Tensor, bits: Tensor, size: tuple[int, int], channels_last: b
 def _cells(large: Tensor) -> Iterator[Tensor]:
     """The four cells of all windows as views, in the order of their codes."""
     return (large[..., row::2, column::2] for row in (0, 1) for column in (0, 1))
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _codes(index: Tensor, width: int) -> Tensor:

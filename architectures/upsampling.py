@@ -6,12 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.exporting import is_exporting
+
 
 class BilinearDouble(nn.Module):
     """Doubles height and width as torch's bilinear interpolation does, corners not aligned.
 
-    A CPU does just that. On a GPU torch's gradient adds atomically, and in deterministic mode sorts
-    in some thirty launches; here it is the fixed stencil that it amounts to.
+    A CPU does just that, and an exported graph. On a GPU torch's gradient adds atomically, and in
+    deterministic mode sorts in some thirty launches; here it is the fixed stencil that it amounts
+    to.
     """
 
     def __init__(self) -> None:
@@ -23,7 +26,7 @@ class BilinearDouble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 2H, 2W)."""
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" or is_exporting():
             return F.interpolate(x, scale_factor=2.0, mode="bilinear")
         doubled: Tensor = _Double.apply(x, self.stencil)
         return doubled

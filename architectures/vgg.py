@@ -1,8 +1,6 @@
 """The VGG-16 encoder with batch norm that the paper's larger networks share, and its weights."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import NamedTuple
 
 import torch
@@ -10,6 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from architectures.layers import conv_bn_relu
+from architectures.pretrained import read_state_dict
 
 LAYERS = (2, 2, 3, 3, 3)  # convolutions of each stage: 13
 # Their positions in torchvision's vgg16().features, weights and biases.
@@ -58,7 +57,7 @@ def load_vgg16(
     channel_step: int | None = None,
     tap_step: int = 1,
 ) -> dict[str, str]:
-    """Copy ImageNet weights into ``network.encoder``, and into ``fc6`` and ``fc7`` if asked.
+    """Copies ImageNet weights into ``network.encoder``, and into ``fc6`` and ``fc7`` if asked.
 
     Batch norm starts at the identity scale. The weights expect RGB input with ImageNet's mean and
     standard deviation. Tensors are named as in torchvision's ``vgg16().state_dict()``.
@@ -146,30 +145,13 @@ def _read(weights: str) -> Mapping[str, Tensor]:
         enum = torchvision.models.VGG16_Weights.IMAGENET1K_V1
         downloaded: Mapping[str, Tensor] = enum.get_state_dict(check_hash=True)
         return downloaded
-    if not Path(weights).is_file():
-        raise ValueError(
-            f"weights={weights}: no such file; give the path of a VGG-16 state dict, "
-            '"imagenet", or null'
-        )
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ValueError(
-            f"weights={weights}: cannot be read as a state dict; save one with "
-            "torch.save(network.state_dict(), path)"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise ValueError(
-            f"weights={weights}: holds a {type(state).__name__}, not a state dict; save one with "
-            "torch.save(network.state_dict(), path)"
-        )
-    return state
+    return read_state_dict(weights, 'the path of a VGG-16 state dict, "imagenet", or null')
 
 
 def _checked(state: Mapping[str, Tensor], source: _Source, weights: str) -> Tensor:
     expected = f"expected {source.name} of shape {source.shape}, as torchvision's vgg16 names it"
     tensor = state.get(source.name)
-    if not isinstance(tensor, Tensor):
+    if tensor is None:
         raise ValueError(f"weights={weights}: {source.name} is missing; {expected}")
     if tuple(tensor.shape) != source.shape:
         raise ValueError(

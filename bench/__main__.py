@@ -21,7 +21,7 @@ from bench import records
 from bench.command_line import explanation
 from bench.config import Config
 from bench.console import outlive_consoles
-from bench.launch import sweep
+from bench.launch import callback, sweep
 from bench.launch.gpus import gpus_needed
 from bench.launch.job import configuration, execute
 from bench.launch.launch import Outcome
@@ -58,7 +58,7 @@ class Session:
             self._end(cfg, execute(cfg))
 
     def _end(self, cfg: DictConfig, outcome: Outcome) -> None:
-        name = cfg.arch.get("name") or HydraConfig.get().runtime.choices["arch"]
+        name = str(cfg.arch.get("name") or HydraConfig.get().runtime.choices.get("arch"))
         if outcome.end.state != State.finished:
             print(f"{name} {outcome.end.state}: {outcome.end.reason}", file=sys.stderr)
         self.ended.append((name, outcome))
@@ -66,6 +66,7 @@ class Session:
     def run_jobs(self) -> None:
         """Runs the only job, or all of a sweep wherever its launcher has them run."""
         command = hydra.main(config_path="../conf", config_name="config", version_base="1.3")
+        callback.tasks.append(self.task)
         try:
             command(self.task)()
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -80,11 +81,11 @@ class Session:
             if not sweep.started:
                 raise
             if isinstance(error, KeyboardInterrupt):
-                sweep.started[0].left_alone = True
+                sweep.started[-1].left_alone = True
                 print("stopped waiting; jobs in a queue go on", file=sys.stderr)
-        if sweep.started:
-            sweep.started[0].finish()
-            self.ended += sweep.started[0].outcomes()
+        for each in sweep.started:
+            each.finish()
+            self.ended += each.outcomes()
 
     def measure_costs(self) -> None:
         """Measures the collected contestants and prints what they cost."""
@@ -120,7 +121,7 @@ class Session:
     def exit_code(self) -> int:
         """Says which runs of several did not finish, and returns what that means for the shell."""
         failed = [(name, o.end) for name, o in self.ended if o.end.state != State.finished]
-        total = max([len(self.ended), *(len(each.jobs) for each in sweep.started)])
+        total = max(len(self.ended), sum(len(each.jobs) for each in sweep.started))
         left = total - len(self.ended)
         if total > 1 and (failed or left):
             print(f"{len(failed) + left} of {total} runs did not finish", file=sys.stderr)

@@ -55,11 +55,7 @@ def compose_config(overrides: list[str], config_dir: Path | None = None) -> Conf
         cfg = _composed([quoted(text) for text in overrides], config_dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explanation(error, overrides, config_dir)) from error
-    chosen = cfg.hydra.runtime.choices["arch"]
-    with open_dict(cfg):
-        del cfg.hydra
-        cfg.arch.setdefault("name", chosen)  # a user's YAML may leave it out
-    return resolve(cfg)
+    return resolve(cfg, cfg.hydra.runtime.choices.get("arch"))
 
 
 def explanation(error: Exception, overrides: list[str], config_dir: Path | None = None) -> str:

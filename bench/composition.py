@@ -1,33 +1,46 @@
 """From what Hydra composed to a configuration that can work. Imports no torch."""
 
+from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.checks import check
 from bench.config import Config
+from bench.pretraining import KEY, declared
 from bench.selection import selected_iteration
+from bench.tuning.placing import place
 from bench.typed import typed
 
 PATHS = ("dataset.root", "runs", "init_from")  # that may begin with ~, which no shell expands here
 
 
-def resolve(cfg: DictConfig) -> Config:
+def resolve(cfg: DictConfig, arch: str | None) -> Config:
     """Turns a composed configuration into a checked one, every reference resolved.
+
+    Args:
+        cfg: as Hydra composed it; what is filled in or replaced is so there too.
+        arch: the choice, which names a network whose YAML does not; a record's network has a name.
 
     Raises:
         ValueError: a key is unknown or missing, refers to nothing, or has a value that cannot work.
     """
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+        cfg.arch.setdefault("name", arch)
     _refuse_booleans(cfg)
     try:
         if cfg.max_iterations is None:
             cfg.max_iterations = cfg.iterations_by_network.get(cfg.arch.get("name"), "???")
         _expand_home(cfg)
+        if cfg.get("tuning") is not None:
+            place(cfg, partial(resolve, arch=arch))
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, ValueError):  # of a resolver of ours, which names the file
-            raise error.__cause__ from None
+        cause = error.__cause__ or error.__context__  # OmegaConf sets the former where it debugs
+        if isinstance(cause, ValueError):  # of a resolver of ours, which names the file
+            raise cause from None
         raise ValueError(" ".join(f"configuration: {error}".split())) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -36,6 +49,8 @@ def resolve(cfg: DictConfig) -> Config:
         )
     config = typed(Config, OmegaConf.to_container(cfg, enum_to_str=True))
     check(config)
+    if declared(config.arch) is None:
+        config.arch.pop(KEY, None)  # as records of before have it
     if config.init_from is not None:
         folder = Path(config.init_from).absolute()
         if not folder.is_dir():
@@ -75,8 +90,17 @@ def _expand_home(cfg: DictConfig) -> None:
 
 
 def expanded(path: str) -> str:
-    """Returns a path with ~ replaced by the home folder."""
-    return str(Path(path).expanduser())
+    """Returns a path with ~ replaced by the home folder.
+
+    Raises:
+        ValueError: it is that of somebody whom this machine does not know.
+    """
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: no home folder is known for {Path(path).parts[0]}; give the whole path"
+        ) from error
 
 
 OmegaConf.register_new_resolver("expanded", expanded, replace=True)

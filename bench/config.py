@@ -3,8 +3,9 @@
 Hydra merges conf/ into these dataclasses, so a value of the wrong type is rejected when the
 configuration is composed. What types cannot say, bench/checks.py says. This file imports no torch.
 
-Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`.
-`arch`, `seed` and, where it is given, `init_from` complete a run's identity. Every other key says
+Two subtrees define the experiment and are hashed into its fingerprint: `dataset` and `protocol`;
+where `tuning` is given, it stands there in the place of the values that it chooses. `arch`, `seed`,
+these values and, where it is given, `init_from` complete a run's identity. Every other key says
 where and how far to run, or, as `postprocess`, adds rows and changes none.
 """
 
@@ -21,46 +22,9 @@ from omegaconf import MISSING
 from bench import records
 from bench.cost.schema import CostConfig
 from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
-from bench.typed import added, hashed, plain, typed
-
-
-class Normalisation(StrEnum):
-    """How 8-bit RGB images become network input; see bench/data/normalisation.py."""
-
-    none = "none"
-    imagenet = "imagenet"
-    lcn = "lcn"
-    lrn = "lrn"
-
-
-class LossNormaliser(StrEnum):
-    """What the summed cross-entropy of a batch is divided by."""
-
-    labelled_pixels = "labelled_pixels"
-    weight_sum = "weight_sum"
-
-
-class BatchNormStatistics(StrEnum):
-    """How batch-norm statistics of many batches become one; see bench/run/batch_norm.py."""
-
-    paper = "paper"
-    exact = "exact"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the convolutions."""
-
-    fp32 = "fp32"
-    tf32 = "tf32"
-    bf16 = "bf16"
-
-
-class Criterion(StrEnum):
-    """The validation score that selects the best iteration."""
-
-    G = "G"
-    C = "C"
-    mIoU = "mIoU"  # noqa: N815 - the paper's name
+from bench.protocol import ProtocolConfig, depends_on_end
+from bench.tuning.schema import TuningConfig, hashed_tuning
+from bench.typed import hashed, plain, typed
 
 
 class WandbMode(StrEnum):
@@ -69,53 +33,6 @@ class WandbMode(StrEnum):
     disabled = "disabled"
     offline = "offline"
     online = "online"
-
-
-@dataclass
-class BatchNormConfig:
-    """The pass over the training set that sets batch-norm statistics before each evaluation."""
-
-    eps: float = MISSING
-    statistics: BatchNormStatistics = MISSING
-    images: int | None = MISSING  # how many training images; null: all of them
-    shift_decay_factor: float | None = added(None)  # of weight_decay; null: bias_decay_factor
-
-
-@dataclass
-class ValidationConfig:
-    """Selecting the best iteration on a validation split, and stopping early."""
-
-    split: str = MISSING
-    every: int | None = MISSING  # iterations between validations; null: no validation
-    criterion: Criterion = MISSING
-    patience: int | None = MISSING  # stop after so many validations without a gain; null: never
-
-
-@dataclass
-class ProtocolConfig:
-    """What is identical for every contestant of a comparison."""
-
-    name: str = MISSING
-    train_split: str = MISSING
-    image_size: list[int] = MISSING  # height, width of the network's input
-    normalisation: Normalisation = MISSING
-    mirror: bool = MISSING
-    batch_size: int = MISSING
-    lr: float = MISSING
-    momentum: float = MISSING
-    weight_decay: float = MISSING
-    bias_lr_factor: float = MISSING  # biases of convolutions, not of batch norm
-    bias_decay_factor: float = MISSING  # all biases, and batch-norm shifts without their own
-    class_weights: Any = MISSING  # see bench/data/class_weights.py
-    loss_normaliser: LossNormaliser = MISSING
-    dropout: float = MISSING
-    batch_norm: BatchNormConfig = field(default_factory=BatchNormConfig)
-    validation: ValidationConfig = field(default_factory=ValidationConfig)
-    evaluation_splits: list[str] = MISSING
-    precision: Precision = MISSING
-    channels_last: bool = MISSING
-    compile: bool = False  # torch.compile in training; evaluation runs the network as it is
-    deterministic: bool = MISSING
 
 
 @dataclass
@@ -133,6 +50,7 @@ class Config:
     arch: dict[str, Any] = MISSING
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    tuning: TuningConfig | None = None  # trials that choose values of the protocol; null: none
     postprocess: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     cost: CostConfig = field(default_factory=CostConfig)
     seed: int = 0
@@ -170,21 +88,41 @@ ConfigStore.instance().store(name="schema", node=ComposedConfig)
 
 
 def fingerprint(config: Config) -> str:
-    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees."""
+    """Hashes what a comparison must share: the `dataset` and `protocol` subtrees, and `tuning`.
+
+    And the last iteration, where the learning rate of every iteration depends on it.
+    """
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
-    return _digest({"dataset": dataset, "protocol": hashed(config.protocol)})
+    protocol = hashed(config.protocol)
+    content = {"dataset": dataset, "protocol": protocol, **hashed_tuning(config.tuning, protocol)}
+    if depends_on_end(config.protocol):
+        content["max_iterations"] = config.max_iterations
+    return _digest(content)
 
 
 def identity(config: Config) -> str:
     """Hashes what makes two runs the same run: the fingerprint, the network and the seed.
 
-    And, of a run that starts from another one's weights, which: by name, so that it may move.
+    And, of a tuned run, the protocol with the values chosen; of a run that starts from another
+    one's weights, which: by name, so that it may move. What is said of weights
+    (bench/pretraining.py) makes no other run of them.
     """
-    parts = [fingerprint(config), config.arch, config.seed]
+    arch = {key: value for key, value in config.arch.items() if key != "pretraining"}
+    parts = [fingerprint(config), arch, config.seed]
+    if config.tuning is not None:
+        parts.append(hashed(config.protocol))
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
     return _digest(parts)
+
+
+def variant_of(postprocess: dict[str, Any]) -> str:
+    """Names the row of an evaluation in several views by what they are; "" where none is made."""
+    if postprocess["name"] != "test_time_augmentation":
+        return ""
+    scales = "-".join(f"{scale:g}" for scale in postprocess["scales"])
+    return f"TTA-{scales}{'-mirrored' if postprocess['mirror'] else ''}"
 
 
 def run_folder(config: Config) -> Path:

@@ -12,9 +12,7 @@ import itertools
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,8 +26,9 @@ from tqdm import tqdm
 from bench.console import outlive_consoles
 from bench.crf.lattice import Normalisation
 from bench.crf.mean_field import dense_crf
-from bench.data.files import paired, picture_files
+from bench.data.files import paired, picture_files, tell_skipped
 from bench.data.images import read_image
+from bench.launch.processes import worker_pool
 from bench.records import writing
 from bench.results import check_plan, write_arrays, write_picture
 
@@ -45,7 +44,7 @@ def refine_file(
     save_probs: bool,
     **parameters: Any,
 ) -> None:
-    """Apply `dense_crf` to one pair of files and write `target`.png and, if asked for, .npz."""
+    """Applies `dense_crf` to one pair of files and write `target`.png and, if asked for, .npz."""
     probs, image = read_probs(probs_path), torch.from_numpy(np.array(read_image(image_path)))
     try:
         refined = dense_crf(probs.to(device), image.to(device), **parameters).cpu()
@@ -62,7 +61,7 @@ def refine_file(
 
 
 def read_probs(path: Path) -> Tensor:
-    """Read (C, H, W) probabilities as float32 from a .npy file or the key `probs` of a .npz one."""
+    """Reads (C, H, W) probabilities as float32 from a .npy file or the key `probs` of a .npz."""
     try:
         with path.open("rb") as file:
             loaded = np.load(file)
@@ -78,10 +77,14 @@ def plan(
 ) -> list[tuple[Path, Path, Path]]:
     """Lists what is to be done: probabilities, image, and the result without its suffix.
 
+    Says on stderr what was passed over in the two folders.
+
     Raises:
         ValueError: a file has no partner, or a result would overwrite something of the user's.
     """
-    pairs = paired(picture_files(probs, {".npz", ".npy"}), picture_files(images))
+    found = picture_files(probs, {".npz", ".npy"}), picture_files(images)
+    tell_skipped(*found)
+    pairs = paired(*found)
     ends = [".png", ".npz"] if save_probs else [".png"]
     targets = {pair[0]: [name + end for end in ends] for name, pair in pairs.items()}
     check_plan(out, targets, itertools.chain(*pairs.values()), COMMAND)
@@ -93,19 +96,16 @@ def _refine_all(
     tasks: list[tuple[Path, Path, Path]],
     processes: int,
 ) -> Iterator[None]:
-    """Refine the images in order, on `processes` processes of one thread each."""
+    """Refines the images in order, on `processes` processes of one thread each."""
     if processes == 1:
         yield from itertools.starmap(refine, tasks)
         return
-    # Started afresh, not forked: a fork of a process whose torch has threads may hang.
-    with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with worker_pool(processes, partial(torch.set_num_threads, 1)) as pool:
         yield from pool.map(refine, *zip(*tasks, strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command `python -m bench.dense_crf`; a mistake in its use ends it with status 2."""
+    """Runs the command `python -m bench.dense_crf`; a mistake in its use ends it with status 2."""
     outlive_consoles(essential=True)
     parser = _parser()
     options = vars(parser.parse_args(arguments))

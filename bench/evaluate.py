@@ -9,20 +9,19 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from bench import records
 from bench.command_line import compose_config, user_errors
 from bench.composition import expanded
 from bench.config import Config, fingerprint, write_config
 from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
-from bench.metrics.regions import REGION_SCORES, region_score
+from bench.evidence import summed
+from bench.metrics.regions import region_scores
 from bench.overrides import value_of
 from bench.run.evaluation import evaluate
 from bench.run.monitor import Monitor
 from bench.run.trained import Trained, add_arguments, load_trained
-from bench.words import figure
+from bench.words import figures
 
 
 def main() -> None:
@@ -95,12 +94,11 @@ def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) 
         pictures=pictures,
     )
     write_config(out, config)
+    if (run / "network.json").exists():  # what the weights were learned from before, for reports
+        records.write_json(out / "network.json", records.read_json(run / "network.json"))
     summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
     records.write_evaluation(out, summary, evidence)
-    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    scores = ", ".join(
-        f"{key} {figure(100 * region_score(matrix, key), 1)}" for key in REGION_SCORES
-    )
+    scores = figures(region_scores(summed(evidence)), 1, scale=100)
     print(
         f"{config.arch['name']}, iteration {trained.iteration}, {config.dataset.name} "
         f"{split}, {len(data.names)} images: {scores} (percent)"

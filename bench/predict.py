@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
-from bench.data.files import composed, picture_files
+from bench.data.files import composed, picture_files, tell_skipped
 from bench.data.images import UInt8Array, label_picture, read_image, resize_image
 from bench.results import check_plan, write_picture, zip_mark
+from bench.run.inference import infer
 from bench.run.network import autocast, network_input
 from bench.run.resizing import resized_bands
 from bench.run.trained import Trained, add_arguments, load_trained
@@ -70,8 +71,7 @@ def image_files(place: Path, out: Path) -> dict[str, Path]:
     if not place.exists():
         raise ValueError(f"{place}: no such file or folder")
     found = picture_files(place)
-    if found.skipped:
-        print(found.note(), file=sys.stderr)
+    tell_skipped(found)
     results = out.resolve()
     if place.resolve() not in results.parents:
         return found.paths
@@ -116,12 +116,11 @@ def predict(
 def network_logits(trained: Trained, image: UInt8Array) -> Tensor:
     """Returns what the network gives for an image (H, W, 3): logits (K, h, w) at its own size."""
     protocol = trained.config.protocol
-    height, width = protocol.image_size
-    resized = torch.from_numpy(resize_image(image, height, width).copy()).permute(2, 0, 1)
+    size = protocol.image_size or image.shape[:2]
+    resized = torch.from_numpy(resize_image(image, *size).copy()).permute(2, 0, 1)
     images = network_input(resized[None], protocol, trained.device)
     with autocast(trained.device, protocol.precision):
-        logits: Tensor = trained.network(images).float()[0]
-    return logits
+        return infer(trained.network, images, protocol.inference)[0]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@
     RUN/predictions/S-I/       some label maps of it, for the last and the best evaluation
     RUN/progress.json          where the run is now
     RUN/end.json               how it ended
-    RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt
+    RUN/checkpoint.pt, weights-last.pt, weights-best.pt, log.txt; deployed/ of bench.export
 
 Everything is written to a temporary name, flushed and renamed: a file is there whole or not at all.
 Every JSON file carries its own SHA-256 (key `sha256`, over its canonical form), an evaluation that
@@ -129,12 +129,6 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
             temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that were killed left behind; to be called with the run's lock held."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -15,45 +15,58 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.data.files import SUFFIXES, Pictures, paired, picture_files
+from bench.console import outlive_consoles
+from bench.data.files import SUFFIXES, Pictures, paired, picture_files, tell_skipped
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
+from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
+from bench.metrics.boundary_iou import boundary_region_counts
 from bench.metrics.regions import confusion_matrix
 from bench.metrics.score_table import as_json, as_table
 from bench.metrics.scores import Evidence
+from bench.metrics.surface_distance import surface_counts
 
 LABEL_SUFFIXES = SUFFIXES - {".jpg", ".jpeg"}  # what JPEG keeps of a label is no label
 OVERLAY = ".overlay"
 
-Result = tuple[NDArray[np.int64], NDArray[np.int32]]  # confusion (K+1, K+1), boundaries (K, 5)
+# Of an image: confusion (K+1, K+1), boundaries (K, 5), boundary regions (K, 3), surfaces (K, 4).
+Result = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code, 2 for what the user can mend."""
+    outlive_consoles(essential=True)
     options = _parser().parse_args(arguments)
     try:
-        codings = _codings(options)
-        evidence = measure(
-            pair_files(options.predictions, options.labels),
-            codings,
-            tolerance=options.tolerance,
-            void_rule=options.void_rule,
-            processes=options.processes,
-        )
+        return _score(options)
     except (ValueError, OSError) as error:
         print(f"bench.score: {error}", file=sys.stderr)
         return 2
+
+
+def _score(options: argparse.Namespace) -> int:
+    """Scores and prints.
+
+    Raises:
+        ValueError: what the user can mend.
+    """
+    codings = _codings(options)
+    evidence = measure(
+        pair_files(options.predictions, options.labels),
+        codings,
+        tolerance=options.tolerance,
+        void_rule=options.void_rule,
+        processes=options.processes,
+    )
     if options.json:
-        print(as_json(evidence))
+        print(as_json(evidence), flush=True)
         return 0
     labels = codings[1]
     notes = {
@@ -63,17 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "tolerance": 100 * options.tolerance,
         "void_rule": options.void_rule,
     }
-    print(as_table(evidence, labels.values, **notes))
+    print(as_table(evidence, labels.values, **notes), flush=True)
     return 0
 
 
 def pair_files(predictions: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Pairs the label pictures of two folders by name, sorted; overlays are passed over.
 
+    Says on stderr what else is no label picture.
+
     Raises:
         ValueError: a folder is missing or holds no picture, or a file has no partner.
     """
-    return list(paired(_label_files(predictions), _label_files(labels)).values())
+    found = _label_files(predictions), _label_files(labels)
+    tell_skipped(*found)
+    return list(paired(*found).values())
 
 
 def measure(
@@ -89,7 +106,7 @@ def measure(
     Args:
         pairs: from `pair_files`.
         codings: what predictions and truths store.
-        tolerance: of BF, as a share of the image diagonal.
+        tolerance: of BF and NSD, as a share of the image diagonal.
         void_rule: of BF, see `boundary_counts`.
         processes: 1 stays in this process.
 
@@ -102,13 +119,12 @@ def measure(
     if workers == 1:
         results = _collect(map(measure_one, pairs), len(pairs))
     else:
-        # Spawned, not forked: a fork of a process with threads (numpy's, tqdm's) may hang.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with worker_pool(workers) as pool:
             results = _collect(pool.map(measure_one, pairs, chunksize=4), len(pairs))
-    confusion, boundaries = zip(*results, strict=True)
+    counts = [np.stack(counted) for counted in zip(*results, strict=True)]
     folder = Path(os.path.commonpath([truth.parent for _, truth in pairs]))
     names = tuple(truth.relative_to(folder).as_posix() for _, truth in pairs)
-    return Evidence(names, np.stack(confusion), np.stack(boundaries))
+    return Evidence(names, *counts)
 
 
 def _label_files(folder: Path) -> Pictures:
@@ -135,7 +151,9 @@ def _measure_pair(
     boundaries = boundary_counts(
         prediction, truth, num_classes=num_classes, tolerance=tolerance, void_rule=void_rule
     )
-    return confusion, boundaries
+    regions = boundary_region_counts(prediction, truth, num_classes=num_classes)
+    surfaces = surface_counts(prediction, truth, num_classes=num_classes, tolerance=tolerance)
+    return confusion, boundaries, regions, surfaces
 
 
 def _collect(results: Iterable[Result], total: int) -> list[Result]:
@@ -210,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerance",
         type=float,
         default=TOLERANCE,
-        help="of BF, as a share of the image diagonal (default: %(default)s)",
+        help="of BF and NSD, as a share of the image diagonal (default: %(default)s)",
     )
     parser.add_argument(
         "--void-rule",

@@ -20,9 +20,15 @@ def validations(folder: Path, config: Config) -> list[tuple[int, float]]:
     ]
 
 
-def best_iteration(folder: Path, config: Config) -> int | None:
-    """Returns the iteration with the highest validation score (the first, if several have it)."""
-    ranked = validations(folder, config)
+def best_iteration(folder: Path, config: Config, last: int | None = None) -> int | None:
+    """Returns the iteration with the highest validation score (the first, if several have it).
+
+    Args:
+        folder: the run.
+        config: its own.
+        last: the last iteration to be considered; None: all.
+    """
+    ranked = [one for one in validations(folder, config) if last is None or one[0] <= last]
     return max(ranked, key=lambda pair: (pair[1], -pair[0]))[0] if ranked else None
 
 

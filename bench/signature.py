@@ -5,7 +5,7 @@ A network's module imports torch, which takes seconds; a mistyped argument is an
 
 import ast
 import importlib.machinery
-import sys
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,17 +33,13 @@ def parameters(target: str) -> list[str] | None:
 
 def _source(module: str) -> Path | None:
     """Finds a module's file without importing the packages around it."""
-    search: list[str] | None = sys.path
-    spec = None
-    parts = module.split(".")
-    for depth in range(len(parts)):
-        if search is None:
+    first, *parts = module.split(".")
+    spec = importlib.util.find_spec(first) if first else None  # wherever it is installed
+    for part in parts:
+        if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[: depth + 1]), search)
-        if spec is None:
-            return None
-        found = spec.submodule_search_locations
-        search = None if found is None else list(found)
+        places = list(spec.submodule_search_locations)
+        spec = importlib.machinery.PathFinder.find_spec(f"{spec.name}.{part}", places)
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 

@@ -42,7 +42,8 @@ def read_bytes(path: Path, limit: int) -> bytes:
             state = os.fstat(descriptor)
             if not stat.S_ISREG(state.st_mode):
                 raise ValueError(f"{path}: not a regular file; remove it")
-            content = file.read(limit + 1)
+            # `read` takes all that it is asked for at once, which a limit on memory may refuse.
+            content = file.read(min(state.st_size, limit) + 1)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -3,7 +3,8 @@
 A configuration names what is called, by import path, so a record could name anything, such as a
 loader of pickles. From a record only our own networks and the readers of `bench.data` are called,
 and what the user's --config-dir defines; nothing is looked up in the environment; and nothing of
-the record says where to write or send. `--trust` lifts all of this. Imports no torch.
+the record says where to write or send. `--trust` lifts all of this; reports, which show the images
+of a record's data set, have no such option. Imports no torch.
 """
 
 import ast
@@ -52,6 +53,11 @@ def is_harmless(record: dict[str, Any], config_dir: Path | None) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_harmless_reader(reader: Any) -> bool:
+    """Says whether a record's `dataset.reader` calls a reader of `bench.data`, and nothing else."""
+    return isinstance(reader, dict) and is_harmless({"dataset": {"reader": reader}}, None)
 
 
 def _why(key: str, record: dict[str, Any]) -> str:

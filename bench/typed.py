@@ -28,6 +28,11 @@ def added(neutral: Any) -> Any:
     return dataclasses.field(default=neutral, metadata=NEUTRAL)
 
 
+def added_group(kind: type[T]) -> T:
+    """Declares a group of keys that came after records had been shipped, each of them `added`."""
+    return dataclasses.field(default_factory=kind, metadata=NEUTRAL)
+
+
 def typed(kind: type[T], content: Any, where: str = "") -> T:
     """Builds a dataclass from nested dictionaries.
 
@@ -77,7 +82,7 @@ def hashed(node: Any) -> dict[str, Any]:
     content = {}
     for field in _fields(type(node)):
         value = getattr(node, field.name)
-        if not field.metadata.get("added") or value != field.default:
+        if not field.metadata.get("added") or value != _neutral(field):
             content[field.name] = hashed(value) if dataclasses.is_dataclass(value) else value
     return content
 
@@ -92,6 +97,11 @@ def neutral_values(kind: type[Any], where: str) -> dict[str, Any]:
         elif field.metadata.get("added"):
             found[name] = field.default
     return found
+
+
+def _neutral(field: "dataclasses.Field[Any]") -> Any:
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def leaves(node: Any, prefix: str = "") -> dict[str, Any]:

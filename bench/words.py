@@ -1,6 +1,6 @@
 """Numbers and lists in words, for whoever reads a terminal or a log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isnan
 
 DAY = 86400.0  # seconds
@@ -9,6 +9,11 @@ DAY = 86400.0  # seconds
 def figure(value: float, digits: int) -> str:
     """Formats a number with so many decimals: 0.475, or n/a where it is undefined."""
     return "n/a" if isnan(value) else f"{value:.{digits}f}"
+
+
+def figures(values: Mapping[str, float], digits: int, scale: float = 1.0) -> str:
+    """Lists numbers with their names: G 0.475, C n/a."""
+    return ", ".join(f"{name} {figure(scale * value, digits)}" for name, value in values.items())
 
 
 def duration(seconds: float) -> str:

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.memory_limits import tell_refused_memory
+
 if TYPE_CHECKING:
     import pandas as pd
+
+tell_refused_memory()
 
 
 def frame(runs: str | Path) -> "pd.DataFrame":

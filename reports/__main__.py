@@ -7,8 +7,10 @@ python -m reports page RUNS                     everything, as one HTML page
 python -m reports compare RUN_A RUN_B           paired differences, and a verdict
 python -m reports choose RUNS --max-ms 50       networks for a device
 python -m reports claims RUNS                   the paper's sentences, tested; --all: in detail
+python -m reports tuning RUNS --criterion C     what was tried, and what C would have chosen
 python -m reports export RUNS --csv all.csv     every figure in one long table (or --parquet)
 python -m reports verify RUNS                   is every record sound? 1 if one is not
+python -m reports merge RUNS OTHERS --source LAB    another laboratory's runs beside these
 """
 
 import argparse
@@ -18,11 +20,13 @@ from pathlib import Path
 
 from bench import records
 from bench.console import outlive_consoles
-from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
-from bench.metrics.regions import ABSENT_CLASSES, PEERS
-from bench.metrics.scores import PAPER, Conventions
+from bench.tuning.schema import Criterion
+from reports.compute.context import Context
+from reports.options import conventions_of, parser
+from reports.read.given import read_given
 from reports.read.published import read_literature
 from reports.read.runs import Run, read_runs, reading_from
+from reports.read.tuning import trial_folders
 from reports.render import latex
 from reports.render import text as formats
 from reports.render.cells import csv
@@ -31,7 +35,6 @@ from reports.status import status
 from reports.tables.brief import brief, more_words
 from reports.tables.choice import context_of, fitting_tables, numbered_table
 from reports.tables.model import Table
-from reports.tables.of_scores import Context
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "text": formats.text,
@@ -51,7 +54,7 @@ def main() -> None:
         if words and words[0] not in {*COMMANDS, "-h", "--help"}:
             _require_folder(words[0])
             words.insert(0, "tables")
-        options = parser().parse_args(words)
+        options = parser(__doc__, COMMANDS, [*FORMATS, *COLLECTIONS]).parse_args(words)
         code = COMMANDS[options.subcommand](options)
         sys.stdout.flush()
         sys.exit(code)
@@ -73,66 +76,6 @@ def _require_folder(word: str) -> None:
         )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describes the command line."""
-    whole = argparse.ArgumentParser(
-        prog="python -m reports",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = whole.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    parts = {name: commands.add_parser(name, help=act.__doc__) for name, act in COMMANDS.items()}
-    for name, part in parts.items():
-        if name != "compare":
-            part.add_argument("runs", type=Path, help="the folder of the runs, or of one run")
-        if name not in {"status", "verify"}:
-            _add_conventions(part)
-    tables = parts["tables"]
-    tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
-    tables.add_argument("--format", choices=[*FORMATS, *COLLECTIONS], default="text")
-    tables.add_argument("--out", type=Path, help="a file instead of the terminal")
-    for part in (tables, parts["page"]):
-        part.add_argument("--literature", type=Path, help="CSV: table, row, column, value")
-    parts["page"].add_argument("--out", type=Path, help="folder; RUNS/report if not given")
-    parts["page"].add_argument(
-        "--data", type=Path, help="where the images lie, if not where the runs read them"
-    )
-    choose = parts["choose"]
-    choose.add_argument("--max-ms", type=float, help="forward pass at batch 1")
-    choose.add_argument("--max-mb", type=float, help="inference memory, in 1e6 bytes")
-    choose.add_argument("--min-miou", type=float, help="in percent")
-    export = parts["export"].add_mutually_exclusive_group(required=True)
-    export.add_argument("--csv", type=Path, metavar="FILE", help="the long table as CSV")
-    export.add_argument("--parquet", type=Path, metavar="FILE", help="as Parquet; needs pyarrow")
-    parts["claims"].add_argument("--all", action="store_true", help="every comparison, too")
-    compare = parts["compare"]
-    compare.add_argument("first", type=Path, help="a run, or a folder of its seeds")
-    compare.add_argument("second", type=Path)
-    compare.add_argument("--split", default="test")
-    compare.add_argument(
-        "--fail-if-worse",
-        type=float,
-        metavar="POINTS",
-        help="exit with 1 if the whole interval says that the second loses more points of mIoU, "
-        "with 2 if there can be no verdict",
-    )
-    return whole
-
-
-def _add_conventions(part: argparse.ArgumentParser) -> None:
-    part.add_argument(
-        "--absent-classes", choices=[*ABSENT_CLASSES, *PEERS], default=PAPER.absent_classes
-    )
-    part.add_argument("--matching", choices=MATCHINGS, default=PAPER.matching)
-    part.add_argument(
-        "--boundary-classes", choices=BOUNDARY_CLASSES, default=PAPER.boundary_classes
-    )
-
-
-def _conventions(options: argparse.Namespace) -> Conventions:
-    return Conventions(options.absent_classes, options.matching, options.boundary_classes)
-
-
 def _read(root: Path) -> list[Run]:
     """Reads the runs of a folder.
 
@@ -146,11 +89,13 @@ def _read(root: Path) -> list[Run]:
 
 
 def _context(options: argparse.Namespace) -> Context:
-    literature = getattr(options, "literature", None)
+    literature, given = (getattr(options, name, None) for name in ("literature", "given"))
     return context_of(
         _root(options.runs),
-        _conventions(options),
+        conventions_of(options),
         read_literature(literature) if literature else None,
+        mixed=getattr(options, "mix_pretraining", False),
+        given=read_given(given) if given else (),
     )
 
 
@@ -190,8 +135,9 @@ def tables(options: argparse.Namespace) -> int:
 
 
 def show_status(options: argparse.Namespace) -> int:
-    """Prints where every run is now."""
-    print(status(_read(options.runs)))
+    """Prints where every run is now, and every trial."""
+    trials = read_runs(trial_folders(options.runs))
+    print(status([*trials, *read_runs(records.run_folders(options.runs))] or _read(options.runs)))
     return 0
 
 
@@ -220,7 +166,7 @@ def compare(options: argparse.Namespace) -> int:
     from reports.compare import compare_runs  # noqa: PLC0415 - only this command needs it
 
     first, second = _read(options.first), _read(options.second)
-    context = context_of(_root(options.first), _conventions(options))
+    context = context_of(_root(options.first), conventions_of(options))
     compared = compare_runs(first, second, context, options.split)
     print("\n".join(compared.lines))
     context.estimates.save()
@@ -232,7 +178,7 @@ def choose(options: argparse.Namespace) -> int:
     """Lists the networks that meet limits of time, memory and accuracy, for each device."""
     from reports.choose import Limits, choices  # noqa: PLC0415 - only this command needs it
 
-    limits = Limits(options.max_ms, options.max_mb, options.min_miou)
+    limits = Limits(options.max_ms, options.max_mb, options.min_miou, options.within)
     context = _context(options)
     print("\n".join(choices(_read(options.runs), context, limits)))
     context.estimates.save()
@@ -243,9 +189,23 @@ def claims(options: argparse.Namespace) -> int:
     """Tests the paper's sentences on the runs."""
     from reports.compute.claims import claim_lines  # noqa: PLC0415 - only this command needs it
 
+    if not 0 < options.margin < 100:
+        raise ValueError(f"--margin {options.margin:g} must lie between 0 and 100 points")
     context = _context(options)
-    print("\n".join(claim_lines(_read(options.runs), context, every=options.all)))
+    lines = claim_lines(
+        _read(options.runs), context, every=options.all, tuned=options.tuned, margin=options.margin
+    )
+    print("\n".join(lines))
     context.estimates.save()
+    return 0
+
+
+def tuning(options: argparse.Namespace) -> int:
+    """Prints the trials of tuned networks, and what another criterion would have chosen."""
+    from reports.compute.tuned import tuning_lines  # noqa: PLC0415 - only this command needs it
+
+    criterion = Criterion(options.criterion) if options.criterion else None
+    print("\n".join(tuning_lines(_read(options.runs), criterion)))
     return 0
 
 
@@ -256,7 +216,7 @@ def export(options: argparse.Namespace) -> int:
     out = options.csv or options.parquet
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give the name of a file in it")
-    found = frame(options.runs, _conventions(options))
+    found = frame(options.runs, conventions_of(options))
     write(found, out, parquet=options.parquet is not None)
     print(f"{len(found)} rows written to {out}")
     return 0
@@ -271,6 +231,15 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if sound else EXIT_WORSE
 
 
+def merge(options: argparse.Namespace) -> int:
+    """Copies another laboratory's runs beside these, where they are sound and comparable."""
+    from reports.merge import merge as merged  # noqa: PLC0415 - only this command needs it
+
+    lines, complete = merged(options.runs, options.others, options.source)
+    print("\n".join(lines))
+    return 0 if complete else EXIT_WORSE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tables": tables,
     "status": show_status,
@@ -278,8 +247,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "choose": choose,
     "claims": claims,
+    "tuning": tuning,
     "export": export,
     "verify": verify,
+    "merge": merge,
 }
 
 

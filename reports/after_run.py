@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bench.records import run_folders
+from reports.compute.context import Context
 from reports.compute.estimates import Estimates
 from reports.read.costs import costs_in, read_costs
 from reports.read.runs import read_runs
@@ -10,7 +11,6 @@ from reports.render.text import text
 from reports.tables.brief import brief, more_words
 from reports.tables.choice import context_of, score_tables
 from reports.tables.of_costs import cost_tables
-from reports.tables.of_scores import Context
 
 
 def print_tables(folders: list[Path]) -> None:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.compute.groups import Contestant, contestants, groups
+from bench.words import ranges
+from reports.compute.context import Context
+from reports.compute.deployed import DeployedRow, deployed_rows
+from reports.compute.groups import Contestant, contestants, groups, told_apart
 from reports.read.costs import Cost, costs_of
+from reports.read.given import by_run
 from reports.read.runs import Run
 from reports.tables.model import figure
-from reports.tables.of_scores import Context
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class Limits:
         milliseconds: of a forward pass at batch 1.
         megabytes: of inference memory, 1e6 bytes.
         miou: percent, at least.
+        within: points of mIoU that the fastest may lose to the most accurate.
     """
 
     milliseconds: float | None = None
     megabytes: float | None = None
     miou: float | None = None
+    within: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Candidate:
     miou: float | None
     milliseconds: float | None
     megabytes: float | None
+    seeds: str
 
     def objections(self, limits: Limits) -> list[str]:
         """Says which limits it misses; what was not measured cannot be promised."""
@@ -59,12 +65,14 @@ def choices(
     """Lists the networks for each device, the most accurate that meets the limits first.
 
     Runs of different fingerprints have different scores for the same network, so each fingerprint
-    has its own list.
+    has its own list. What was exported has lists of its own, with the times of the graphs.
     """
     lines: list[str] = []
+    found_deployed = by_run(runs, context.given)
     for group in groups(runs):
         config = group[0].config
         protocol = f"protocol {config['protocol']['name']} ({group[0].fingerprint})"
+        protocol += f", {on}" if (on := told_apart(group, runs)) else ""
         found = contestants(group)
         measured = [cost for one in found for cost in _costs(one, context.costs)]
         settings = list(dict.fromkeys(cost.setting for cost in measured))
@@ -72,12 +80,20 @@ def choices(
             device = ", ".join(setting) or "no device measured"
             lines += [f"{config['dataset']['name']}, {protocol}; {device}", ""]
             candidates = [_candidate(one, setting, context, split) for one in found]
-            lines += [_listed(candidates, limits), ""]
+            lines += [*_listed(candidates, limits), ""]
+        deployed = deployed_rows(group, found_deployed, context.estimates)
+        for setting, rows in deployed.items():
+            lines += [
+                f"{config['dataset']['name']}, {protocol}, as deployed; {', '.join(setting)}",
+                "",
+                *_listed([_as_candidate(row) for row in rows], limits),
+                "",
+            ]
     return lines[:-1]
 
 
 def _costs(one: Contestant, costs: Sequence[Cost]) -> list[Cost]:
-    return costs_of(costs, one.first.config["arch"], one.first.config["protocol"]["image_size"])
+    return costs_of(costs, one.first.config)
 
 
 def _candidate(
@@ -93,10 +109,18 @@ def _candidate(
         miou,
         quartiles[0] if quartiles else None,
         cost.megabytes("inference") if cost else None,
+        ranges(run.seed for run, _ in seeds),
     )
 
 
-def _listed(candidates: Sequence[Candidate], limits: Limits) -> str:
+def _as_candidate(row: DeployedRow) -> Candidate:
+    miou = None if row.miou is None else 100 * row.miou.estimate
+    latency = row.latency[0] if row.latency else None
+    seeds = ranges(run.seed for run, _ in row.seeds)
+    return Candidate(row.label, miou, latency, row.megabytes, seeds)
+
+
+def _listed(candidates: Sequence[Candidate], limits: Limits) -> list[str]:
     ranked = sorted(candidates, key=lambda c: (bool(c.objections(limits)), -(c.miou or 0.0)))
     frame = pd.DataFrame(
         [
@@ -110,4 +134,29 @@ def _listed(candidates: Sequence[Candidate], limits: Limits) -> str:
             for candidate in ranked
         ]
     )
-    return frame.to_markdown(index=False, disable_numparse=True, tablefmt="simple")
+    table = frame.to_markdown(index=False, disable_numparse=True, tablefmt="simple")
+    return [table, *_fastest(ranked, limits)]
+
+
+def _fastest(candidates: Sequence[Candidate], limits: Limits) -> list[str]:
+    """Names the fastest of those that fit and lose no more points than allowed to the best.
+
+    By point estimates: a limit in points is no test, and the line says so.
+    """
+    known = [
+        (c.milliseconds, c.miou, c.name, c.seeds)
+        for c in candidates
+        if c.milliseconds is not None and c.miou is not None and not c.objections(limits)
+    ]
+    if len(known) < 2:
+        return []
+    _, best, first, seeds_of_best = max(known, key=lambda one: one[1])
+    milliseconds, miou, name, seeds = min(one for one in known if one[1] >= best - limits.within)
+    points = "point" if limits.within == 1 else "points"
+    return [
+        "",
+        f"Fastest within {limits.within:g} {points} of mIoU of the best ({best:.1f}): {name}, "
+        f"{miou:.1f}, {milliseconds:.1f} ms",
+        f"(by point estimates, intervals left aside; seeds of it {seeds}, of the best, {first}, "
+        f"{seeds_of_best})",
+    ]

@@ -11,6 +11,7 @@ from bench.metrics.scores import HEADLINE
 from bench.metrics.uncertainty import Interval
 from bench.typed import leaves
 from bench.words import ranges
+from reports.compute.context import Context
 from reports.compute.estimates import (
     BETTER,
     NOT_SEPARATED,
@@ -22,9 +23,8 @@ from reports.compute.groups import contestants, groups
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.costs import TIMES, Cost, cost_of
-from reports.read.runs import Run
+from reports.read.runs import Run, code_of
 from reports.tables.model import signed, signed_interval
-from reports.tables.of_scores import Context
 
 VERDICT_METRIC = "mIoU"
 PLACE_ONLY = {
@@ -92,7 +92,7 @@ def compare_runs(
         "Each row by itself: the intervals are not corrected for the number of rows.",
         "",
         *_cost_lines(one, other, context),
-        *_difference_lines(one, other),
+        *_difference_lines(*([run for run, _ in side] for side in sides)),
     ]
     obstacle = _obstacle(one, other, change[VERDICT_METRIC])
     lines += ["", _verdict(change[VERDICT_METRIC], obstacle)]
@@ -173,10 +173,7 @@ def _cost_lines(one: Run, other: Run, context: Context) -> list[str]:
     counts = [count for run in (one, other) if (count := run.network.get("parameters"))]
     if len(counts) == 2:
         ratios.append(f"parameters {counts[1] / counts[0]:.2f}")
-    costs = [
-        cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
-        for run in (one, other)
-    ]
+    costs = [cost_of(context.costs, run.config) for run in (one, other)]
     if costs[0] and costs[1] and costs[0].setting == costs[1].setting:
         ratios += _ratios(costs[0], costs[1])
     return [f"Cost, B as a multiple of A: {', '.join(ratios) or 'n/a'}"]
@@ -195,18 +192,30 @@ def _ratios(before: Cost, after: Cost) -> list[str]:
     return ratios
 
 
-def _difference_lines(one: Run, other: Run) -> list[str]:
-    flat = [leaves(_comparable(run)) for run in (one, other)]
+def _difference_lines(first: Sequence[Run], second: Sequence[Run]) -> list[str]:
+    """Says in which keys and in what code the sides differ; other networks are of other code."""
+    flat = [leaves(_comparable(side[0])) for side in (first, second)]
     differing = [
         f"  {key}: {json.dumps(flat[0].get(key))} -> {json.dumps(flat[1].get(key))}"
         for key in sorted(flat[0].keys() | flat[1].keys())
         if flat[0].get(key) != flat[1].get(key)
     ]
-    return ["Configuration, A -> B:", *differing] if differing else ["One configuration."]
+    lines = ["Configuration, A -> B:", *differing] if differing else []
+    parts = ["bench"]
+    if flat[0].get("arch._target_") == flat[1].get("arch._target_"):
+        parts.insert(0, "network")
+    codes = [(part, code_of(first, part), code_of(second, part)) for part in parts]
+    if other := [f"  {part}: {one} -> {two}" for part, one, two in codes if one != two]:
+        head = "Numeric code, A -> B" if differing else "One configuration, but other numeric code"
+        lines += [f"{head} (rerun=true makes it one):", *other]
+    return lines or ["One configuration."]
 
 
 def _comparable(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+    found = {key: value for key, value in run.config.items() if key not in PLACE_ONLY}
+    if found.get("tuning"):
+        found["tuning"] = {k: v for k, v in found["tuning"].items() if k != "tried"}
+    return found
 
 
 def _obstacle(one: Run, other: Run, change: Difference) -> str:

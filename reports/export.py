@@ -1,23 +1,25 @@
 """Every figure of runs in one long frame: `reports.frame(runs)`, `python -m reports export RUNS`.
 
-One row a figure. The columns, of schema version 1:
+One row a figure. The columns, of schema version 2:
 
 | column | type | holds |
 |---|---|---|
-| schema | int | 1; it grows when a column changes its meaning |
+| schema | int | 2; it grows when columns change (2 added arch) |
 | run | str | the run's folder; empty for the mean over the seeds of a network |
 | network, dataset, protocol, fingerprint | str | whose figure it is, under which conditions |
+| arch | str | JSON: arguments, code, tuned values; tells networks of one name apart |
 | weighting | str | class weighting of the loss |
 | seeds | str | the seed, or the seeds of a mean, in ascending order |
-| split, iteration, variant | str, int, str | of the evaluation; variant: its post-processing |
-| metric | str | G, C, mIoU, BF, FWIoU, Dice, accuracy, ...; forward_ms, ... of costs |
+| split, iteration, variant | str, int, str | of the evaluation; variant: post-processing, runtime |
+| metric | str | G, C, mIoU, BF, NSD, ECE, ...; forward_ms, ... of costs; latency_ms, ... deployed |
 | convention | str | the reading of the metric, as key=value; empty where there is but one |
 | class | str | of metrics by class |
 | value, low, high | float | with the tables' 95 % interval, or a time's quartiles; else NaN |
 | unit | str | percent, ms, MB, million |
+| pretraining | str | what its weights were learned from before; none: from scratch |
 | published | float | the paper's figure, where it has one of this network, split and iteration |
 
-A mean over seeds is there for the evaluation that tables report, under the chosen conventions.
+Means over seeds are of the evaluation that tables report, under the chosen conventions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,34 +35,33 @@ from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import PAPER, Conventions, all_scores
 from bench.metrics.uncertainty import Interval
-from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups
+from reports.compute.context import Context
+from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups, identity, pretraining
 from reports.compute.kept import Evaluated
 from reports.compute.resamples import evidence_of
 from reports.read.costs import TIMES, Cost
-from reports.read.runs import Evaluation, Run, matrix, read_runs
+from reports.read.deployed import Deployed, deployed_of
+from reports.read.runs import Evaluation, Run, matrix, read_runs, without_postprocessings
+from reports.render.cells import inert
 from reports.tables.choice import context_of, score_tables
-from reports.tables.of_scores import Context
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = (
-    "schema", "run", "network", "dataset", "protocol", "fingerprint", "weighting", "seeds",
-    "split", "iteration", "variant", "metric", "convention", "class",
-    "value", "low", "high", "unit", "published",
+    "schema", "run", "network", "dataset", "protocol", "fingerprint", "arch", "weighting",
+    "seeds", "split", "iteration", "variant", "metric", "convention", "class",
+    "value", "low", "high", "unit", "pretraining", "published",
 )  # fmt: skip
 PUBLISHED_CONVENTIONS = {
-    "",
-    f"absent_classes={PAPER.absent_classes}",
+    "", f"absent_classes={PAPER.absent_classes}",
     f"matching={PAPER.matching}, boundary_classes={PAPER.boundary_classes}",
-}
+}  # fmt: skip
 Figure = dict[str, Any]  # metric, convention, class, value
 
 
 def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFrame:
-    """Returns all figures of a folder of runs, see the head of this file.
+    """Returns all figures of a folder of runs, or of one run, see the head of this file.
 
-    Args:
-        root: the folder, or that of one run.
-        conventions: of the figures that have an interval; the paper's if not given.
+    `conventions` are of the figures that have an interval; the paper's if not given.
 
     Raises:
         ValueError: the folder is missing.
@@ -71,26 +72,27 @@ def frame(root: str | Path, conventions: Conventions | None = None) -> pd.DataFr
     context = context_of(place, conventions or Conventions())
     found = pd.DataFrame(list(_rows(runs, context)), columns=COLUMNS)
     context.estimates.save()
-    numbers = ["value", "low", "high", "published"]
-    found[numbers] = found[numbers].astype(float)
-    return found.astype({"schema": int, "iteration": "Int64"})
+    floats = dict.fromkeys(["value", "low", "high", "published"], float)
+    return found.astype({"schema": int, "iteration": "Int64", **floats})
 
 
 def write(found: pd.DataFrame, path: Path, *, parquet: bool) -> None:
-    """Writes the frame whole or not at all.
+    """Writes the frame whole or not at all; in CSV, no cell is a formula (see `cells.inert`).
 
     Raises:
         ValueError: Parquet is asked for and pyarrow is not installed.
     """
-    if not parquet:
-        content = found.to_csv(index=False, lineterminator="\n").encode()
-    else:
-        try:
-            content = found.to_parquet(index=False)
-        except ImportError as error:
-            raise ValueError(
-                '--parquet needs pyarrow; pip install -e ".[parquet]", or use --csv'
-            ) from error
+    words = found.select_dtypes(exclude="number")
+    inertly = words.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    try:
+        content = (
+            found.to_parquet(index=False)
+            if parquet
+            else found.assign(**inertly).to_csv(index=False, lineterminator="\n").encode()
+        )
+    except ImportError as error:
+        remedy = '--parquet needs pyarrow; pip install -e ".[parquet]", or use --csv'
+        raise ValueError(remedy) from error
     records.write_bytes(path, content)
 
 
@@ -98,27 +100,56 @@ def _rows(runs: Sequence[Run], context: Context) -> Iterator[dict[str, Any]]:
     papers = _published(runs, context)
     for run in runs:
         for evaluation in run.evaluations:
-            known = context.estimates.of([(run, evaluation)])
-            intervals = _by_convention(known, context.estimates.conventions)
-            for one in _figures(run, evaluation):
-                key = one["metric"], one["convention"], one["class"]
-                low, high = _ends(intervals.get(key))
-                yield _row([(run, evaluation)], run.folder.name, one, (low, high), papers)
+            yield from _evaluation_rows(run, evaluation, context, papers)
+    for run in without_postprocessings(runs):
+        for deployed in deployed_of(run):
+            yield from _deployed_rows(run, deployed, context, papers)
     for seeds in _reported(runs):
         found = _by_convention(context.estimates.of(seeds), context.estimates.conventions)
         for (metric, convention, label), interval in found.items():
-            one = {"metric": metric, "convention": convention, "class": label}
+            one: Figure = {"metric": metric, "convention": convention, "class": label}
             one["value"] = 100 * interval.estimate
             yield _row(seeds, "", one, _ends(interval), papers)
     for cost in context.costs:
         yield from _cost_rows(cost)
 
 
+def _evaluation_rows(
+    run: Run, evaluation: Evaluation, context: Context, papers: dict[tuple[str, ...], float]
+) -> Iterator[dict[str, Any]]:
+    known = context.estimates.of([(run, evaluation)])
+    intervals = _by_convention(known, context.estimates.conventions)
+    for one in _figures(run, evaluation):
+        key = one["metric"], one["convention"], one["class"]
+        yield _row([(run, evaluation)], run.folder.name, one, _ends(intervals.get(key)), papers)
+
+
+def _deployed_rows(
+    run: Run, deployed: Deployed, context: Context, papers: dict[tuple[str, ...], float]
+) -> Iterator[dict[str, Any]]:
+    """Yields the scores of what was exported, and what it takes; the variant names it."""
+    variant = deployed.record["variant"]
+    if variant and deployed.evaluation is not None:
+        yield from _evaluation_rows(run, deployed.evaluation, context, papers)
+    memory = deployed.memory and (deployed.memory.bytes / 1e6, None, None)
+    for metric, unit, values in (
+        ("latency_ms", "ms", deployed.latency),
+        ("deployed_memory", "MB", memory),
+        ("deployed_size", "MB", (deployed.bytes / 1e6, None, None)),
+    ):
+        if values:
+            value, low, high = values
+            one = {"metric": metric, "convention": "", "class": "", "value": value}
+            row = _row([(run, deployed.record)], run.folder.name, one, (low, high), {})
+            title = {"variant": variant or deployed.title, "unit": unit}
+            yield {**row, **title, "protocol": ", ".join(deployed.setting)}
+
+
 def _row(
     seeds: Sequence[Evaluated],
     folder: str,
     one: Figure,
-    ends: tuple[float, float],
+    ends: tuple[float | None, float | None],
     papers: dict[tuple[str, ...], float],
 ) -> dict[str, Any]:
     run, evaluation = seeds[0]
@@ -135,18 +166,18 @@ def _row(
         "schema": SCHEMA,
         "run": folder,
         "network": run.name,
-        "dataset": run.config["dataset"]["name"],
-        "protocol": run.config["protocol"]["name"],
+        **{key: run.config[key]["name"] for key in ("dataset", "protocol")},
         "fingerprint": run.fingerprint,
+        "arch": identity(run),
         "weighting": weighting,
         "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run, _ in seeds)),
         "split": evaluation["split"],
         "iteration": evaluation["iteration"],
         "variant": evaluation.get("variant", ""),
         **one,
-        "low": ends[0],
-        "high": ends[1],
+        **dict(zip(("low", "high"), ends, strict=True)),
         "unit": "percent",
+        "pretraining": pretraining(run),
         "published": next((n for n in paper if read_so and n is not None), None),
     }
 
@@ -162,7 +193,7 @@ def _figures(run: Run, evaluation: Evaluation) -> Iterator[Figure]:
             yield _figure(metric, found[metric][rule], f"absent_classes={rule}")
     for name, value in found["other"].items():
         yield _figure(name, value)
-    for metric in ("accuracy", "IoU", "precision", "Dice"):
+    for metric in (m for m in found["per_class"] if m != "BF"):
         for name, value in zip(classes, found["per_class"][metric], strict=True):
             yield _figure(metric, value, label=name)
     for matching in MATCHINGS if evidence is not None else ():
@@ -193,8 +224,8 @@ def _of_matrix(confusion: Any) -> dict[str, Any]:
 
 
 def _figure(metric: str, value: float | None, convention: str = "", label: str = "") -> Figure:
-    percent = np.nan if value is None else 100 * value
-    return {"metric": metric, "convention": convention, "class": label, "value": percent}
+    value = np.nan if value is None else 100 * value
+    return {"metric": metric, "convention": convention, "class": label, "value": value}
 
 
 def _by_convention(

@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench import records
+from bench.tuning.schema import is_trial
+from bench.tuning.space import as_text
 from bench.words import duration
 from reports.read.runs import Run, sound, without_postprocessings
+from reports.read.tuning import chosen_values, tuning_of
 
 ORDER = ("running", "silent", "pending", "interrupted", "failed", "diverged", "out_of_memory")
 HEADERS = ("network", "seed", "state", "evaluated", "left", "heard", "detail")
@@ -71,7 +74,7 @@ def _row(run: Run) -> list[str]:
         if run.state == "running" and progress.phase == "training" and progress.seconds is not None:
             left = duration(progress.seconds * (progress.total - progress.done))
     return [
-        run.name[:NAME],
+        _name(run)[:NAME],
         str(run.seed),
         run.state.replace("_", " "),
         str(max((e["iteration"] for e in run.evaluations), default="")),
@@ -79,6 +82,12 @@ def _row(run: Run) -> list[str]:
         heard,
         run.detail,
     ]
+
+
+def _name(run: Run) -> str:
+    """Returns a network's name, of a trial with the values that it tries."""
+    tuning = tuning_of(run.config)
+    return f"{run.name}, {as_text(chosen_values(run.config))}" if is_trial(tuning) else run.name
 
 
 def _heard(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 What a run tells twice: each JSON file and its digest, an evaluation's matrix and its evidence per
 image, the images of the evidence and those of data.json, kept predictions and the pixels counted of
-them, the iteration a finished run ended at and its losses, a configuration and its fingerprint.
+them, the iteration a finished run ended at and its losses, a configuration and its fingerprint, the
+values of a tuned run and the scores of its trials.
 """
 
 import os
@@ -22,8 +23,10 @@ from bench.evidence import read_evidence
 from bench.records import State, read_end
 from bench.sound_files import require
 from reports.read.costs import read_cost
-from reports.read.runs import whole_losses
-from reports.read.shapes import CONFIG, SHAPES
+from reports.read.deployed import deployed_records, require_unchanged
+from reports.read.losses import whole_losses
+from reports.read.shapes import CONFIG, DEPLOYED, SHAPES
+from reports.read.tuning import trial_folders, trials_of, tuning_of
 
 PROVES = (
     "Sound means: nothing was damaged, lost or exchanged since it was written. It does not prove "
@@ -76,7 +79,7 @@ def verify(root: Path) -> tuple[list[str], bool]:
         What to print, and whether all is sound.
     """
     lines, bad, files, without = [], 0, 0, 0
-    folders = records.run_folders(root)
+    folders = [*records.run_folders(root), *trial_folders(root)]
     for folder in folders:
         found = verify_run(folder)
         lines += [f"PROBLEM {problem}" for problem in found.problems]
@@ -110,10 +113,14 @@ def verify_run(folder: Path) -> Verification:
         if os.path.lexists(folder / name):
             found.json(folder / name, shape)
     found.check(lambda: _check_losses(folder))
+    found.check(lambda: _check_choice(folder, content))
     classes = len(content["config"]["dataset"]["classes"]) if content else None
     for path in sorted((folder / "evaluations").glob("*.json")):
         if found.json(path):
             found.check(lambda path=path: _check_evaluation(path, classes))  # type: ignore[misc]
+    for path in deployed_records(folder):
+        record = found.json(path, DEPLOYED)
+        found.check(lambda path=path, record=record: require_unchanged(path, record))  # type: ignore[misc]
     for path in sorted(folder.glob("*.pt")):
         found.check(lambda path=path: _check_archive(path))  # type: ignore[misc]
     return found
@@ -123,6 +130,13 @@ def _check_losses(folder: Path) -> None:
     end = read_end(folder)
     if os.path.lexists(folder / "losses.jsonl") or (end and end.state == State.finished):
         whole_losses(folder, end)
+
+
+def _check_choice(folder: Path, content: dict[str, Any]) -> None:
+    """Holds the values of a tuned run to those that its trials choose, where they lie beside it."""
+    tuning = tuning_of(content["config"]) if content else None
+    if tuning is not None and tuning.tried and trial_folders(folder.parent):
+        trials_of(folder)
 
 
 def _check_fingerprint(folder: Path, content: dict[str, Any]) -> None:

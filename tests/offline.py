@@ -29,7 +29,7 @@ PROVIDED = {"torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "p
 # their tests skip.
 LEFT_OUT = {
     "wandb", "imagecodecs", "ruff", "mypy", "pandas-stubs", "pytest-xdist", "h5py", "scikit-learn",
-    "torchmetrics",
+    "torchmetrics", "opencv-python-headless",
 }  # fmt: skip
 # Dependencies of ours that are compiled for speed and work without.
 BUILT_PURE = ("pyyaml", "markupsafe")

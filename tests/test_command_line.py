@@ -78,22 +78,23 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return only_run(runs)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_stopped_run_goes_on_bit_for_bit(
-    tmp_path: Path, whole_run: Path, number: signal.Signals
-) -> None:
+def test_a_run_that_every_signal_stops_goes_on_bit_for_bit(tmp_path: Path, whole_run: Path) -> None:
+    """One run, stopped by one after the other."""
     runs, options = tmp_path / "stopped", LONGER
-    with subprocess.Popen(
-        command(runs, *options, "checkpoint_minutes=0.001"), env=ENVIRONMENT, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        folder = wait_for(runs, 40, process)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    if number != signal.SIGKILL:
-        assert process.returncode == 75
-        assert "interrupted" in errors
-        assert records.read_json(folder / "end.json")["state"] == "interrupted"
+    done = 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGKILL):
+        with subprocess.Popen(
+            command(runs, *options, "checkpoint_minutes=0.001"), env=ENVIRONMENT, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            folder = wait_for(runs, done + 20, process)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        done = len(losses(folder))
+        if number != signal.SIGKILL:
+            assert process.returncode == 75
+            assert "interrupted" in errors
+            assert records.read_json(folder / "end.json")["state"] == "interrupted"
     again = bench(runs, *options)
     assert again.returncode == 0, again.stderr
     assert "resuming at iteration" in again.stdout

@@ -14,7 +14,8 @@ import pytest
 from bench import records
 from bench.__main__ import options_first
 from bench.command_line import CONF, compose_config
-from bench.config import Config, ProtocolConfig, fingerprint, identity, read_config, run_folder
+from bench.config import Config, fingerprint, identity, read_config, run_folder
+from bench.protocol import ProtocolConfig
 from bench.typed import added, hashed, leaves, neutral_values, plain, typed
 
 
@@ -61,6 +62,17 @@ def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
         ("milestones=[5,0]", r"milestones is \[5, 0\]; it must be iterations from 1 up"),
         ("protocol.batch_size=0", r"protocol\.batch_size is 0"),
         ("protocol.lr=-0.1", r"protocol\.lr is -0\.1; it must be above 0"),
+        ("protocol.clip_norm=0", r"protocol\.clip_norm is 0\.0; it must be above 0, or null"),
+        ("protocol.dice_weight=-1", r"protocol\.dice_weight is -1\.0; it must be 0 or more"),
+        ("protocol.encoder_lr_factor=-1", r"encoder_lr_factor is -1\.0; it must be 0 or more"),
+        ("protocol.second_momentum=0.9", r"second_momentum is 0\.9; .* unless .*optimiser=adamw"),
+        ("protocol.poly_power=2", r"poly_power is 2\.0; .* 0\.9 unless protocol\.schedule=poly"),
+        ("protocol.schedule=step", "schedule.*cosine"),
+        ("protocol.optimiser=adam", "optimiser.*adamw"),
+        (
+            "protocol.warm_up_iterations=140000",
+            "warm_up_iterations is 140000; .* below max_iterations=140000",
+        ),
         ("protocol.dropout=1", r"protocol\.dropout is 1\.0; it must be in \[0, 1\)"),
         ("protocol.batch_norm.shift_decay_factor=-1", "shift_decay_factor is -1.0; .* 0 or more"),
         ("protocol.image_size=[360]", r"protocol\.image_size is \[360\]"),
@@ -77,7 +89,7 @@ def test_the_default_protocol_is_that_of_tables_3_and_4() -> None:
         ("arch=segnt", "segnt.*segnet_basic"),
         ("protocol.class_weights=median", r"class_weights is median; .* none, median_frequency"),
         ("device=gpu", "device is gpu; it must be auto, cpu, cuda or cuda:N"),
-        ("+protocol.optimiser=adamw", r"protocol\.optimiser: no such key; protocol has name, "),
+        ("+protocol.nesterov=true", r"protocol\.nesterov: no such key; protocol has name, "),
         ("+protocol.momentun=0.5", r"protocol\.momentun: no such key; .* protocol\.momentum\?"),
         ("+seeds=3", r"seeds: no such key; did you mean seed\?"),
     ],
@@ -159,6 +171,8 @@ def changed(config: Config, key: str, value: Any) -> Config:
     ("key", "value", "shares_fingerprint", "shares_identity"),
     [
         ("protocol.lr", 0.5, False, False),
+        ("protocol.optimiser", "adamw", False, False),
+        ("protocol.dice_weight", 0.5, False, False),
         ("protocol.batch_norm.images", 3, False, False),
         ("protocol.batch_norm.shift_decay_factor", 0.0, False, False),
         ("dataset.limit", 7, False, False),

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from bench.command_line import CONF, compose_config
 from bench.launch.sweep import plan
 from bench.launch.sweep_plan import Job
+from bench.tuning.placing import trial_sweeps
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PUBLISHED = Path(__file__).parent.parent / "reports" / "read" / "published.csv"
@@ -26,7 +27,7 @@ def contestants(experiment: str) -> list[str]:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_composes_for_each_contestant(experiment: str) -> None:
     for arch in contestants(experiment):
-        config = compose_config([f"+experiment={experiment}", f"arch={arch}"])
+        config = compose_config([f"+experiment={experiment}", f"arch={arch}", "dry_run=true"])
         assert config.max_iterations >= 1
 
 
@@ -71,9 +72,15 @@ def test_a_network_without_a_limit_of_its_own_must_be_given_one() -> None:
 
 def planned(*overrides: str) -> list[Job]:
     """Plans a sweep as the command line does."""
+    return planned_after_trials(*overrides)[-1]
+
+
+def planned_after_trials(*overrides: str) -> list[list[Job]]:
+    """Plans the sweeps of trials, where something is tuned, and then that of the runs."""
     with initialize_config_dir(str(CONF.absolute()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        return plan(loader.load_configuration("config", list(overrides), RunMode.MULTIRUN))
+        config = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+        return [plan(config, further) for further in [*trial_sweeps(config), []]]
 
 
 # How many runs each has, its milestones, and values that hold for all of its runs.
@@ -88,6 +95,7 @@ SWEEPS = [
      LARGE | {"batch_size": 4, "class_weights": "median_frequency"}),
     ("table6", 4, [40_000, 80_000], {"deterministic": False}),
     ("learning_rate", 12, [], {"batch_size": 4}),
+    ("modern", 5, [], {"optimiser": "adamw", "schedule": "poly", "batch_size": 8}),
 ]  # fmt: skip
 
 
@@ -127,11 +135,29 @@ def test_learning_rates_are_swept_for_each_network() -> None:
     assert {rate for _, rate in rates} == {0.01, 0.03, 0.1, 0.3}
 
 
+def test_tuned_networks_of_table_1_share_their_trials(tmp_path: Path) -> None:
+    """Seven rates for each network and weighting, whatever seeds the runs have."""
+    asked = ["+experiment=table1_tuned", "arch=segnet_basic,fcn_basic", f"runs={tmp_path}"]
+    trials, runs = planned_after_trials(*asked, "seed=0,1,2", "dry_run=true")
+    assert (len(trials), len(runs)) == (2 * 2 * 7, 2 * 2 * 3)
+    configs = [job.config for job in trials if job.config is not None]
+    assert {c.seed for c in configs} == {0}
+    rates: dict[tuple[str, str], list[float]] = {}
+    for c in configs:
+        rates.setdefault((c.arch["name"], c.protocol.class_weights), []).append(c.protocol.lr)
+    assert len(rates) == 4
+    assert all(one == [0.001, 0.003162, 0.01, 0.03162, 0.1, 0.3162, 1] for one in rates.values())
+    short = compose_config(["+experiment=table1_tuned_short", "tuning.trial=3"])
+    assert (short.max_iterations, short.protocol.name) == (650, "short")
+
+
 @pytest.mark.parametrize("experiment", [sweep[0] for sweep in SWEEPS])
 def test_an_experiment_is_narrowed_from_the_command_line(experiment: str) -> None:
     given = ["arch=segnet", "seed=0,1,2", "max_iterations=7", "protocol.lr=0.5"]
     if experiment == "table1":
         given.append("protocol.class_weights=none")
+    if experiment == "modern":
+        given.append("protocol.warm_up_iterations=1")
     jobs = planned(f"+experiment={experiment}", *given)
     assert len(jobs) == 3
     for seed, job in enumerate(jobs):

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import records
 from bench.config import Config
 from bench.cost.measurement import MEASURED, Measurement, new_measurement
-from bench.cost.measuring_process import MeasurementError, MeasuringProcess
+from bench.cost.measuring_process import MeasurementError
 from bench.cost.turns import time_in_turns
 from bench.records import State
 from bench.typed import plain
@@ -64,7 +64,7 @@ def _describe(config: Config) -> Measurement:
     measurement = new_measurement(config)
     print(f"{measurement.name}: parameters, work, storage", flush=True)
     try:
-        with MeasuringProcess(config, measurement.log, timing=False) as process:
+        with measurement.process(timing=False) as process:
             where = process.ask("environment")
             measurement.record.update(where, device=where["environment"]["device_type"])
             found = process.ask("describe")
@@ -88,7 +88,7 @@ def _measure_memory(measurement: Measurement) -> None:
         measurement.record["memory"][mode] = part
         try:
             _check_fits(measurement, estimate)
-            with MeasuringProcess(measurement.config, measurement.log, timing=False) as process:
+            with measurement.process(timing=False) as process:
                 part.update(process.ask("memory", training=mode == "training", batch=batch))
             part.update(state=MEASURED, reason=None)
         except MeasurementError as error:

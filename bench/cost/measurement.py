@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.config import Config
-from bench.cost.measuring_process import MeasurementError
+from bench.config import Config, variant_of
+from bench.cost.measuring_process import WORKER, MeasurementError, MeasuringProcess
 from bench.typed import plain
 
 MEASURED = "measured"
@@ -44,18 +44,27 @@ CIRCUMSTANCES = ("torch", "device", "threads", "sources", "host")
 
 @dataclass
 class Measurement:
-    """One network in one setting, with what has been measured so far."""
+    """One network in one setting, with what has been measured so far.
+
+    Attributes:
+        worker: the module, and its arguments, of the process in which it is measured.
+    """
 
     config: Config
     record: dict[str, Any]
     log: Path
     estimates: dict[str, int | None] = field(default_factory=dict)
     free_bytes: int | None = None
+    worker: tuple[str, ...] = WORKER
+
+    def process(self, *, timing: bool) -> MeasuringProcess:
+        """Starts a process that measures it."""
+        return MeasuringProcess(self.config, self.log, timing=timing, worker=self.worker)
 
     @property
     def name(self) -> str:
         """The network's name."""
-        return str(self.config.arch["name"])
+        return str(self.record.get("arch", self.config.arch)["name"])
 
     @property
     def path(self) -> Path:
@@ -97,14 +106,15 @@ def new_measurement(config: Config) -> Measurement:
     """Starts a record in RUNS/cost; what is not known is null in it."""
     folder = Path(config.runs).absolute() / "cost"
     folder.mkdir(parents=True, exist_ok=True)
+    name = "-".join(filter(None, [config.arch["name"], variant_of(config.postprocess)]))
     record = {
         "kind": "cost",
         "state": MEASURED,
         "reason": None,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "arch": config.arch,
+        "arch": config.arch | {"name": name},
         "num_classes": len(config.dataset.classes),
-        "image_size": config.protocol.image_size,
+        "image_size": config.protocol.measured_size,
         "precision": config.protocol.precision,
         "device": config.device,
         "protocol": plain(config.protocol),

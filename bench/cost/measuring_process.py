@@ -1,22 +1,22 @@
 """Asking the process in which a network is measured, and noticing when it has died."""
 
 import json
-import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from bench.config import Config
-from bench.launch.processes import MALLOC, WAITING
+from bench.launch.processes import child_environment
 from bench.records import State
 from bench.typed import plain
 
 ANSWER_SECONDS = 900.0  # no task takes so long, unless something hangs
-LAST_WORDS = 2000  # characters at the end of a log in which the reason is looked for
+WORKER = ("bench.cost.worker",)
 
 
 class MeasurementError(Exception):
@@ -30,7 +30,9 @@ class MeasurementError(Exception):
 class MeasuringProcess:
     """A fresh process for one network, ended when the `with` block is left."""
 
-    def __init__(self, config: Config, log: Path, *, timing: bool) -> None:
+    def __init__(
+        self, config: Config, log: Path, *, timing: bool, worker: Sequence[str] = WORKER
+    ) -> None:
         """Starts it.
 
         Args:
@@ -38,18 +40,17 @@ class MeasuringProcess:
             log: its standard error is appended there.
             timing: keep freed memory as runs do; memory is measured without, so that the peak is
                 that of tensors and not of what the C library holds back.
+            worker: the module that runs in it, and its arguments.
         """
-        paths = os.pathsep.join(path for path in sys.path if path)
-        allocator = MALLOC if timing else {}
         with log.open("a") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.cost.worker"],
+                [sys.executable, "-m", *worker],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 start_new_session=True,  # Ctrl-C reaches the parent, which ends its children
-                env={**WAITING, **allocator, **os.environ, "PYTHONPATH": paths},
+                env=child_environment(keep_memory=timing),
             )
         self._log = log
         self._send(plain(config))

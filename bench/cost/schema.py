@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass
 class CostConfig:
-    """How time and memory are measured; image size and precision are those of `protocol`."""
+    """How time and memory are measured, at the size (of an image or a crop) of `protocol`."""
 
     measure: bool = False  # measure what networks cost instead of training them
     batch_size: int = 1  # of the timed iterations

@@ -35,7 +35,7 @@ def time_in_turns(measurements: Sequence[Measurement]) -> list[Measurement]:
         calibrator = stack.enter_context(MeasuringProcess(first.config, first.log, timing=True))
         timings = []
         for measurement in measurements:
-            process = MeasuringProcess(measurement.config, measurement.log, timing=True)
+            process = measurement.process(timing=True)
             timings.append(
                 Timing(measurement, stack.enter_context(process), alone=len(measurements) == 1)
             )

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TextIO
 
@@ -28,13 +29,14 @@ from bench.cost.shapes import NEEDS_NUMBERS, shapes_only
 from bench.cost.storage import retained_bytes
 from bench.cost.timing import take_turn, warm_up
 from bench.cost.work import count_work, file_bytes
-from bench.cost.workload import Workload
+from bench.cost.workload import Workload, measured_input
 from bench.launch.processes import end_with_parent
 from bench.run.contract import BrokenContractError
 from bench.run.device import prepare_device
 from bench.run.environment import describe_environment
 from bench.run.failure import failure
 from bench.run.network import build_network, check_logits, placed
+from bench.run.views import as_evaluated
 from bench.typed import typed
 
 ENERGY_SECONDS = 2.0  # NVML's counter moves some ten times a second
@@ -91,10 +93,11 @@ class Worker:
         """Says what can be known of a network without running it."""
         network, cost = build_network(self.config), self.cost
         self._check_logits(network)
-        size = self.config.protocol.image_size
-        retained = retained_bytes(network, size)
+        size = measured_input(network, self.config.protocol)
+        evaluated = as_evaluated(network, self.config)
+        retained = retained_bytes(evaluated, size)
         return {
-            "work": {**count_work(network, size), "file_bytes": file_bytes(network)},
+            "work": {**count_work(evaluated, size), "file_bytes": file_bytes(network)},
             "storage": {
                 "retained_bytes": retained.total if retained else None,
                 "retained_bytes_first_level": retained.first_level if retained else None,
@@ -165,11 +168,11 @@ class Worker:
         try:
             copied, mode = shapes_only(network)
             with mode:
-                check_logits(copied, self.config, cpu)
+                check_logits(copied, self.config, cpu, self.config.protocol.measured_size)
         except BrokenContractError as error:
             if not isinstance(error.__cause__, NEEDS_NUMBERS):
                 raise
-            check_logits(network, self.config, cpu)
+            check_logits(network, self.config, cpu, self.config.protocol.measured_size)
 
     def _estimate(self, network: nn.Module, batch: int | None, **how: bool) -> int | None:
         try:
@@ -196,9 +199,9 @@ class Worker:
         }
 
 
-def serve(requests: TextIO, replies: TextIO) -> None:
+def serve(requests: TextIO, replies: TextIO, make: Callable[[Config], Worker] = Worker) -> None:
     """Answers tasks until there are no more."""
-    worker = Worker(typed(Config, json.loads(requests.readline())))
+    worker = make(typed(Config, json.loads(requests.readline())))
     for line in requests:
         replies.write(json.dumps(answer(worker, **json.loads(line))) + "\n")
         replies.flush()
@@ -215,12 +218,12 @@ def answer(worker: Worker, task: str, **arguments: Any) -> dict[str, Any]:
     return {"answer": done}
 
 
-def main() -> None:
-    """The entry of the worker process."""
+def main(make: Callable[[Config], Worker] = Worker) -> None:
+    """The entry of the worker process; what is measured is the worker's that is made."""
     end_with_parent()
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
-        serve(sys.stdin, replies)
+        serve(sys.stdin, replies, make)
 
 
 if __name__ == "__main__":

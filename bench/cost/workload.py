@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.config import Config, ProtocolConfig
-from bench.run.loss import batch_loss, shrink_labels
+from bench.config import Config
+from bench.protocol import ProtocolConfig
+from bench.run.loss import shrink_labels, training_loss
 from bench.run.network import autocast
-from bench.run.optimiser import make_optimiser
+from bench.run.optimiser import clip_gradients, make_optimiser
+from bench.run.padding import padded_size, size_multiple
+from bench.run.views import as_evaluated
 from bench.seeds import derive_seed
 
 PHASES = ("forward", "backward", "optimiser")
@@ -50,7 +53,7 @@ class Workload:
             frozen_statistics: leave batch norm in evaluation mode while training, as Table 6's
                 batch of 1 needs: on DeconvNet's 1x1 map a batch of 1 has no statistics.
         """
-        image_size = config.protocol.image_size
+        image_size = measured_input(network, config.protocol)
         device = next(network.parameters(), torch.empty(0)).device
         torch.manual_seed(derive_seed(config.seed, "cost"))
         images = torch.randn(batch, 3, *image_size, device=device)
@@ -58,6 +61,8 @@ class Workload:
             images = images.contiguous(memory_format=torch.channels_last)
         classes = len(config.dataset.classes)
         labels = torch.randint(classes, (batch, *image_size), dtype=torch.uint8, device=device)
+        if not training:
+            network = as_evaluated(network, config)
         network.train(training)
         if frozen_statistics:
             for layer in network.modules():
@@ -91,7 +96,7 @@ class Workload:
         """Makes one iteration; `mark` is called at its beginning and after each phase.
 
         The forward pass is the network alone. The backward pass begins with the loss, and the
-        optimiser's phase includes dropping the gradients.
+        optimiser's phase includes clipping and dropping the gradients.
         """
         mark()
         logits = self.forward()
@@ -100,12 +105,18 @@ class Workload:
             return
         void = self.config.dataset.void
         labels = shrink_labels(self.labels, logits, self.network)
-        loss = batch_loss(logits, labels, None, void, "labelled_pixels")
+        loss = training_loss(logits, labels, None, void, self.config.protocol)
         loss.backward()  # type: ignore[no-untyped-call]
         mark()
+        clip_gradients(self.network, self.config.protocol)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         mark()
+
+
+def measured_input(network: nn.Module, protocol: ProtocolConfig) -> tuple[int, int]:
+    """Returns the H, W that a network is given where its cost is measured."""
+    return padded_size(protocol.measured_size, size_multiple(network))
 
 
 def _optimiser(network: nn.Module, protocol: ProtocolConfig) -> torch.optim.Optimizer:

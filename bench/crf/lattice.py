@@ -168,7 +168,7 @@ def _build(features: Tensor, normalisation: Normalisation, parameters: str) -> L
 
 
 def _enclosing_simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the simplex that holds each point (Adams et al. 2010, section 3).
+    """Finds the simplex that holds each point (Adams et al. 2010, section 3).
 
     The lattice lies in the hyperplane of R^(d+1) whose coordinates sum to zero. The d + 1 vertices
     of a simplex are reached from its `origin` (all coordinates multiples of d + 1) by walking along
@@ -200,7 +200,7 @@ def _enclosing_simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _elevate(features: Tensor) -> Tensor:
-    """Map (N, d) features onto the hyperplane in d + 1 dimensions (Adams et al. 2010, p. 5).
+    """Maps (N, d) features onto the hyperplane in d + 1 dimensions (Adams et al. 2010, p. 5).
 
     The basis vectors are orthogonal. The scale makes splat, blur and slice together a Gaussian of
     unit standard deviation (p. 6): their variance on the unscaled lattice is 2 (d + 1)^2 / 3.
@@ -217,7 +217,7 @@ def _elevate(features: Tensor) -> Tensor:
 
 
 def _vertex_keys(origin: Tensor, axes: Tensor) -> tuple[Tensor, list[int]]:
-    """Number the vertices of every simplex by one int64 each.
+    """Numbers the vertices of every simplex by one int64 each.
 
     A vertex is known by its first d coordinates (all sum to zero); the key reads them as digits of
     a mixed radix. One step along axis j adds 1 to every coordinate and takes d + 1 from the j-th,

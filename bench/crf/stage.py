@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,12 @@ from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
 from bench.data.splits import Split
-from bench.metrics.regions import REGION_SCORES, region_score
-from bench.run.evaluation import collect_evidence, full_size_logits
+from bench.launch.processes import worker_pool
+from bench.run.evaluation import Prediction, collect_evidence, full_size_logits, told_scores
 from bench.run.milestones import evaluated_network
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.selection import best_iteration
-from bench.words import figure
 
 VARIANT = "denseCRF"
 
@@ -49,10 +48,7 @@ def postprocess(training: Training, splits: dict[str, Split]) -> list[str]:
     evaluated = {evaluation["split"] for evaluation in done if evaluation["iteration"] == iteration}
     missing = [s for s in settings["splits"] if s in splits and s not in evaluated]
     if missing:
-        # Started afresh, not forked: a fork of a process whose torch has threads may hang.
-        with ProcessPoolExecutor(
-            os.cpu_count(), get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
+        with worker_pool(os.cpu_count(), partial(torch.set_num_threads, 1)) as pool:
             network = evaluated_network(training, iteration)
             stage = _DenseCrf(training, network, iteration, pool, Fixed(**settings["fixed"]))
             stage.run([splits[name] for name in missing])
@@ -102,9 +98,7 @@ class _DenseCrf:
         }
         records.write_evaluation(folder, summary | found, evidence)
         arch = self.training.config.arch["name"]
-        matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-        scores = ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
-        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {scores}")
+        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {told_scores(evidence)}")
 
     def _search_images(self) -> NDArray[np.int64]:
         """Chooses the training images that the search looks at, the same for every contestant."""
@@ -134,16 +128,19 @@ class _DenseCrf:
             name, probs = split.names[index], scores.softmax(dim=0).cpu().numpy()
             yield index, Example(name, probs, split.pairs[index].image(), split.truths[index])
 
-    def _refined(self, split: Split, point: Appearance) -> Iterator[tuple[int, UInt8Array]]:
-        """Yields (index, label map) of each image, the CRF on all cores beside the network."""
+    def _refined(self, split: Split, point: Appearance) -> Iterator[Prediction]:
+        """Predicts each image, the CRF on all cores beside the network.
+
+        Of the probabilities of the mean field only the likeliest class is kept.
+        """
         waiting: deque[tuple[int, Future[UInt8Array]]] = deque()
         for index, example in self._examples(split):
             waiting.append((index, self.pool.submit(_refine_one, example, point, self.fixed)))
             if len(waiting) > 2 * (os.cpu_count() or 1):  # so that memory stays bounded
                 ready, future = waiting.popleft()
-                yield ready, future.result()
+                yield ready, future.result(), None
         for ready, future in waiting:
-            yield ready, future.result()
+            yield ready, future.result(), None
 
 
 def _refine_one(example: Example, point: Appearance, fixed: Fixed) -> UInt8Array:

@@ -81,10 +81,10 @@ def check_limited(config: Config) -> None:
     dataset, protocol = config.dataset, config.protocol
     if dataset.limit is None or dataset.download or protocol.class_weights not in BALANCED:
         return
-    height, width = protocol.image_size
     pixels: list[NDArray[np.int64]] = []
     for pair in pairs_of(dataset, protocol.train_split):
-        label = resize_label(pair.label(), height, width)
+        truth = pair.label()
+        label = resize_label(truth, *(protocol.image_size or truth.shape))
         pixels.append(pixel_counts(label, len(dataset.classes)))
         if np.sum(pixels, axis=0)[:-1].all():
             return

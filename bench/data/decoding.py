@@ -1,4 +1,4 @@
-"""From a pair of files to checked arrays at the size of the network's input."""
+"""From a pair of files to checked arrays at protocol.image_size, or at their own size."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,18 +12,17 @@ from bench.data.pairs import Pair
 
 @dataclass(frozen=True)
 class Decoder:
-    """Reads pairs as a data set's configuration says."""
+    """Reads pairs as a data set's configuration says; without a size, at each image's own."""
 
     num_classes: int
     void: int
-    height: int
-    width: int
+    size: tuple[int, int] | None  # height, width
 
     @classmethod
     def of(cls, config: Config) -> "Decoder":
         """Takes classes, void and input size from a resolved configuration."""
-        dataset = config.dataset
-        return cls(len(dataset.classes), dataset.void, *config.protocol.image_size)
+        dataset, size = config.dataset, config.protocol.image_size
+        return cls(len(dataset.classes), dataset.void, None if size is None else (size[0], size[1]))
 
     def read(self, pair: Pair) -> tuple[UInt8Array, UInt8Array]:
         """Returns image (h, w, 3) and label (h, w) at their own size.
@@ -53,13 +52,13 @@ class Decoder:
         return self.image(image), truth, digest
 
     def image(self, image: UInt8Array) -> UInt8Array:
-        """Turns an image (h, w, 3) into one (3, H, W) of the size of the network's input."""
-        resized = resize_image(image, self.height, self.width)
+        """Turns an image (h, w, 3) into one (3, H, W) of the size that is kept."""
+        resized = resize_image(image, *(self.size or image.shape[:2]))
         return np.ascontiguousarray(resized.transpose(2, 0, 1))
 
     def label(self, truth: UInt8Array) -> UInt8Array:
-        """Turns a label (h, w) into one (H, W) of the size of the network's input."""
-        return resize_label(truth, self.height, self.width)
+        """Turns a label (h, w) into one (H, W) of the size that is kept."""
+        return resize_label(truth, *(self.size or truth.shape))
 
 
 def check_values(label: UInt8Array, num_classes: int, void: int, source: str) -> None:

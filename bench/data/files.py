@@ -1,6 +1,7 @@
 """Which files of a folder are pictures, and by which name each goes: one rule for every command."""
 
 import os
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -75,6 +76,13 @@ def picture_files(
     return Pictures(folder, dict(sorted(paths.items())), skipped)
 
 
+def tell_skipped(*folders: Pictures) -> None:
+    """Says on stderr what was passed over in each of some folders."""
+    for found in folders:
+        if found.skipped:
+            print(found.note(), file=sys.stderr)
+
+
 def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:
     """Pairs the files of two folders by their paths below these, without suffix.
 
@@ -86,7 +94,8 @@ def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:
         if alone:
             files = [here.paths[name].relative_to(here.folder).as_posix() for name in alone]
             raise ValueError(
-                f"{here.folder}: no file of the same name in {other.folder} for {some(files)}"
+                f"{other.folder}: nothing pairs with {some(files)} of {here.folder}; every file "
+                "needs one of the same name there"
             )
     return {name: (path, second.paths[name]) for name, path in first.paths.items()}
 

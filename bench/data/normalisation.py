@@ -27,13 +27,16 @@ LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
 def normalise(images: Tensor, choice: str) -> Tensor:
     """Normalises uint8 RGB images (N, 3, H, W) to float32 of the same shape.
 
-    none: values 0..255; imagenet: mean 0 and deviation 1 per channel over ImageNet; lcn: local
+    none: values 0..255; imagenet: mean 0 and deviation 1 per channel over ImageNet; symmetric:
+    -1..1, as the weights of EfficientNet-Lite and other networks of TensorFlow expect; lcn: local
     contrast normalisation; lrn: local response normalisation across channels.
     """
     values = images.float()
     if choice == "imagenet":
         mean, std = _imagenet(images.device)
         return (values - mean) / std
+    if choice == "symmetric":
+        return values / 127.5 - 1
     if choice == "lcn":
         return local_contrast_normalisation(values)
     if choice == "lrn":

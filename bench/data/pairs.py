@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from bench.data.files import composed, picture_files, short_names, some
+from bench.data.files import composed, paired, picture_files, short_names
 from bench.data.images import UInt8Array, read_image, read_label
 from bench.data.label_coding import LabelReader
 from bench.data.schema import DatasetConfig
@@ -64,24 +64,17 @@ def folder_pairs(images: Path, labels: Path, read: LabelReader = read_label) -> 
     Raises:
         ValueError: a folder is missing or has no image, or an image or a label stands alone.
     """
-    found = picture_files(images), picture_files(labels)
-    for pictures in found:
+    files, partners = picture_files(images), picture_files(labels)
+    for pictures in (files, partners):
         if pictures.skipped:
             log.warning(pictures.note())
-    files, partners = (pictures.paths for pictures in found)
-    names = short_names(files)
-    if files.keys() != partners.keys() and (short := _by_short_name(partners, names)):
-        partners = short  # images in folders, labels in one, or the other way round
-    for missing, folder, other in (
-        (files.keys() - partners.keys(), labels, images),
-        (partners.keys() - files.keys(), images, labels),
-    ):
-        if missing:
-            raise ValueError(
-                f"{folder}: nothing pairs with {some(missing)} of {other}; every image needs a "
-                "label of the same name"
-            )
-    return [file_pair(files[path], partners[path], read, names[path]) for path in files]
+    names = short_names(files.paths)
+    if files.paths.keys() != partners.paths.keys() and (
+        short := _by_short_name(partners.paths, names)
+    ):  # images in folders, labels in one, or the other way round
+        partners = replace(partners, paths=short)
+    found = paired(files, partners)
+    return [file_pair(image, label, read, names[path]) for path, (image, label) in found.items()]
 
 
 def _by_short_name(labels: dict[str, Path], names: dict[str, str]) -> dict[str, Path]:

@@ -12,7 +12,6 @@ Pictures appear whole or not at all, and a call that was cut short is continued 
 import csv
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,13 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from bench import records
 from bench.config import Config
 from bench.data.ahead import ahead
 from bench.data.decoding import Decoder
 from bench.data.images import resize_image, resize_label, write_label, write_png
 from bench.data.pairs import Pair
+from bench.leftovers import KILLED_SECONDS, remove_leftovers
 
 CHECKSUMS = "checksums.csv"
 
@@ -52,6 +53,7 @@ def prepare(
         ValueError: a pair is wrong, the disk is full, or the folder holds another preparation.
     """
     _describe(config, out)
+    remove_leftovers(out, KILLED_SECONDS)
     writer = _Writer(out, Decoder.of(config), config.dataset.colours)
     tasks = [(split, pair) for split, some in pairs.items() for pair in some]
     missing = [task for task in tasks if not writer.is_written(*task)]
@@ -95,7 +97,7 @@ class _Writer:
     def write(self, split: str, pair: Pair) -> None:
         image, truth = self.decoder.read(pair)
         image_path, label_path = self.paths(split, pair)
-        size = self.decoder.height, self.decoder.width
+        size = self.decoder.size or truth.shape
         write_png(image_path, Image.fromarray(resize_image(image, *size)))
         write_label(label_path, resize_label(truth, *size), self.colours)
 
@@ -131,26 +133,18 @@ def _describe(config: Config, out: Path) -> None:
         f"{json.dumps(name, ensure_ascii=False)}: {colour}"
         for name, colour in zip(dataset.classes, dataset.colours, strict=True)
     )
-    _write_text(out / "classes.yaml", f"classes: {{{colours}}}\nvoid: {dataset.void}\n")
-    _write_text(path, json.dumps(described, indent=1) + "\n")
+    classes = f"classes: {{{colours}}}\nvoid: {dataset.void}\n"
+    records.write_bytes(out / "classes.yaml", classes.encode())
+    records.write_bytes(path, f"{json.dumps(described, indent=1)}\n".encode())
 
 
 def _write_checksums(out: Path, paths: list[Path], threads: int | None) -> None:
     names = [str(path.relative_to(out)) for path in paths]
     sums = ahead(partial(_sha256, out), names, threads)
     rows = [f"{name},{sha256}\n" for name, sha256 in zip(names, sums, strict=True)]
-    _write_text(out / CHECKSUMS, "file,sha256\n" + "".join(rows))
+    records.write_bytes(out / CHECKSUMS, "".join(["file,sha256\n", *rows]).encode())
 
 
 def _sha256(folder: Path, name: str) -> str | None:
     path = folder / name
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

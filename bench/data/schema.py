@@ -1,4 +1,7 @@
-"""The schema of `dataset`: every key, its type and its meaning. Imports no torch."""
+"""The schema of `dataset` and of `protocol.augmentation`: every key, its type and its meaning.
+
+Imports no torch.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,6 +10,7 @@ from typing import Any
 from omegaconf import MISSING
 
 import bench.data.class_file  # noqa: F401 - conf/dataset/folder.yaml asks it for the classes
+from bench.typed import added
 
 
 class Residence(StrEnum):
@@ -35,6 +39,22 @@ class DatasetConfig:
     download: bool = False  # fetch what is missing under root, where the set can be fetched
     resident: Residence = Residence.memory
     cache: str | None = "~/.cache/segbench"  # folder for decoded sets; null: decode each time
+
+
+@dataclass
+class AugmentationConfig:
+    """What is drawn for each training image; see bench/data/augmentation.py."""
+
+    scale: list[float] | None = added(None)  # lowest and highest factor of size; null: 1
+    crop: list[int] | None = added(None)  # height, width of what is cut out; null: image_size
+    brightness: float = added(0.0)  # factors are drawn from 1 - this to 1 + this
+    contrast: float = added(0.0)  # likewise, about the mean grey
+    saturation: float = added(0.0)  # likewise, about each pixel's grey
+
+    @property
+    def is_on(self) -> bool:
+        """Says whether anything is drawn."""
+        return self != AugmentationConfig()
 
 
 # Where the data lies and how it is held changes no result; all else in `dataset` may.

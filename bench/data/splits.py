@@ -6,42 +6,38 @@ that all runs share. Where the disk is too small it is decoded again for every b
 same result; files that have changed by then are refused.
 """
 
-import hashlib
 import importlib
-import importlib.util
 import itertools
-import json
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Config
 from bench.data.ahead import ahead
-from bench.data.class_weights import pixel_counts
+from bench.data.decoded import Progress, decoded
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair, pairs_of
-from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig, Residence
+from bench.data.schema import DatasetConfig, Residence
 from bench.data.staging import staged
-from bench.data.store import FOLDER, Store, build, opened
-from bench.typed import hashed
+from bench.data.store import Store
 
-log = logging.getLogger("bench")
+if TYPE_CHECKING:  # it loads OpenCV, which only protocols with an augmentation need
+    from bench.data.augmentation import Augmentation, Draws
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, W)
-Progress = Callable[[str, int, int], None]  # phase, done, total
 
-IMAGE, TRUTH = range(2)  # the arrays of a record: (3, H, W) at input size, (h, w) at its own size
-WORTH_BYTES = 32e6  # smaller splits are decoded in less time than their files are looked after
+IMAGE, TRUTH = range(2)  # the arrays of a record: (3, H, W) as trained on, (h, w) at its own size
+
+
+class DoesNotFitError(MemoryError, ValueError):
+    """A setting asks for more memory than there is: out of memory, with a remedy."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,12 @@ class Split:
         if self.on_device is not None:
             return f"kept on {self.on_device[0].device}"
         return "mapped from disk" if self.store.holds_arrays else "streamed from files"
+
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The H, W of each image as it is kept: protocol.image_size, or its own."""
+        shapes = (record[IMAGE][-2:] for record in self.store.known["table"])
+        return [(height, width) for height, width in shapes]
 
     @cached_property
     def truths(self) -> "Truths":
@@ -120,19 +122,47 @@ class Split:
             images, labels = (torch.from_numpy(np.stack(part)) for part in parts)
             yield images, labels
 
+    def crops(
+        self, chosen: Iterable[NDArray[np.int64]], drawn: Iterable["Draws"], augment: "Augmentation"
+    ) -> Iterator[Batch]:
+        """Yields what is cut out of the images of each set of indices, with a draw for each.
+
+        As `batches`; but where images are not on a device, threads always work ahead.
+        """
+        if self.on_device is not None:
+            for (images, labels), draws in zip(self.batches(chosen), drawn, strict=True):
+                yield augment.cut_batch(images, labels, draws)
+            return
+
+        def cut(one: tuple[int, NDArray[np.float64]]) -> tuple[UInt8Array, UInt8Array]:
+            return augment.cut(*self._pair(one[0]), one[1])
+
+        sets, coming = itertools.tee(zip(chosen, drawn, strict=True))
+        pairs = ahead(cut, (one for each in coming for one in zip(*each, strict=True)))
+        for indices, _ in sets:
+            parts = zip(*itertools.islice(pairs, len(indices)), strict=True)
+            images, labels = (torch.from_numpy(np.stack(part)) for part in parts)
+            yield images, labels
+
     def moved(self, device: torch.device) -> "Split":
         """Returns the split with all its images and labels on a device.
 
         Raises:
-            ValueError: the device is too small.
+            DoesNotFitError: the device is too small.
+            ValueError: the images differ in size.
         """
+        if len(set(self.sizes)) > 1:
+            raise ValueError(
+                f"dataset.resident is device, but the images of {self.name} have "
+                f"{len(set(self.sizes))} sizes; set dataset.resident=memory, or protocol.image_size"
+            )
         one_by_one = self.batches(np.arange(len(self.names)).reshape(-1, 1))
         try:
             moved = [(image.to(device), label.to(device)) for image, label in one_by_one]
             images, labels = (torch.cat(parts) for parts in zip(*moved, strict=True))
         except torch.OutOfMemoryError as error:
             what = f"dataset.resident is device, but {self.name} does not fit on {device}"
-            raise ValueError(f"{what}; set dataset.resident=memory") from error
+            raise DoesNotFitError(f"{what}; set dataset.resident=memory") from error
         return replace(self, on_device=(images, labels))
 
     def _pair(self, index: int) -> tuple[NDArray[Any], UInt8Array]:
@@ -196,74 +226,10 @@ def download(dataset: DatasetConfig) -> None:
 
 def _load(config: Config, name: str, progress: Progress) -> Split:
     pairs, decoder = pairs_of(config.dataset, name), Decoder.of(config)
-    store = _store(config, name, pairs, progress)
+    store = decoded(config, name, pairs, progress)
     progress(f"reading {name}", len(pairs), len(pairs))
     names, pixels = [pair.name for pair in pairs], np.array(store.known["pixels"])
     return Split(name, names, store.known["digest"], pixels, pairs, decoder, store)
-
-
-def _store(config: Config, name: str, pairs: list[Pair], progress: Progress) -> Store:
-    """Opens the store of a split, or decodes the split into one."""
-    fill, key = partial(_decoded, config, name, pairs, progress), _key(config, pairs)
-    mapped, known = (key and key.with_suffix(suffix) for suffix in (".store", ".index"))
-    places = [(mapped, True), (None, True), (known, False)]
-    for path, arrays in places[2 if config.dataset.resident == Residence.files else 0 :]:
-        try:
-            return (path and opened(path)) or build(path, len(pairs), fill, arrays=arrays)
-        except OSError as error:
-            log.warning(
-                f"{path or 'temporary file'}: {error.strerror}; {name} will be decoded again "
-                f"{'next time' if path else 'for every batch'}, unless dataset.cache has room"
-            )
-    return build(None, len(pairs), fill, arrays=False)
-
-
-def _decoded(
-    config: Config, name: str, pairs: list[Pair], progress: Progress, known: dict[str, Any]
-) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Yields image, label and truth of every pair, and finds out what is known of them."""
-    decoder, total = Decoder.of(config), hashlib.sha256()
-    digests, pixels = [], []
-    for index, (image, truth, digest) in enumerate(ahead(decoder.decode, pairs)):
-        progress(f"reading {name}", index, len(pairs))
-        digests.append(digest)
-        pixels.append(pixel_counts(decoder.label(truth), decoder.num_classes).tolist())
-        total.update(f"{pairs[index].name} {digest} {truth.shape}".encode() + truth.tobytes())
-        yield image, truth
-    about = f"{config.dataset.name} {name}, {len(pairs)} images at {decoder.width}x{decoder.height}"
-    known |= {"about": about, "digests": digests, "pixels": pixels}
-    known["digest"] = total.hexdigest()[:16]
-
-
-def _key(config: Config, pairs: list[Pair]) -> Path | None:
-    """Returns a path that stands for all that decides a decoded split; None: it is not kept."""
-    dataset, (height, width) = config.dataset, config.protocol.image_size
-    painted = not all(pair.files for pair in pairs)
-    if dataset.cache is None or painted or 4 * len(pairs) * height * width < WORTH_BYTES:
-        return None
-    module = importlib.util.find_spec(dataset.reader["_target_"].rpartition(".")[0])
-    code = [*sorted(Path(__file__).parent.rglob("*.py"))]
-    code += [Path(module.origin)] if module is not None and module.origin is not None else []
-    files = list(dict.fromkeys(file for pair in pairs for file in pair.files))
-    digests = dict(zip(files, ahead(_file_digest, files), strict=True))
-    content = [
-        PIL.__version__,
-        list(map(_file_digest, code)),
-        {k: v for k, v in hashed(dataset).items() if k not in NOT_IN_FINGERPRINT},
-        config.protocol.image_size,
-        [[pair.name, *(digests[file] for file in pair.files)] for pair in pairs],
-    ]
-    key = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
-    return Path(dataset.cache).expanduser() / FOLDER / key
-
-
-def _file_digest(path: Path) -> str:
-    """Hashes a file, or raises ValueError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from error
 
 
 def _require_disjoint(splits: list[Split]) -> None:

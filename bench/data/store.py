@@ -75,13 +75,14 @@ class Store:
 
         Of a view only what is touched is read. If one is damaged the store holds arrays no more.
         """
-        if self._content is None:
+        content = self._content  # threads share it, and one of them may find it damaged
+        if content is None:
             return None
         offset, _, dtype, *shape = self.known["table"][record][part]
-        view = np.frombuffer(self._content, dtype, math.prod(shape), offset).reshape(shape)
+        view = np.frombuffer(content, dtype, math.prod(shape), offset).reshape(shape)
         self._touched += view.nbytes
         if self._touched > MAPPED_BYTES:  # views stay valid: their pages are mapped again
-            self._content.madvise(mmap.MADV_DONTNEED)
+            content.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
         if (record, part) not in self._verified:
             if not self.matches(record, part, view):

@@ -19,6 +19,8 @@ DEFAULTS = [
     "protocol.precision=fp32",
     "protocol.channels_last=false",  # nearly twice as slow on a CPU without AVX-512
     "protocol.image_size=[64,64]",
+    "protocol.augmentation={scale: null, crop: null}",
+    "protocol.inference={mode: whole, crop: null, stride: null}",
 ]
 
 

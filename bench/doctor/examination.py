@@ -16,10 +16,13 @@ import torch
 from torch import nn
 
 from bench.data.files import some
+from bench.deploy.parity import LOGITS, Deployed, compare
+from bench.deploy.runtimes import graph_session
 from bench.doctor.patient import BATCH, Patient
 from bench.metrics.regions import mean_iou
 from bench.run.batch_norm import recomputed
-from bench.run.fitness import misfit, remarks
+from bench.run.contract import misfit, remarks
+from bench.run.padding import logits_of, padded_size, size_multiple
 
 ODD = (33, 47)  # pixels added to the configured height and width
 # mIoU. A sound head that draws at a 32nd of the size blurs the border of the halves: it reaches
@@ -49,6 +52,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
         check_evaluation,
         check_batch_of_one,
         check_determinism,
+        check_export,
         check_memory,
     ):
         try:
@@ -60,11 +64,11 @@ def examine(patient: Patient) -> Iterator[Finding]:
 
 def check_shapes(patient: Patient) -> Iterator[Finding]:
     """In evaluation, logits (N, K, H, W) at the size of the input, odd sizes too."""
-    height, width = patient.config.protocol.image_size
+    height, width = patient.inputs.shape[-2:]
     network = patient.twin().eval()
     for size in ((height, width), (height + ODD[0], width + ODD[1])):
         with torch.inference_mode():
-            logits = network(torch.zeros(1, 3, *size, device=patient.device))
+            logits = logits_of(network, torch.zeros(1, 3, *size, device=patient.device))
         expected = (1, patient.num_classes, *size)
         wrong = misfit(logits, expected)
         if wrong is not None:
@@ -85,7 +89,7 @@ def check_training_logits(patient: Patient) -> Iterator[Finding]:
     """In training, logits (N, K, h, w), at most as large as the input."""
     logits, _ = patient.first_pass
     batch, channels, height, width = logits.shape
-    full = patient.config.protocol.image_size
+    full = [*patient.inputs.shape[-2:]]
     fits = height <= full[0] and width <= full[1]
     if (batch, channels) != (BATCH, patient.num_classes) or not fits:
         yield Finding("bad", f"training gives logits of shape {tuple(logits.shape)}")
@@ -149,6 +153,28 @@ def check_determinism(patient: Patient) -> Iterator[Finding]:
         yield Finding("good", "one iteration repeated gives the same gradients, bit for bit")
     else:
         yield Finding("bad", "one iteration repeated gives other gradients; runs will not repeat")
+
+
+def check_export(patient: Patient) -> Iterator[Finding]:
+    """Exported to ONNX, it gives the same logits, image by image and at other sizes."""
+    size, multiple = patient.inputs.shape[-2:], size_multiple(patient.network)
+    try:
+        session = graph_session(patient.network, size)
+    except ValueError as error:  # not installed, or it cannot be exported: no fault in training
+        yield Finding("note", str(error))
+        return
+    exported, any_size = Deployed(session, multiple), session.shape[0] is None
+    images = patient.inputs[0].cpu()
+    odd = padded_size((size[0] + ODD[0], size[1] + ODD[1]), multiple)
+    larger = torch.nn.functional.interpolate(images, odd)
+    network = patient.twin().cpu().float().eval()
+    found = compare(network, exported, [images, larger] if any_size else [images])
+    yield Finding("good" if found.is_near else "bad", f"exported to ONNX: {found}")
+    together, alone = exported(images), exported(images[:1])
+    if (together[:1] - alone).abs().max() > LOGITS * max(1.0, found.largest_logit):
+        yield Finding("bad", "exported, the answer for an image changes with its batch")
+    if not any_size:
+        yield Finding("note", "exported for its own size alone; for any size it cannot be")
 
 
 def check_memory(patient: Patient) -> Iterator[Finding]:

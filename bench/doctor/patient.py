@@ -17,6 +17,7 @@ from bench.run.contract import check_training_logits
 from bench.run.device import prepare_device
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import build_network, network_input
+from bench.run.padding import padded_size, size_multiple
 from bench.seeds import derive_seed
 
 BATCH = 2  # a network that normalises a map of one pixel needs two images
@@ -61,7 +62,7 @@ class Patient:
         """Returns the logits of a training pass, and the gradients that parameters received."""
         network = self.twin().train()
         logits = self.logits(network)
-        check_training_logits(logits, self.config, BATCH)
+        check_training_logits(logits, self.config, self.inputs[0].shape)
         self.loss(logits).backward()  # type: ignore[no-untyped-call]
         gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
         return logits.detach(), gradients
@@ -86,17 +87,20 @@ def admit(config: Config) -> Patient:
     """Builds the network and the images it is tried on.
 
     Raises:
-        ValueError: the network cannot be built.
+        ValueError: the network cannot be built, or there is no size to build images of.
     """
     device = prepare_device(config)
-    height, width = config.protocol.image_size
+    if config.protocol.input_size is None:
+        raise ValueError("protocol.image_size is null; it must be [height, width] to examine at")
+    network = build_network(config).to(device)
+    height, width = padded_size(config.protocol.input_size, size_multiple(network))
     num_classes = len(config.dataset.classes)
     scenes = [halves(index, num_classes, height, width) for index in range(2 * BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in scenes])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([label for _, label in scenes]))
     inputs = network_input(images, config.protocol, device)
     return Patient(
-        network=build_network(config).to(device),
+        network=network,
         config=config,
         device=device,
         inputs=inputs.view(2, BATCH, 3, height, width),

@@ -3,7 +3,7 @@
 import shlex
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from bench.composition import resolve
 from bench.config import Config
@@ -11,6 +11,7 @@ from bench.launch.launch import Outcome, launch
 from bench.launch.replay import announce_changes, needs_trust
 from bench.records import End, State
 from bench.target import users_folder
+from bench.tuning.placing import refuse_given
 
 
 def configuration(cfg: DictConfig) -> Config:
@@ -21,10 +22,8 @@ def configuration(cfg: DictConfig) -> Config:
     """
     runtime = HydraConfig.get().runtime
     users = users_folder(runtime)
-    if "name" not in cfg.arch:
-        with open_dict(cfg):
-            cfg.arch.name = runtime.choices["arch"]
-    config = resolve(cfg)
+    refuse_given(HydraConfig.get().overrides.task, cfg)
+    config = resolve(cfg, runtime.choices.get("arch"))
     config.config_dir = users
     config.command = _command(config)
     if config.replay_of is not None:

@@ -18,11 +18,17 @@ from types import FrameType
 from tqdm import tqdm
 
 from bench import records, sources
-from bench.config import Config, identity, read_config, run_folder, write_config
+from bench.config import Config, identity, read_config, run_folder, variant_of, write_config
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
+from bench.leftovers import SCRATCH, remove_leftovers, remove_old_scratch
+from bench.memory_limits import EXIT_OUT_OF_MEMORY, REMEDY
+from bench.protocol import depends_on_end
 from bench.records import End, State
+from bench.trust import is_harmless
+from bench.tuning.schema import is_trial
+from bench.typed import plain
 
 CHILD = "bench.run"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -42,9 +48,11 @@ def launch(config: Config) -> Outcome:
     Raises:
         ValueError: another process works on the same run.
     """
+    _refuse_extension(config)
     if config.dry_run:
-        with tempfile.TemporaryDirectory(prefix="segbench-") as scratch:
-            print(f"would run in {run_folder(config)}")
+        remove_old_scratch()
+        with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+            print(_announcement(config))
             return replace(_supervise(Path(scratch), config, []), folder=None)
     folder = run_folder(config)
     with records.writing(folder):
@@ -56,12 +64,65 @@ def launch(config: Config) -> Outcome:
             if (outcome := _finished(folder, config)) is not None:  # meanwhile
                 return outcome
             _check_record(folder, config)
-            records.remove_leftovers(folder)
-            with _kept_if_refused(folder):
+            remove_leftovers(folder)
+            with _kept_if_refused(folder, config):
                 (folder / "end.json").unlink(missing_ok=True)
                 if not config.start:
                     return _leave_to_torchrun(folder, config)
-                return _supervise(folder, config, [descriptor])
+                outcome = _supervise(folder, config, [descriptor])
+                if is_trial(config.tuning):
+                    _drop_weights_of_trial(folder, config, outcome.end)
+                return outcome
+
+
+def _announcement(config: Config) -> str:
+    """Says where a dry run would have run, as far as that is known before trials are made."""
+    if config.tuning is None or config.tuning.tried or is_trial(config.tuning):
+        return f"would run in {run_folder(config)}"
+    return f"would run {config.arch['name']} with the values that its trials choose"
+
+
+def _drop_weights_of_trial(folder: Path, config: Config, end: End) -> None:
+    """Leaves of a trial that has ended its records, and what a later stop goes on from."""
+    assert config.tuning is not None
+    goes_on = config.tuning.rung < len(config.tuning.halving)
+    if end.state == State.diverged or (end.state == State.finished and not goes_on):
+        drop_weights(folder)
+    elif end.state == State.finished:
+        drop_weights(folder, kept="checkpoint.pt")
+
+
+def drop_weights(folder: Path, kept: str = "") -> None:
+    """Removes the weights of a run, but for one file."""
+    for path in folder.glob("*.pt"):
+        if path.name != kept:
+            path.unlink()
+
+
+def _refuse_extension(config: Config) -> None:
+    """Rejects a longer run where a shorter one cannot be extended: its rates depend on its end.
+
+    Raises:
+        ValueError: there is such a run, and none of this length yet; naming it.
+    """
+    folder = run_folder(config)
+    extends = depends_on_end(config.protocol) and not is_trial(config.tuning)
+    if not extends or config.rerun or folder.exists():
+        return
+    name = folder.name.removesuffix(identity(config))
+    for path in sorted(folder.parent.glob(f"{name}*/config.json")):
+        try:
+            last = read_config(path.parent).max_iterations
+        except ValueError:
+            continue  # a damaged record is no run to extend
+        shorter = replace(config, max_iterations=last)
+        if last < config.max_iterations and run_folder(shorter) == path.parent:
+            raise ValueError(
+                f"{path.parent.name} is planned for {last} iterations, and with protocol.schedule="
+                f"{config.protocol.schedule} all its learning rates depend on that: it cannot be "
+                f"extended to max_iterations={config.max_iterations}; start from its weights with "
+                f"init_from={path.parent}, or from the beginning with rerun=true"
+            )
 
 
 def _finished(folder: Path, config: Config) -> Outcome | None:
@@ -70,7 +131,8 @@ def _finished(folder: Path, config: Config) -> Outcome | None:
     if end is None or not covers(end, config):
         return None
     _check_record(folder, config)
-    print(f"{folder.name}: finished before, at iteration {end.iteration}")
+    where = f", at iteration {end.iteration}" if end.iteration is not None else ""
+    print(f"{folder.name}: {end.state} before{where}")
     environment = folder / "environment.json"
     then = records.read_json(environment) if environment.exists() else {}
     if other := sources.changed(then, sources.code_of(config)):
@@ -79,7 +141,7 @@ def _finished(folder: Path, config: Config) -> Outcome | None:
 
 
 @contextlib.contextmanager
-def _kept_if_refused(folder: Path) -> Iterator[None]:
+def _kept_if_refused(folder: Path, config: Config) -> Iterator[None]:
     """Leaves a finished run as it was when its extension ends before a checkpoint of its own."""
     end = records.read_end(folder)
     names = ("config.json", "end.json", "environment.json", "data.json", "network.json")
@@ -87,7 +149,7 @@ def _kept_if_refused(folder: Path) -> Iterator[None]:
     state = _checkpoint_state(folder)
     yield
     now = records.read_end(folder)
-    refused = now is not None and now.state != State.finished
+    refused = now is not None and now.state != State.finished and not covers(now, config)
     untouched = _checkpoint_state(folder) == state
     if end is not None and end.state == State.finished and refused and untouched:
         for name, content in before.items():
@@ -120,11 +182,12 @@ def _check_record(folder: Path, config: Config) -> None:
 
 
 def covers(end: End, config: Config) -> bool:
-    """Says whether a finished run has done all that is asked for now."""
-    return (
+    """Says whether a run has done all that is asked for now; a trial has, when it diverged."""
+    return (is_trial(config.tuning) and end.state == State.diverged) or (
         end.state == State.finished
         and (end.max_iterations or 0) >= config.max_iterations
-        and config.postprocess["name"] in ("none", *end.postprocessed)
+        and (variant_of(config.postprocess) or config.postprocess["name"])
+        in ("none", *end.postprocessed)
     )
 
 
@@ -141,7 +204,10 @@ def _leave_to_torchrun(folder: Path, config: Config) -> Outcome:
     """Prepares a run that several machines with one file system will share."""
     write_config(folder, config)
     print("on every node, with a rendezvous of yours:")
-    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.quote(str(folder))}")
+    users = Path(config.config_dir) if config.config_dir else None
+    words = [str(folder), *(["--config-dir", str(users)] if users else [])]
+    words += [] if is_harmless(plain(config), users) else ["--trust"]
+    print(f"torchrun --nnodes=N --nproc-per-node=GPUS ... -m {CHILD} {shlex.join(words)}")
     return Outcome(End(State.finished))
 
 
@@ -214,4 +280,6 @@ def _died(children: Children, silent: bool, minutes: float) -> End:
     if code < 0:
         reason = f"{who}killed by {signal.Signals(-code).name}; the same command goes on"
         return End(State.killed, reason)
+    if code == EXIT_OUT_OF_MEMORY:
+        return End(State.out_of_memory, f"{who}had not enough memory to start; {REMEDY}")
     return End(State.failed, f"{who}ended with exit code {code}; log.txt has the rest")

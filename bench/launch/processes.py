@@ -13,6 +13,9 @@ import sys
 import tempfile
 import time
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 PARENT = "SEGBENCH_PARENT"  # set for processes whose parent holds the lock of their run
@@ -58,7 +61,7 @@ class Children:
         self._deadline: float | None = None
         place = tempfile.mkdtemp(prefix="segbench-meeting-")  # on this machine's own disk
         self._forget = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
-        meeting = {MEETING: str(Path(place, "store")), **LOOPBACK}
+        shared = {PARENT: str(os.getpid()), MEETING: str(Path(place, "store")), **LOOPBACK}
         with (folder / "log.txt").open("a") as log:
             self._processes = [
                 subprocess.Popen(
@@ -68,7 +71,7 @@ class Children:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # Ctrl-C reaches it once, through us
                     pass_fds=descriptors,
-                    env={**_environment(), **(meeting | _place(number, count))},
+                    env=child_environment() | shared | _place(number, count),
                 )
                 for number in range(count)
             ]
@@ -113,10 +116,35 @@ def _state(pid: int) -> str:
         return ""
 
 
-def _environment() -> dict[str, str]:
-    """Returns the environment of a process: torch's threads and memory, and our import path."""
+def child_environment(*, keep_memory: bool = True) -> dict[str, str]:
+    """Returns the environment of a process of ours: torch's threads and memory, our import path.
+
+    Args:
+        keep_memory: have its C library keep freed memory, as runs do.
+    """
     path = os.pathsep.join(p for p in sys.path if p)
-    return {**MALLOC, **WAITING, **os.environ, "PYTHONPATH": path, PARENT: str(os.getpid())}
+    return {**(MALLOC if keep_memory else {}), **WAITING, **os.environ, "PYTHONPATH": path}
+
+
+def worker_pool(
+    processes: int | None, start: Callable[[], object] | None = None
+) -> ProcessPoolExecutor:
+    """Returns processes that start afresh: a fork of one whose torch has threads may hang.
+
+    Args:
+        processes: how many; None: one a core.
+        start: is called in each of them first.
+
+    Raises:
+        ValueError: the system has no room for what they wait on each other with.
+    """
+    try:
+        return ProcessPoolExecutor(processes, get_context("spawn"), initializer=start)
+    except (OSError, ImportError) as error:  # the latter where there are no semaphores at all
+        raise ValueError(
+            f"worker processes cannot be started ({error}): their semaphores need a /dev/shm with "
+            "room; mount a larger one (docker run --shm-size=64m), or use one process"
+        ) from error
 
 
 def _place(number: int, count: int) -> dict[str, str]:

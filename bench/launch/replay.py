@@ -142,7 +142,7 @@ def announce_changes(config: Config) -> None:
 def _of_identity(config: Config) -> dict[str, Any]:
     content = plain(config)
     return {
-        **{key: content[key] for key in ("protocol", "arch", "seed", "init_iteration")},
+        **{key: content[key] for key in ("protocol", "arch", "seed", "init_iteration", "tuning")},
         "dataset": {k: v for k, v in content["dataset"].items() if k not in NOT_IN_FINGERPRINT},
         "init_from": Path(config.init_from).name if config.init_from else None,
     }

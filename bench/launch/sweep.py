@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -21,25 +21,21 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from bench import records
 from bench.composition import resolve
 from bench.launch.gpus import gpus_of_own, jobs_at_a_time, lay_out_gpus
 from bench.launch.launch import FORWARDED, Outcome
-from bench.launch.sweep_plan import Job, announce, labelled, size
+from bench.launch.sweep_plan import Job, announce, labelled
 from bench.launch.sweep_progress import JobFile, Progress, job_files
 from bench.records import End, State
-from bench.target import users_folder
 from bench.typed import plain
 
 GPUS = "gpus"  # the folder of GPUs that no job has
 STOP = "stop"  # the file that keeps jobs from starting after a sweep was asked to stop
 
-started: list["Sweep"] = []  # the sweep that this process started, if it did
+started: list["Sweep"] = []  # the sweeps that this process started: of trials, then of the runs
 
 
 class Sweep:
@@ -50,15 +46,20 @@ class Sweep:
         self.left_alone = False  # nobody waits for its jobs any more; those of a queue go on
         self.progress = Progress(folder, jobs)
         self._handlers: dict[int, Any] = {}
+        self._outcomes: list[tuple[str, Outcome]] | None = None  # until it is finished
 
     def outcomes(self) -> list[tuple[str, Outcome]]:
         """Returns label and outcome of those jobs that began, once the launcher has returned.
 
         A job whose process is gone without having said how it ended was killed.
         """
+        return self._outcomes if self._outcomes is not None else self._read_outcomes()
+
+    def _read_outcomes(self) -> list[tuple[str, Outcome]]:
         files = job_files(self.folder)
         labels = {job.number: job.label for job in self.jobs}
         folders = {job.number: job.folder for job in self.jobs}
+        trials = {job.number for job in self.jobs if job.is_trial}
         found = []
         for number, file in sorted(files.items()):
             if file.end is not None:
@@ -69,6 +70,8 @@ class Sweep:
                 reason = f"its process ended without a word; see {self.folder}"
                 folder = folders.get(number)
                 outcome = Outcome(End(State.killed, reason), str(folder) if folder else None)
+            if number in trials:
+                outcome = _of_trial(outcome)
             found.append((labels.get(number, f"job {number}"), outcome))
         return found
 
@@ -90,50 +93,54 @@ class Sweep:
         self._handlers = {number: signal.signal(number, stop) for number in FORWARDED}
 
     def finish(self) -> None:
-        """Reports the remaining runs and restores the signal handlers."""
+        """Reports the remaining runs and restores the signal handlers; once is enough.
+
+        The sweep that follows one of trials takes its folder over.
+        """
+        if self._outcomes is not None:
+            return
         self.progress.finish()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        self._outcomes = self._read_outcomes()
 
 
-class SweepCallback(Callback):
-    """Hydra's hook: plans a sweep before its first job."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Says how large the sweep is and what it needs; refuses what cannot work."""
-        launcher = str(config.hydra.launcher._target_)
-        if config.cost.measure and not _is_basic(launcher):
-            sys.exit(
-                "cost.measure lets its contestants take turns in one process; leave "
-                "hydra/launcher at basic"
-            )
-        users_folder(config.hydra.runtime)
-        try:
-            jobs = plan(config)
-        except (HydraException, OmegaConfBaseException):
-            return  # the sweeper is about to say what is wrong
-        if config.cost.measure:
-            print(size(jobs, "contestants"), flush=True)
-            return
-        folder = Path(config.hydra.sweep.dir).absolute()
-        try:
-            announce(jobs)
-            with records.writing(folder):
-                shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier one of this name
-                (folder / STOP).unlink(missing_ok=True)
-                shutil.rmtree(folder / GPUS, ignore_errors=True)
-                (folder / "jobs").mkdir(parents=True)
-            lay_out_gpus(folder / GPUS, jobs, jobs_at_a_time(config.hydra.launcher, len(jobs)))
-        except ValueError as error:
-            sys.exit(str(error))
-        started.append(Sweep(folder, jobs))
-        if "joblib" in launcher:
-            started[0].pass_signals_on()
-        started[0].progress.start()
+def _of_trial(outcome: Outcome) -> Outcome:
+    """Takes divergence for the result of a trial that it is; no table has a row for a trial."""
+    end = outcome.end
+    if end.state == State.diverged:
+        end = replace(end, state=State.finished)
+    return Outcome(end)
 
 
-def plan(config: DictConfig) -> list[Job]:
+def begin(config: DictConfig, jobs: list[Job]) -> Sweep:
+    """Prepares a sweep's folder and starts telling how it goes on.
+
+    Raises:
+        ValueError: it cannot work.
+    """
+    folder = Path(config.hydra.sweep.dir).absolute()
+    announce(jobs)
+    with records.writing(folder):
+        shutil.rmtree(folder / "jobs", ignore_errors=True)  # of an earlier one of this name
+        (folder / STOP).unlink(missing_ok=True)
+        shutil.rmtree(folder / GPUS, ignore_errors=True)
+        (folder / "jobs").mkdir(parents=True)
+    lay_out_gpus(folder / GPUS, jobs, jobs_at_a_time(config.hydra.launcher, len(jobs)))
+    sweep = Sweep(folder, jobs)
+    started.append(sweep)
+    if "joblib" in str(config.hydra.launcher._target_):
+        sweep.pass_signals_on()
+    sweep.progress.start()
+    return sweep
+
+
+def plan(config: DictConfig, further: Sequence[str] = ()) -> list[Job]:
     """Lists the jobs that Hydra's own sweeper will make; other sweepers choose as they go.
+
+    Args:
+        config: composed for the whole sweep.
+        further: overrides beside those of the command line.
 
     Raises:
         HydraException, OmegaConfBaseException: a job's configuration cannot be composed.
@@ -143,18 +150,13 @@ def plan(config: DictConfig) -> list[Job]:
     loader = GlobalHydra.instance().config_loader()
     swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     parser = OverridesParser.create(config_loader=loader)
-    overrides = parser.parse_overrides([*swept, *config.hydra.overrides.task])
+    overrides = parser.parse_overrides([*swept, *config.hydra.overrides.task, *further])
     (combinations,) = BasicSweeper.split_arguments(overrides, None)
     jobs = []
     for number, combination in enumerate(combinations):
         cfg = loader.load_sweep_config(config, list(combination))
-        chosen = cfg.hydra.runtime.choices
-        with open_dict(cfg):
-            del cfg.hydra
-            if "name" not in cfg.arch:
-                cfg.arch.name = chosen["arch"]
         try:
-            resolved = resolve(cfg)
+            resolved = resolve(cfg, cfg.hydra.runtime.choices.get("arch"))
         except ValueError:  # this job will fail and say so itself
             resolved = None
         pairs = {key: value for key, _, value in (text.partition("=") for text in combination)}
@@ -178,7 +180,7 @@ def take_part(execute: Callable[[], Outcome], gpus: int) -> None:
     file = JobFile(socket.gethostname(), os.getpid(), began)
     _leave(path, file)
     with contextlib.ExitStack() as stack:
-        if not _is_basic(launcher):
+        if not is_basic(launcher):
             stack.enter_context(_apart(path.with_suffix(".log"), launcher))
         received = stack.enter_context(_received_signals())
         try:
@@ -191,11 +193,11 @@ def take_part(execute: Callable[[], Outcome], gpus: int) -> None:
             end = _requeued(end, signals)
     seconds = round(time.time() - began, 1)
     _leave(path, replace(file, end=end, folder=outcome.folder, seconds=seconds))
-    if _is_basic(launcher):
+    if is_basic(launcher):
         # A signal stops the sweep even if it came too late to interrupt this run.
         if end.state == State.interrupted or any(n in FORWARDED for n in signals):
             (folder / STOP).touch()
-        started[0].progress.report()
+        started[-1].progress.report()
 
 
 def _leave(path: Path, file: JobFile) -> None:
@@ -206,7 +208,8 @@ def _leave(path: Path, file: JobFile) -> None:
         print(f"{file.end or 'begun'}; {error}", file=sys.stderr)
 
 
-def _is_basic(launcher: str) -> bool:
+def is_basic(launcher: str) -> bool:
+    """Says whether a launcher runs its jobs in this process, one after another."""
     return launcher.endswith("BasicLauncher")
 
 

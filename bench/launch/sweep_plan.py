@@ -4,7 +4,6 @@ Parameters are counted by a short child process, because this one imports no tor
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,12 +15,14 @@ from bench import records
 from bench.config import Config, fingerprint, run_folder
 from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
+from bench.launch.processes import child_environment
 from bench.losses import read_losses
+from bench.protocol import optimiser_states
+from bench.tuning.schema import is_trial
+from bench.tuning.space import as_text, values_of
 from bench.typed import plain
 
-# Of a finished run stay weights and momentum, and the weights evaluated last and best; while it
-# trains there are two more checkpoints, and one more set of weights while one is written.
-STAYING, TRAINING = 4, 9
+ASKED = ("tuning.trial", "tuning.rank")  # the keys that make trials of a job
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Job:
         """The run's folder."""
         return None if self.config is None else run_folder(self.config)
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it only helps to choose the values of other jobs."""
+        return any(key in self.overrides for key in ASKED)
+
     def finished(self) -> bool:
         """Says whether nothing is left to do."""
         if self.folder is None or self.config is None or self.config.rerun:
@@ -75,12 +81,22 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
         replace(
             job,
             label=", ".join(
-                [job.name, f"seed {job.seed}"]
-                + [f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in others]
+                [
+                    job.name,
+                    *([] if job.is_trial else [f"seed {job.seed}"]),  # trials have one
+                    *(_distinction(job, key) for key in others),
+                ]
             ),
         )
         for job in jobs
     ]
+
+
+def _distinction(job: Job, key: str) -> str:
+    """Says what a swept key gives a job; which number a trial has says less than its values."""
+    if key in ASKED and job.config is not None:
+        return as_text(values_of(job.config))
+    return f"{key.rpartition('.')[2]}={job.overrides[key]}"
 
 
 def swept_keys(jobs: Sequence[Job]) -> dict[str, int]:
@@ -156,11 +172,12 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
         ValueError: they need more than is free.
     """
     known = [(job, size) for job in jobs if (size := sizes[job.number]) is not None]
-    peak = max((size for _, size in known), default=0) * (TRAINING - STAYING)
+    needs = [tuple(size * copies for copies in _copies(job)) for job, size in known]
+    peak = max((more for _, more in needs), default=0)
     there = sum(
         file.stat().st_size for job, _ in known if job.folder for file in job.folder.glob("*.pt")
     )
-    need = max(0, STAYING * sum(size for _, size in known) + peak - there)
+    need = max(0, sum(staying for staying, _ in needs) + peak - there)
     existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < need:
@@ -170,6 +187,21 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
         )
     unknown = f" (without {len(jobs) - len(known)} uncounted)" if len(known) < len(jobs) else ""
     return f"up to {need / 1e6:.0f} MB of weights{unknown}; {free / 1e6:.0f} MB are free"
+
+
+def _copies(job: Job) -> tuple[int, int]:
+    """Returns how many times its weights a run leaves on the disk, and how many more in training.
+
+    Of a finished run stay weights and momentum, and the weights evaluated last and best; of a trial
+    weights and momentum, where trials are halved, or nothing. While a run trains there are two more
+    checkpoints, and one more set of weights while one is written.
+    """
+    assert job.config is not None
+    checkpoint, tuning = 1 + optimiser_states(job.config.protocol), job.config.tuning
+    staying, most = checkpoint + 2, 3 * checkpoint + 3
+    if tuning is not None and is_trial(tuning):
+        staying = checkpoint if tuning.halving else 0
+    return staying, most - staying
 
 
 def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
@@ -186,7 +218,7 @@ def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
         stderr=subprocess.DEVNULL,  # a network that cannot be built says why when it is trained
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=child_environment(),
     )
     counted = [json.loads(line) for line in child.stdout.splitlines()]
     counted += [None] * (len(networks) - len(counted))

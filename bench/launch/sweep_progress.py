@@ -4,10 +4,11 @@ A thread of the process that started the sweep reads what jobs and runs leave on
 launcher does not matter. This file imports no torch.
 """
 
+import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from bench import records
-from bench.config import read_config
+from bench.config import fingerprint, read_config
 from bench.launch.sweep_plan import Job
-from bench.metrics.regions import region_score
+from bench.metrics.regions import region_scores
 from bench.records import End, State
 from bench.selection import selected_iteration
+from bench.tuning.schema import budget
 from bench.typed import typed
-from bench.words import duration, figure
+from bench.words import duration, figures
 
 LOOK_SECONDS = 1.0
 COLUMNS = 100
@@ -76,6 +78,26 @@ def seconds_left(standings: Sequence[Standing], at_once: int) -> float | None:
     return total / max(1, min(at_once, len(due)))
 
 
+def seconds_of_trials(jobs: Sequence[Job], estimates: Mapping[int, float]) -> float:
+    """Estimates how long the trials take that decide the values of planned runs.
+
+    All seeds of a network share its trials, whose iterations take as long as those of the run.
+
+    Args:
+        jobs: of the runs.
+        estimates: seconds of training by the number of a job.
+    """
+    networks: dict[str, float] = {}
+    for job in (job for job in jobs if job.number in estimates):
+        config = job.config
+        if config is None or config.tuning is None or job.is_trial:
+            continue
+        each = estimates[job.number] / config.max_iterations
+        network = json.dumps([fingerprint(config), config.arch], sort_keys=True)
+        networks[network] = each * budget(config.tuning, config.max_iterations)
+    return sum(networks.values())
+
+
 class Progress:
     """Tells of a sweep as it goes on."""
 
@@ -101,11 +123,20 @@ class Progress:
         self._over.set()
         self._thread.join()
         self.report()
-        ends = [file.end for file in job_files(self.folder).values() if file.end is not None]
-        estimates = [end.estimated_seconds for end in ends if end.estimated_seconds is not None]
+        ends = {n: file.end for n, file in job_files(self.folder).items() if file.end is not None}
+        estimates = {
+            number: end.estimated_seconds
+            for number, end in ends.items()
+            if end.estimated_seconds is not None
+        }
         if estimates:
-            total = duration(sum(estimates))
-            _say(f"about {total} of training in total, one run after another; none was started")
+            trials = seconds_of_trials(self.jobs, estimates)
+            total = duration(sum(estimates.values()) + trials)
+            of_trials = f" ({duration(trials)} of it trials)" if trials else ""
+            _say(
+                f"about {total} of training in total{of_trials}, one run after another; none was "
+                "started"
+            )
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
@@ -165,9 +196,8 @@ def _scores(folder: Path) -> str:
     selected = selected_iteration(folder)
     for evaluation in records.read_evaluations(folder, split):
         if evaluation["iteration"] == selected:
-            matrix = np.array(evaluation["confusion"])
-            shown = {name: 100 * region_score(matrix, name) for name in ("G", "mIoU")}
-            return ", ".join(f"{name} {figure(score, 1)}" for name, score in shown.items())
+            scores = region_scores(np.array(evaluation["confusion"]))
+            return figures({name: scores[name] for name in ("G", "mIoU")}, 1, scale=100)
     return ""
 
 

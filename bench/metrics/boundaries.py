@@ -11,7 +11,7 @@ tolerance: a boundary pixel counts as soon as any boundary pixel of the other ma
     al., BMVC 2013). Never below one_to_one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import floor, isqrt
 from typing import Literal, assert_never, get_args
@@ -128,18 +128,32 @@ def boundary_pairs(
     assert void_rule in VOID_RULES, void_rule
     if prediction.shape != label.shape:
         raise ValueError(f"prediction has shape {prediction.shape}, truth {label.shape}")
-    height, width = label.shape
-    # The relative slack keeps distances that equal the tolerance, whatever the rounding.
-    radius_squared = floor(tolerance**2 * (height**2 + width**2) * (1 + 1e-12))
     if void_rule == "mask_prediction":
         prediction = np.where((label >= 0) & (label < num_classes), prediction, label)
-    for predicted, truth in zip(
-        _boundary_pixels(prediction, num_classes),
-        _boundary_pixels(label, num_classes),
-        strict=True,
-    ):
-        first, last = _near_runs(predicted, truth, width, radius_squared)
-        yield BoundaryPair(len(predicted), len(truth), first, last)
+    predicted, truth = (_boundary_pixels(pixels, num_classes) for pixels in (prediction, label))
+    yield from pairs_within(predicted, truth, label.shape, tolerance)
+
+
+def pairs_within(
+    predicted: Sequence[NDArray[np.intp]],
+    truth: Sequence[NDArray[np.intp]],
+    size: tuple[int, ...],
+    tolerance: float,
+) -> Iterator[BoundaryPair]:
+    """Yields the `BoundaryPair` of every class.
+
+    Args:
+        predicted: the flat positions of every class's pixels, ascending.
+        truth: likewise.
+        size: height and width of the image.
+        tolerance: the largest distance of near pixels, as a share of the image diagonal.
+    """
+    height, width = size
+    # The relative slack keeps distances that equal the tolerance, whatever the rounding.
+    radius_squared = floor(tolerance**2 * (height**2 + width**2) * (1 + 1e-12))
+    for one, other in zip(predicted, truth, strict=True):
+        first, last = _near_runs(one, other, width, radius_squared)
+        yield BoundaryPair(len(one), len(other), first, last)
 
 
 def class_f1(

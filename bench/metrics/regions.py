@@ -178,6 +178,11 @@ def region_score(confusion: NDArray[np.integer], name: str) -> float:
     return REGION_SCORES[name](confusion).item()
 
 
+def region_scores(confusion: NDArray[np.integer]) -> dict[str, float]:
+    """G, C and mIoU of one matrix (K+1, K+1), by name; 0..1 or NaN."""
+    return {name: region_score(confusion, name) for name in REGION_SCORES}
+
+
 def _mean_over_classes(
     values: FloatArray, confusion: Confusion, absent_classes: AbsentClasses
 ) -> FloatArray:

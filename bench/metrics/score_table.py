@@ -6,9 +6,11 @@ from math import isnan
 from typing import Any
 
 from bench.metrics.boundaries import BOUNDARY_CLASSES
+from bench.metrics.boundary_iou import DISTANCE
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import HEADLINE, Evidence, all_scores, headline
 
+OTHERS = ("FWIoU", "Dice", "image mIoU", "boundary IoU", "NSD")
 NOTES = """\
 Percent; n/a: undefined. {images} images; class values {values} as stored in the {of}.
 G, C, mIoU: one confusion matrix over all images. Pixels whose truth is void (value {void}) are left
@@ -16,6 +18,9 @@ G, C, mIoU: one confusion matrix over all images. Pixels whose truth is void (va
   paper_script    mean over all classes, an absent class counts 0
   ground_truth    mean over the classes in the truth
   union           mean over the classes in truth or prediction
+FWIoU: IoU weighted by the pixels of the truth. Dice, boundary IoU: means over classes, the latter
+  within {distance:g} % of the diagonal of the contours. image mIoU: mean over images. NSD: share of
+  both contours within BF's tolerance of the other, mean over classes, then over images.
 BF: F1 of class boundaries within {tolerance:g} % of the image diagonal, mean over classes, then
   over images. First table: one_to_one, ground_truth. Void rule: {void_rule}.
   one_to_one      each boundary pixel serves one partner: maximum matching
@@ -48,10 +53,12 @@ def as_table(evidence: Evidence, classes: Sequence[int], **notes: Any) -> str:
         [("class", "accuracy", "IoU", "BF"), *zip(classes, *columns, strict=True)],
         [("absent classes", "C", "mIoU")]
         + [(rule, scores["C"][rule], scores["mIoU"][rule]) for rule in ABSENT_CLASSES],
+        [("", *OTHERS), ("all", *(scores["other"][name] for name in OTHERS))],
         [("BF", *BOUNDARY_CLASSES)] + [(matching, *bf[matching].values()) for matching in bf],
     ]
     texts = ["\n".join(_row(*row) for row in block) for block in blocks]
-    return "\n\n".join([*texts, NOTES.format(images=len(evidence.names), **notes)])
+    notes |= {"images": len(evidence.names), "distance": 100 * DISTANCE}
+    return "\n\n".join([*texts, NOTES.format(**notes)])
 
 
 def _row(name: str | int, *cells: str | float | None) -> str:

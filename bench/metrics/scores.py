@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,11 @@ from bench.metrics.boundaries import (
     class_f1,
     image_f1,
 )
+from bench.metrics.boundary_iou import class_boundary_iou
+from bench.metrics.calibration import expected_calibration_error
 from bench.metrics.ratios import FloatArray, mean_defined, ratio
 from bench.metrics.regions import ABSENT_CLASSES, MeanRule
+from bench.metrics.surface_distance import class_surface_distance
 
 HEADLINE = ("G", "C", "mIoU", "BF")
 
@@ -32,11 +35,18 @@ class Evidence:
         names: the images' file names, in the order of the data set.
         confusion: int64 or int32 (N, K+1, K+1), see `bench.metrics.regions`.
         boundaries: int32 (N, K, 5), see `bench.metrics.boundaries.boundary_counts`.
+        boundary_regions: int32 (N, K, 3), see `boundary_iou`; None: of before they were counted.
+        surfaces: int32 (N, K, 4), see `surface_distance`; likewise.
+        calibration: int64 (N, 15, 3), see `calibration`; likewise. 0 where predictions were label
+            maps without a probability.
     """
 
     names: tuple[str, ...]
     confusion: NDArray[np.integer]
     boundaries: NDArray[np.integer]
+    boundary_regions: NDArray[np.integer] | None = None
+    surfaces: NDArray[np.integer] | None = None
+    calibration: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         n, k, _ = self.boundaries.shape
@@ -45,13 +55,22 @@ class Evidence:
     @property
     def counted_boundaries(self) -> NDArray[np.integer]:
         """The boundaries, none in images without a labelled pixel: these say nothing of a class."""
+        return self.of_labelled(self.boundaries)
+
+    def of_labelled(self, counts: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Counts (N, K, ...), 0 in images without a labelled pixel."""
         labelled = self.confusion[:, :-1].sum(axis=(1, 2)) > 0
-        return np.where(labelled[:, None, None], self.boundaries, 0)
+        return np.where(labelled[:, None, None], counts, 0)
 
     def select(self, images: Sequence[int] | NDArray[np.integer]) -> "Evidence":
         """Keeps the images at the given positions."""
         names = tuple(self.names[image] for image in images)
-        return Evidence(names, self.confusion[images], self.boundaries[images])
+
+        def chosen(counts: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
+            return None if counts is None else counts[images]
+
+        more = map(chosen, (self.boundary_regions, self.surfaces, self.calibration))
+        return Evidence(names, self.confusion[images], self.boundaries[images], *more)
 
 
 @dataclass(frozen=True)
@@ -125,9 +144,10 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
     Returns:
         `{"G": x, "C": {absent_classes: x}, "mIoU": {absent_classes: x}, "BF": {matching:
         {boundary_classes: x}}, "other": {name: x}, "per_class": {"accuracy": [K], "IoU": [K],
-        "precision": [K], "Dice": [K], "BF": {matching: {boundary_classes: [K]}}}}`, fractions of 1;
-        None where a score is undefined. A class's BF is the mean over the images in which it is
-        counted; of the others see `other_scores`.
+        "precision": [K], "Dice": [K], "boundary IoU": [K], "NSD": [K], "BF": {matching:
+        {boundary_classes: [K]}}}}`, fractions of 1; None where a score is undefined or was not
+        counted. A class's BF and NSD are means over the images in which it is counted; of the
+        others see `other_scores`.
     """
     confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
     counts = evidence.counted_boundaries
@@ -148,6 +168,7 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
             "IoU": regions.class_iou(confusion),
             "precision": regions.class_precision(confusion),
             "Dice": regions.class_dice(confusion),
+            **_contours_of_classes(evidence),
             "BF": {
                 matching: {
                     classes: mean_defined(class_f1(counts, matching=matching, classes=classes), 0)
@@ -165,7 +186,9 @@ def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
 
     FWIoU, micro IoU: of the set. precision, Dice: means over the classes that have one. image mIoU,
     image Dice: means over images of the mean over the classes in truth or prediction of the image;
-    worst tenth: the mean over the tenth of the images (one at least) whose mIoU is lowest.
+    worst tenth: the mean over the tenth of the images (one at least) whose mIoU is lowest. boundary
+    IoU: the mean over classes. NSD: the mean over images of the mean over classes. ECE: of the
+    pixels of the set. These three are NaN where they were not counted.
     """
     confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
     of_images = regions.mean_iou(evidence.confusion, "union")
@@ -178,15 +201,35 @@ def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
         "image mIoU": mean_defined(of_images),
         "image mIoU, worst tenth": mean_defined(defined[: -(-len(defined) // 10)]),
         "image Dice": mean_defined(mean_defined(regions.class_dice(evidence.confusion))),
+        "boundary IoU": mean_defined(_contours_of_classes(evidence)["boundary IoU"]),
+        "NSD": mean_defined(mean_defined(_surface_distances(evidence))),
+        "ECE": np.array(_calibration_error(evidence)),
     }
 
 
-def scores_by_sequence(evidence: Evidence, sequence_of: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`all_scores` of every sequence, in order of appearance."""
+def _contours_of_classes(evidence: Evidence) -> dict[str, FloatArray]:
+    """Boundary IoU and NSD of every class of a set, (K,) each; NaN where they were not counted."""
+    regions_of = evidence.boundary_regions
+    missing = np.full(evidence.boundaries.shape[1], np.nan)
     return {
-        name: all_scores(evidence.select(np.flatnonzero(np.array(sequence_of) == name)))
-        for name in dict.fromkeys(sequence_of)
+        "boundary IoU": missing
+        if regions_of is None
+        else class_boundary_iou(regions_of.sum(axis=0, dtype=np.int64)),
+        "NSD": mean_defined(_surface_distances(evidence), 0),
     }
+
+
+def _surface_distances(evidence: Evidence) -> FloatArray:
+    """NSD of every class in every image, (N, K); as for BF, only of images with labelled pixels."""
+    if evidence.surfaces is None:
+        return np.full(evidence.boundaries.shape[:2], np.nan)
+    return class_surface_distance(evidence.of_labelled(evidence.surfaces))
+
+
+def _calibration_error(evidence: Evidence) -> float:
+    if evidence.calibration is None:
+        return nan
+    return expected_calibration_error(evidence.calibration.sum(axis=0))
 
 
 def _plain(value: Any) -> Any:

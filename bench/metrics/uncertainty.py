@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from bench.metrics.ratios import FloatArray, mean_defined
-from bench.metrics.scores import PAPER, Conventions, Evidence, headline
 
 # Frames of CamVid's test set are a second apart. Along its two sequences the autocorrelation of
 # per-image G, mIoU and BF of a trained network is .5 to .65 at lag 1 and falls to 0 between lags 4
@@ -37,13 +36,11 @@ class Resampling:
     Attributes:
         block_length: images a block; 1 for a data set of independent images.
         resamples: number of resamples.
-        level: coverage of the interval.
-        seed: makes the interval reproducible.
+        seed: makes them reproducible.
     """
 
     block_length: int = BLOCK_LENGTH
     resamples: int = RESAMPLES
-    level: float = LEVEL
     seed: int = 0
 
 
@@ -127,7 +124,9 @@ def sequences(names: Sequence[str], pattern: str | None) -> list[str]:
     return [match[1] for match in matches if match]
 
 
-def resample(sequence_of: Sequence[str], resampling: Resampling) -> NDArray[np.int64]:
+def resample(
+    sequence_of: Sequence[str], resampling: Resampling = Resampling()
+) -> NDArray[np.int64]:
     """Draws images in blocks, each sequence as many as it has.
 
     Images of a sequence must be in the order of time. A block that passes the end of its sequence
@@ -185,54 +184,6 @@ def image_error(
     return np.asarray(deviation * sqrt((freedom + strata) / freedom))
 
 
-def bootstrap(
-    evidence: Evidence,
-    sequence_of: Sequence[str],
-    conventions: Conventions = PAPER,
-    resampling: Resampling = Resampling(),
-) -> dict[str, Interval]:
-    """The interval of G, C, mIoU and BF over the test images.
-
-    A resample may lack a rare class altogether; under `paper_script` it then counts 0 there, under
-    the other conventions it leaves the mean.
-    """
-    samples = headline(evidence, conventions, resample(sequence_of, resampling))
-    estimates = headline(evidence, conventions)
-    return {
-        name: _interval(estimates[name], samples[name], sequence_of, resampling)
-        for name in estimates
-    }
-
-
-def paired_difference(
-    first: Evidence,
-    second: Evidence,
-    sequence_of: Sequence[str],
-    conventions: Conventions = PAPER,
-    resampling: Resampling = Resampling(),
-) -> dict[str, Interval]:
-    """The interval of `first` minus `second`, both scored on the same resamples.
-
-    Far narrower than two separate intervals suggest, since hard images are hard for both.
-
-    Raises:
-        ValueError: the two were not evaluated on the same images.
-    """
-    if first.names != second.names:
-        odd = sorted(set(first.names) ^ set(second.names))[:3]
-        raise ValueError(
-            f"a paired difference needs the same images in the same order; {len(first.names)} and "
-            f"{len(second.names)} images, not in both: {', '.join(odd) or 'none'}"
-        )
-    drawn = resample(sequence_of, resampling)
-    a, b = (headline(run, conventions, drawn) for run in (first, second))
-    a0, b0 = (headline(run, conventions) for run in (first, second))
-    return {
-        name: _interval(a0[name] - b0[name], a[name] - b[name], sequence_of, resampling)
-        for name in a
-    }
-
-
 def interval(
     estimate: float,
     sources: Sequence[Source],
@@ -261,11 +212,3 @@ def _strata(sequence_of: Sequence[str], block_length: int) -> list[NDArray[np.in
 def _length(images: int, resampling: Resampling) -> int:
     """Images of a block, so that there are two blocks at least."""
     return min(resampling.block_length, max(1, images // 2))
-
-
-def _interval(
-    estimate: FloatArray, samples: FloatArray, sequence_of: Sequence[str], resampling: Resampling
-) -> Interval:
-    error = float(image_error(samples, sequence_of, resampling))
-    source = Source(error, image_freedom(sequence_of, resampling))
-    return interval(estimate.item(), [source], level=resampling.level)

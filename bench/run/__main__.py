@@ -2,10 +2,12 @@
 
     python -m bench.run FOLDER
 
-is what `python -m bench` starts, or torchrun on several machines. However bench/run/run.py ends,
+is what `python -m bench` starts, or torchrun on several machines. Started by hand, it holds the
+record of FOLDER, which may be somebody else's, to bench/trust.py. However bench/run/run.py ends,
 FOLDER/end.json and the exit code say how; if the process is killed, its parent records the end.
 """
 
+import argparse
 import faulthandler
 import logging
 import os
@@ -14,6 +16,7 @@ import traceback
 from pathlib import Path
 
 from bench import records
+from bench.config import read_config
 from bench.launch.lock import locked
 from bench.launch.processes import PARENT, end_with_parent
 from bench.records import End, State
@@ -23,6 +26,8 @@ from bench.run.failure import failure
 from bench.run.monitor import InterruptedRunError, Monitor, log
 from bench.run.run import run
 from bench.run.training import DivergedError
+from bench.trust import require_harmless
+from bench.typed import plain
 
 EXIT_CODES = {
     State.finished: 0,
@@ -67,23 +72,35 @@ def record_end(folder: Path, end: End) -> None:
 
 def main() -> None:
     """Executes the run of the folder on the command line."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m bench.run FOLDER")
+    options = _parser().parse_args()
     faulthandler.enable()  # a segmentation fault leaves its stack in log.txt
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    folder = Path(sys.argv[1])
+    folder = options.folder
     if not (folder / "config.json").is_file():
         sys.exit(f"{folder} is not the folder of a prepared run; `python -m bench` makes them")
-    if PARENT in os.environ:
+    if PARENT in os.environ:  # which has composed the configuration itself
         end_with_parent()
         sys.exit(execute(folder))
+    try:
+        if not options.trust:
+            require_harmless(plain(read_config(folder)), folder, options.config_dir)
+    except ValueError as error:
+        sys.exit(f"bench.run: {error}")
     if not distributed.is_first():
         sys.exit(execute(folder))
     with locked(folder):  # started by torchrun
         (folder / "end.json").unlink(missing_ok=True)
         sys.exit(execute(folder))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="as `start=false` leaves it")
+    parser.add_argument("--trust", action="store_true", help="let the record call any code")
+    parser.add_argument("--config-dir", type=Path, help="the folder of your own network")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Evaluating a network: one prediction an image, kept as evidence from which scores follow.
 
-Evidence is the confusion matrix of every image (and its boundary counts); G, C, mIoU, intervals and
-tables are functions of it, in bench/metrics and reports.
+Evidence is the confusion matrix of every image (and its counts of contours and confidences);
+scores, intervals and tables are functions of it, in bench/metrics and reports.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,28 @@ from torch import Tensor, nn
 from bench.config import Config
 from bench.data.images import UInt8Array, write_label
 from bench.data.schema import DatasetConfig
-from bench.data.splits import Split
+from bench.data.splits import Batch, Split
+from bench.evidence import summed
 from bench.metrics.boundaries import boundary_counts
-from bench.metrics.regions import confusion_matrix
+from bench.metrics.boundary_iou import boundary_region_counts
+from bench.metrics.calibration import BINS, calibration_counts
+from bench.metrics.regions import confusion_matrix, region_scores
+from bench.metrics.surface_distance import surface_counts
+from bench.protocol import InferenceConfig
 from bench.run import batch_norm, distributed
+from bench.run.inference import infer
 from bench.run.monitor import Monitor
 from bench.run.network import autocast, network_input
+from bench.run.padding import padded, size_multiple
 from bench.run.training import Training
 from bench.seeds import derive_seed
+from bench.words import figures
 
 PICTURES = 8  # so that figures need no network; `python -m bench.predict` gives all of them
-MATCHING_AHEAD = 64  # predictions that may wait for their boundaries, so that memory stays bounded
+COUNTING_AHEAD = 64  # predictions that may wait to be counted, so that memory stays bounded
+
+# Index, label map (H, W), and the probability of its classes float32 (H, W), if there is one.
+Prediction = tuple[int, UInt8Array, NDArray[np.float32] | None]
 
 
 def evaluation_network(training: Training) -> nn.Module:
@@ -42,16 +53,37 @@ def evaluation_network(training: Training) -> nn.Module:
     batches = -(-wanted // size)
     order = np.resize(order, batches * size)
 
+    multiple = size_multiple(training.network)
+
     def inputs() -> Iterator[Tensor]:
-        mine = order.reshape(batches, size)[distributed.rank() :: distributed.size()]
-        for number, (images, _) in enumerate(training.split.batches(mine)):
+        numbers = range(distributed.rank(), batches, distributed.size())
+        mine = order.reshape(batches, size)[numbers.start :: numbers.step]
+        for number, (images, _) in enumerate(_unaltered(training, mine, numbers)):
             training.monitor.check_stop()
             training.monitor.beat("batch-norm statistics", number, len(mine))
-            yield network_input(images, protocol, training.device)
+            yield padded(network_input(images, protocol, training.device), multiple)
 
     return batch_norm.recomputed(
         training.network, inputs(), protocol.batch_norm.statistics, protocol.precision
     )
+
+
+def _unaltered(
+    training: Training, chosen: NDArray[np.int64], numbers: Iterable[int]
+) -> Iterator[Batch]:
+    """Yields the training images of some batches as they are, or crops of them at scale 1.
+
+    Crops are taken where images are kept at their own size, which need not be one. Their draws
+    follow from the number of the batch.
+    """
+    config, split = training.config, training.split
+    if config.protocol.image_size is not None or config.protocol.augmentation.crop is None:
+        return split.batches(chosen)
+    from bench.data.augmentation import Augmentation, draws  # noqa: PLC0415 - it loads OpenCV
+
+    size = config.protocol.batch_size
+    drawn = (draws(config.seed, number, size, "batch_norm crops") for number in numbers)
+    return split.crops(chosen, drawn, Augmentation.of(config, split.sizes[0]).unscaled)
 
 
 @torch.inference_mode()
@@ -64,19 +96,22 @@ def full_size_logits(
     *,
     only: NDArray[np.int64] | None = None,
     shared: bool = False,
+    predict: Callable[[nn.Module, Tensor, InferenceConfig], Tensor] = infer,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yields (index, logits (K, H, W) at the size of the truth) for every image of a split.
 
     `only` gives the indices of some images, to leave the others out. `shared` leaves out what other
-    processes predict: whole batches, so that each is computed as it would be alone.
+    processes predict: whole batches, so that each is computed as it would be alone. `predict` gives
+    the logits, or probabilities, of normalised images.
 
     Logits are resized (bilinear) to the truth and not the truth to the logits, so that scores are
-    comparable whatever size the network works at.
+    comparable whatever size the network works at. Images kept at their own size are predicted one
+    by one.
     """
     protocol = config.protocol
     network.eval()
     order = np.arange(len(split.names)) if only is None else only
-    count, size = len(order), protocol.batch_size
+    count, size = len(order), 1 if protocol.image_size is None else protocol.batch_size
     chosen = [order[first : first + size] for first in range(0, count, size)]
     if shared:
         chosen = chosen[distributed.rank() :: distributed.size()]
@@ -87,7 +122,7 @@ def full_size_logits(
         torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
         values = network_input(images, protocol, device)
         with autocast(device, protocol.precision):
-            logits = network(values).float()
+            logits = predict(network, values, protocol.inference)
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):
             yield index, resized_logits(scores, split.truths[index].shape)
     monitor.beat(f"evaluating {split.name}", count, count)
@@ -106,6 +141,12 @@ def label_map(logits: Tensor) -> UInt8Array:
     return logits.max(dim=0).indices.to(torch.uint8).cpu().numpy()
 
 
+def confidence(logits: Tensor) -> NDArray[np.float32]:
+    """Turns logits (K, H, W) into the probability of the likeliest class, float32 (H, W)."""
+    found: NDArray[np.float32] = logits.softmax(dim=0).amax(dim=0).cpu().numpy()
+    return found
+
+
 def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resizes logits (K, h, w) to (K, H, W), bilinear with half-pixel centres."""
     if logits.shape[1:] == size:
@@ -116,7 +157,7 @@ def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def collect_evidence(
-    predictions: Iterable[tuple[int, UInt8Array]],
+    predictions: Iterable[Prediction],
     split: Split,
     dataset: DatasetConfig,
     pictures: Path | None = None,
@@ -124,40 +165,76 @@ def collect_evidence(
     """Compares predictions with the truth of a split of N images.
 
     Args:
-        predictions: (index, label map at the size of the truth) for every image.
+        predictions: one for every image, at the size of the truth.
         split: with the truth.
         dataset: the data set's configuration.
         pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
 
     Returns:
-        names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last;
-        boundaries int32 (N, K, 5), the columns of bench.metrics.boundaries.boundary_counts.
+        names (N,); confusion int32 (N, K+1, K+1), rows truth, columns prediction, void last; the
+        counts of `Evidence`: boundaries, boundary_regions, surfaces and calibration.
     """
-    num_classes, void = len(dataset.classes), dataset.void
     kept = pictured(split, dataset)
-    confusion = np.zeros((len(split.names), num_classes + 1, num_classes + 1), np.int32)
-    boundaries = np.zeros((len(split.names), num_classes, 5), np.int32)
-
-    def count_boundaries(index: int, prediction: UInt8Array) -> None:
-        boundaries[index] = boundary_counts(
-            prediction, split.truths[index], num_classes=num_classes
-        )
-
-    # Boundaries are matched in threads, while the network computes with the GIL released.
+    counts = _Counts(split, len(dataset.classes), dataset.void)
+    # Contours are matched in a thread, while the network computes with the GIL released.
     with ThreadPoolExecutor(1) as pool:
-        matching: deque[Future[None]] = deque()
-        for index, prediction in predictions:
-            confusion[index] = confusion_matrix(
-                prediction, split.truths[index], num_classes=num_classes, void=void
-            )
+        counting: deque[Future[None]] = deque()
+        for index, prediction, probability in predictions:
+            counts.count_pixels(index, prediction)
             if pictures is not None and split.names[index] in kept:
                 write_label(pictures / f"{split.names[index]}.png", prediction, dataset.colours)
-            matching.append(pool.submit(count_boundaries, index, prediction))
-            if len(matching) > MATCHING_AHEAD:
-                matching.popleft().result()
-        for future in matching:
+            counting.append(pool.submit(counts.count_contours, index, prediction, probability))
+            if len(counting) > COUNTING_AHEAD:
+                counting.popleft().result()
+        for future in counting:
             future.result()
-    return {"names": np.array(split.names), "confusion": confusion, "boundaries": boundaries}
+    return counts.arrays()
+
+
+class _Counts:
+    """What is counted of every image of a split; images that nobody predicts are 0."""
+
+    def __init__(self, split: Split, num_classes: int, void: int) -> None:
+        self._split, self._classes, self._void = split, num_classes, void
+        images = len(split.names)
+        self._confusion = np.zeros((images, num_classes + 1, num_classes + 1), np.int32)
+        self._boundaries = np.zeros((images, num_classes, 5), np.int32)
+        self._regions = np.zeros((images, num_classes, 3), np.int32)
+        self._surfaces = np.zeros((images, num_classes, 4), np.int32)
+        self._calibration = np.zeros((images, BINS, 3), np.int64)
+
+    def count_pixels(self, index: int, prediction: UInt8Array) -> None:
+        """Counts what raises an error for a prediction that is none."""
+        self._confusion[index] = confusion_matrix(
+            prediction, self._split.truths[index], num_classes=self._classes, void=self._void
+        )
+
+    def count_contours(
+        self, index: int, prediction: UInt8Array, probability: NDArray[np.float32] | None
+    ) -> None:
+        """Counts the rest of an image."""
+        pair, classes = (prediction, self._split.truths[index]), self._classes
+        self._boundaries[index] = boundary_counts(*pair, num_classes=classes)
+        self._regions[index] = boundary_region_counts(*pair, num_classes=classes)
+        self._surfaces[index] = surface_counts(*pair, num_classes=classes)
+        if probability is not None:
+            self._calibration[index] = calibration_counts(probability, *pair, num_classes=classes)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns the counts by their names in `Evidence`."""
+        return {
+            "names": np.array(self._split.names),
+            "confusion": self._confusion,
+            "boundaries": self._boundaries,
+            "boundary_regions": self._regions,
+            "surfaces": self._surfaces,
+            "calibration": self._calibration,
+        }
+
+
+def told_scores(evidence: dict[str, NDArray[Any]]) -> str:
+    """Says the scores of a set in words."""
+    return figures(region_scores(summed(evidence)), 3)
 
 
 def evaluate(
@@ -180,8 +257,9 @@ def evaluate(
         pictures: a folder for a few predictions (see `pictured`) as palette PNGs, or None.
     """
     logits = full_size_logits(network, split, config, device, monitor, shared=True)
-    predictions = ((index, label_map(scores)) for index, scores in logits)
+    predictions = ((index, label_map(scores), confidence(scores)) for index, scores in logits)
     evidence = collect_evidence(predictions, split, config.dataset, pictures)
-    for name in ("confusion", "boundaries"):  # images of other processes are 0 so far
-        distributed.total(torch.from_numpy(evidence[name]))
+    for name, counts in evidence.items():
+        if name != "names":  # images of other processes are 0 so far
+            distributed.total(torch.from_numpy(counts))
     return evidence

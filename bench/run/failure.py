@@ -15,11 +15,12 @@ CPU_ALLOCATOR = "DefaultCPUAllocator: "  # follows the place in torch's sources
 def failure(error: BaseException) -> tuple[State, str]:
     """Returns the state of what an exception ended, and the reason.
 
-    A reason of our own (a ValueError) is given as it is, others with the exception's name.
+    A reason of our own (a ValueError) is given as it is, others with the exception's name. Out of
+    memory, a remedy of ours is followed by what the allocator said.
     """
-    memory = next(filter(None, map(_lack_of_memory, _with_causes(error))), None)
-    if memory is not None:
-        return State.out_of_memory, memory
+    memory = dict.fromkeys(filter(None, map(_lack_of_memory, _with_causes(error))))
+    if memory:
+        return State.out_of_memory, ": ".join(memory)
     if isinstance(error, ValueError):
         return State.failed, str(error)
     return State.failed, traceback.format_exception_only(error)[-1].strip()

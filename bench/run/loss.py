@@ -4,7 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.protocol import ProtocolConfig
 from bench.run import distributed
+
+
+def training_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, void: int, protocol: ProtocolConfig
+) -> Tensor:
+    """Returns what training minimises: the cross-entropy and, by its weight, the Dice loss."""
+    loss = batch_loss(logits, labels, weights, void, protocol.loss_normaliser)
+    if protocol.dice_weight > 0:
+        loss = loss + protocol.dice_weight * dice_loss(logits, labels, void)
+    return loss
 
 
 def batch_loss(
@@ -32,6 +43,38 @@ def batch_loss(
         weight = distributed.total((weights[targets * labelled] * labelled).sum())
         return total / weight.clamp(min=torch.finfo(total.dtype).tiny)
     return total / distributed.total(labelled.sum()).clamp(min=1)
+
+
+def dice_loss(logits: Tensor, labels: Tensor, void: int) -> Tensor:
+    """Returns 1 minus the soft Dice coefficient, mean over the classes that a batch contains.
+
+    A class's coefficient is 2 sum(p t) / (sum(p) + sum(t)), over the labelled pixels of the whole
+    batch (Milletari et al., "V-Net", 3DV 2016, section 3, without its squares). Where several
+    processes share the batch the sums are over all of them, and each has its part of the loss.
+
+    Args:
+        logits: (N, K, h, w).
+        labels: uint8 (N, h, w).
+        void: the ignored label.
+    """
+    probs = logits.float().softmax(dim=1)
+    classes = torch.arange(probs.shape[1], device=probs.device).view(-1, 1, 1)
+    labels = labels[:, None]
+    truth = labels == classes  # masks: gathering by indices would scatter gradients
+    both, predicted = (
+        _total_with_own_gradient((probs * mask).sum((0, 2, 3))) for mask in (truth, labels != void)
+    )
+    true = distributed.total(truth.sum((0, 2, 3)))
+    present = true > 0
+    dice = 2 * both / (predicted + true).clamp(min=torch.finfo(probs.dtype).tiny)
+    loss = ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+    # A part of a sum over the processes in its value; its gradient is of this process's pixels.
+    return loss - loss.detach() * (1 - 1 / distributed.size())
+
+
+def _total_with_own_gradient(value: Tensor) -> Tensor:
+    """Sums over the processes; gradients reach what this process added."""
+    return value + (distributed.total(value.detach().clone()) - value.detach())
 
 
 def shrink_labels(labels: Tensor, logits: Tensor, network: nn.Module) -> Tensor:

@@ -9,19 +9,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from bench import records
 from bench.config import Config
 from bench.data.splits import Split
-from bench.metrics.regions import REGION_SCORES, region_score
+from bench.evidence import summed
+from bench.metrics.regions import region_score, region_scores
 from bench.run import checkpoints, distributed
-from bench.run.evaluation import evaluate, evaluation_network
+from bench.run.evaluation import evaluate, evaluation_network, told_scores
 from bench.run.training import Training
 from bench.selection import best_iteration, validations
-from bench.words import figure
 
 
 def evaluate_missing(training: Training, splits: dict[str, Split], due: list[str]) -> None:
@@ -95,8 +94,7 @@ def patience_exhausted(folder: Path, config: Config) -> str | None:
 
 
 def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: Config) -> bool:
-    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    score = region_score(matrix, config.protocol.validation.criterion)
+    score = region_score(summed(evidence), config.protocol.validation.criterion)
     return all(score > earlier for _, earlier in validations(folder, config))
 
 
@@ -125,15 +123,13 @@ def _record(
     training: Training, split: str, iteration: int, evidence: dict[str, NDArray[Any]]
 ) -> None:
     """Writes an evaluation and tells its scores."""
-    matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
     summary = {
         "split": split,
         "iteration": iteration,
         "images": len(evidence["names"]),
     }
     records.write_evaluation(training.folder, summary, evidence)
-    scores = {name: region_score(matrix, name) for name in REGION_SCORES}
-    shown = ", ".join(f"{name} {figure(value, 3)}" for name, value in scores.items())
-    training.monitor.notice(f"iteration {iteration}, {split}: {shown}")
+    training.monitor.notice(f"iteration {iteration}, {split}: {told_scores(evidence)}")
+    scores = region_scores(summed(evidence))
     measured = {f"{split}/{name}": value for name, value in scores.items()}
     training.monitor.measure(training.iteration, measured)

@@ -1,16 +1,19 @@
 """From configuration to network: built, seeded, checked against the contract, counted, fed."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.config import Config, ProtocolConfig
+from bench.config import Config
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
-from bench.run.contract import DOCTOR, check_not_lazy, failures_explained
-from bench.run.fitness import misfit
+from bench.pretraining import KEY
+from bench.protocol import ProtocolConfig
+from bench.run.contract import DOCTOR, check_not_lazy, failures_explained, misfit
+from bench.run.padding import logits_of, size_multiple
 from bench.seeds import derive_seed
 from bench.target import build
 from bench.trust import NETWORKS
@@ -24,7 +27,7 @@ def build_network(config: Config) -> nn.Module:
     Raises:
         ValueError: the import path, an argument or a weight file is wrong, or a layer is lazy.
     """
-    arguments = {key: value for key, value in config.arch.items() if key != "name"}
+    arguments = {key: value for key, value in config.arch.items() if key not in {"name", KEY}}
     torch.manual_seed(derive_seed(config.seed, "initialisation"))
     try:
         network = build("arch", arguments, num_classes=len(config.dataset.classes))
@@ -66,17 +69,32 @@ def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device
 
 
 @torch.inference_mode()
-def check_logits(network: nn.Module, config: Config, device: torch.device) -> None:
+def check_logits(
+    network: nn.Module,
+    config: Config,
+    device: torch.device,
+    size: Sequence[int] | None = None,
+) -> None:
     """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).
+
+    Args:
+        network: on the device.
+        config: the configuration.
+        device: where it computes.
+        size: H, W; None: what it is trained on.
 
     Raises:
         ValueError: it fails, or gives something else.
     """
-    height, width = config.protocol.image_size
+    size = size or config.protocol.input_size
+    assert size is not None
+    height, width = size
     expected = (1, len(config.dataset.classes), height, width)
     network.eval()
-    with failures_explained(config, 1, "evaluation"):
-        logits = network(torch.zeros(1, 3, height, width, device=device))
+    as_trained = [height, width] == config.protocol.input_size
+    mode = "evaluation" if as_trained else f"evaluation of {height}x{width}"
+    with failures_explained(config, 1, mode):
+        logits = logits_of(network, torch.zeros(1, 3, height, width, device=device))
     wrong = misfit(logits, expected)
     if wrong is not None:
         raise ValueError(
@@ -100,6 +118,7 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
         "parameters": parameters,
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "model_bytes": 4 * parameters,
+        "size_multiple": size_multiple(network),
         "initialisation": "loaded weights" if loaded else said or OWN,
         "loaded_weights": loaded,
     }

@@ -14,16 +14,19 @@ from bench.data.class_weights import class_weights, require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
+from bench.pretraining import check_loaded
+from bench.protocol import optimiser_states
 from bench.run import checkpoints, distributed
-from bench.run.contract import failures_explained
+from bench.run.contract import failures_explained, warnings
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
-from bench.run.fitness import warnings
-from bench.run.graph import GraphedUpdate
-from bench.run.init_from import describe, start_from_run
+from bench.run.graph import graphed
+from bench.run.init_from import describe, require_same_weights, start_from_run
+from bench.run.input_sizes import evaluation_sizes, training_size
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits, placed
-from bench.run.optimiser import make_optimiser
+from bench.run.optimiser import make_optimiser, pretrained_parameters
+from bench.run.padding import padded_size, size_multiple
 from bench.run.training import Training, seconds_per_iteration
 from bench.words import DAY, duration
 
@@ -42,7 +45,10 @@ def prepare_network(config: Config) -> nn.Module:
     Raises:
         ValueError: it cannot be built as configured.
     """
-    return start_from_run(build_network(config), config)
+    network = build_network(config)
+    check_loaded(config, getattr(network, "loaded_weights", {}))
+    pretrained_parameters(network, config.protocol)
+    return start_from_run(network, config)
 
 
 def prepare_training(
@@ -57,8 +63,8 @@ def prepare_training(
     """Prepares optimiser and class weights for a network, or for a new one.
 
     Raises:
-        ValueError: the training split is smaller than a batch, the network breaks the contract, or
-            there is no GPU for a CUDA graph.
+        ValueError: the training split is smaller than a batch, its images do not make batches, the
+            network breaks the contract, or there is no GPU for a CUDA graph.
     """
     protocol, dataset = config.protocol, config.dataset
     if config.cuda_graph and device.type != "cuda":
@@ -70,9 +76,10 @@ def prepare_training(
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
     weights = class_weights(protocol.class_weights, split.pixels, dataset)
-    network = placed(network or prepare_network(config), protocol, device)
-    check_logits(network, config, device)
-    _warn(network, config, device, monitor)
+    network = network or prepare_network(config)
+    description = describe(network, config)
+    network = placed(network, protocol, device)
+    _examine(network, config, splits, device, monitor)
     optimiser = make_optimiser(network, protocol)
     return Training(
         config=config,
@@ -80,19 +87,30 @@ def prepare_training(
         network=network,
         model=distributed.training_model(network, device, compiled=protocol.compile),
         optimiser=optimiser,
-        graph=GraphedUpdate(optimiser) if config.cuda_graph else None,
+        graph=graphed(optimiser, config),
         split=split,
         class_weights=None
         if weights is None
         else torch.tensor(weights, dtype=torch.float32, device=device),
         device=device,
         monitor=monitor,
+        description=description,
     )
 
 
-def _warn(network: nn.Module, config: Config, device: torch.device, monitor: Monitor) -> None:
-    """Says what the network does that training would not show, or not soon."""
-    height, width = config.protocol.image_size
+def _examine(
+    network: nn.Module,
+    config: Config,
+    splits: dict[str, Split],
+    device: torch.device,
+    monitor: Monitor,
+) -> None:
+    """Holds a network to its contract, and says what it does that training would not soon show."""
+    size = training_size(config, splits[config.protocol.train_split])
+    evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
+    for one in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
+        check_logits(network, config, device, one)
+    height, width = padded_size(size, size_multiple(network))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, height, width, generator=generator).to(device)
     with failures_explained(config, len(images), "training"):
@@ -129,7 +147,7 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
         ValueError: the disk is too full for the run's checkpoints.
     """
     config, notice = training.config, training.monitor.notice
-    protocol, network = config.protocol, describe(training.network, config)
+    protocol, network = config.protocol, training.description
     counts = ", ".join(f"{len(split.names)} {name}" for name, split in splits.items())
     epochs = config.max_iterations * protocol.batch_size / len(training.split.names)
     notice(
@@ -144,17 +162,7 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
             f"class {some([config.dataset.classes[index] for index in never])} has no pixel in the "
             f"labels of split {training.split.name!r}; `python -m bench.data check` says why"
         )
-    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
-    # while written. Predictions and evidence are some 10 kB an image.
-    images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
-    need = 9 * network["model_bytes"] + 20_000 * images
-    there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
-    free = shutil.disk_usage(training.folder).free
-    if free < need - there:
-        raise ValueError(
-            f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
-            f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
-        )
+    need = _needed_bytes(training, splits)
     if protocol.compile:
         notice("compiling the network, once for the run; large ones take minutes")
     each = seconds_per_iteration(training)
@@ -165,9 +173,28 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
     )
     if protocol.precision == "bf16" and training.device.type == "cpu" and not has_fast_bf16():
         notice("protocol.precision=bf16 is emulated by this CPU; protocol.precision=fp32 is faster")
-    if seconds > DAY and protocol.name != "short":
-        notice(f"for a result today: {config.command} protocol=short")
+    if seconds > DAY and not protocol.name.endswith("short"):
+        quick = "modern_short" if protocol.name == "modern" else "short"
+        notice(f"for a result today: {config.command} protocol={quick}")
     return seconds
+
+
+def _needed_bytes(training: Training, splits: dict[str, Split]) -> int:
+    """Returns what the run may write, or raises ValueError where the disk has no room for it."""
+    config, protocol = training.config, training.config.protocol
+    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
+    # while written. Predictions and evidence are some 10 kB an image.
+    images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
+    copies = 3 * (1 + optimiser_states(protocol)) + 3
+    need = int(copies * training.description["model_bytes"] + 20_000 * images)
+    there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
+    free = shutil.disk_usage(training.folder).free
+    if free < need - there:
+        raise ValueError(
+            f"runs={config.runs} has {free / 1e6:.1f} MB free and this run needs up to "
+            f"{max(0, need - there) / 1e6:.1f} MB; free some space or set runs=PATH to another disk"
+        )
+    return need
 
 
 def resume(training: Training) -> None:
@@ -251,7 +278,9 @@ def record_start(training: Training, splits: dict[str, Split]) -> None:
             f"{folder.name} was trained on; restore them, or start afresh with rerun=true"
         )
     records.write_json(folder / "data.json", data)
-    records.write_json(folder / "network.json", describe(training.network, training.config))
+    if training.iteration > 0:
+        require_same_weights(folder, training.description)
+    records.write_json(folder / "network.json", training.description)
     environment = describe_environment(training.config, training.device)
     if training.iteration > 0:
         then = records.read_json(folder / "environment.json")

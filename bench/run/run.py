@@ -27,6 +27,7 @@ from bench.run.preparation import (
     wanted_splits,
 )
 from bench.run.training import train
+from bench.run.views_row import evaluate_views
 from bench.run.wandb_log import attach_wandb
 
 
@@ -64,10 +65,12 @@ def run(folder: Path, monitor: Monitor) -> End:
     if not distributed.is_first():
         return End(State.finished)
     postprocessed = []
-    if config.postprocess["name"] != "none":
+    if config.postprocess["name"] == "dense_crf":
         from bench.crf.stage import postprocess  # noqa: PLC0415 - only this row needs the CRF
 
         postprocessed = postprocess(training, splits)
+    elif config.postprocess["name"] == "test_time_augmentation":
+        postprocessed = evaluate_views(training, splits)
     checkpoints.prune(folder)
     return End(
         State.finished,

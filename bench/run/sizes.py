@@ -10,6 +10,7 @@ import sys
 import torch
 
 from bench.config import Config
+from bench.pretraining import without_weights
 from bench.run.network import build_network, describe_network
 from bench.typed import typed
 
@@ -18,8 +19,7 @@ def main() -> None:
     """Counts every network."""
     for content in json.load(sys.stdin):
         config = typed(Config, content)
-        if "weights" in config.arch:  # nothing is loaded or downloaded for a count
-            config.arch["weights"] = None
+        config.arch = without_weights(config.arch)
         try:
             with torch.device("meta"):
                 size = describe_network(build_network(config))["model_bytes"]

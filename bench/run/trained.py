@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.config import Config, read_config
+from bench.pretraining import without_weights
 from bench.run import checkpoints
 from bench.run.device import prepare_device
 from bench.run.network import build_network
@@ -20,12 +21,17 @@ WEIGHTS = {"best": checkpoints.BEST, "last": checkpoints.LAST}
 
 @dataclass(frozen=True)
 class Trained:
-    """A network as it was evaluated, batch-norm statistics included."""
+    """A network as it was evaluated, batch-norm statistics included.
+
+    Attributes:
+        weights: the file that they are from; None for one that was not read.
+    """
 
     network: nn.Module
     config: Config
     device: torch.device
     iteration: int
+    weights: Path | None = None
 
 
 def load_trained(arguments: argparse.Namespace) -> Trained:
@@ -49,12 +55,12 @@ def load_trained(arguments: argparse.Namespace) -> Trained:
         which = "best" if (folder / checkpoints.BEST).exists() else "last"
     weights = checkpoints.load(folder / WEIGHTS[which])
     # Weights of other networks, which a run may have started from, are not needed again.
-    if "weights" in config.arch:
-        config.arch = config.arch | {"weights": None}
+    config.arch = without_weights(config.arch)
     place = prepare_device(config)
     network = build_network(config)
     checkpoints.fill(network, weights["network"], folder / WEIGHTS[which])
-    return Trained(network.to(place).eval(), config, place, weights["iteration"])
+    network = network.to(place).eval()
+    return Trained(network, config, place, weights["iteration"], folder / WEIGHTS[which])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: stochastic gradient descent, the same for every contestant.
+"""The training loop, the same for every contestant.
 
 Losses stay on the device and are looked at only every so many iterations (a drain): reading one
 each iteration would make a GPU wait for the CPU. Several processes share a batch; see
@@ -19,15 +19,17 @@ from torch import Tensor, nn
 
 from bench.config import Config, identity
 from bench.data.order import batch_indices, mirrored
-from bench.data.splits import Split
+from bench.data.splits import Batch, Split
 from bench.data.staging import staged
 from bench.losses import append_losses
 from bench.run import checkpoints, distributed
 from bench.run.contract import check_training_logits, failures_explained
 from bench.run.graph import GraphedUpdate
-from bench.run.loss import batch_loss, shrink_labels
+from bench.run.loss import shrink_labels, training_loss
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.network import autocast, network_input
+from bench.run.optimiser import clip_gradients, set_rates
+from bench.run.padding import padded, padded_labels, size_multiple
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
@@ -51,6 +53,7 @@ class Training:
     class_weights: Tensor | None  # (K,)
     device: torch.device
     monitor: Monitor
+    description: dict[str, Any]  # of the network as it started
     graph: GraphedUpdate | None = None  # launches updates, where cuda_graph=true
     iteration: int = 0
 
@@ -78,10 +81,9 @@ class Training:
 
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields this process's input (N, 3, H, W) and labels (N, H, W) of iterations, from 0."""
-    protocol, seed, split = training.config.protocol, training.config.seed, training.split
-    size, count = protocol.batch_size, len(split.names)
-    shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
-    batches = split.batches(shares)
+    protocol, seed = training.config.protocol, training.config.seed
+    size, multiple = protocol.batch_size, size_multiple(training.network)
+    batches = _uint8_batches(training, iterations)
     for iteration, batch in zip(iterations, batches, strict=True):
         images, labels = (staged(tensor, training.device) for tensor in batch)
         if protocol.mirror:
@@ -89,7 +91,22 @@ def training_batches(training: Training, iterations: range) -> Iterator[tuple[Te
             flip = staged(flips, training.device)[:, None, None]
             images = torch.where(flip[..., None], images.flip(3), images)
             labels = torch.where(flip, labels.flip(2), labels)
-        yield network_input(images, protocol, training.device), labels
+        values = network_input(images, protocol, training.device)
+        void = training.config.dataset.void
+        yield padded(values, multiple), padded_labels(labels, multiple, void)
+
+
+def _uint8_batches(training: Training, iterations: range) -> Iterator[Batch]:
+    """Yields this process's images and labels as they are kept, or as they are cut out."""
+    config, split = training.config, training.split
+    seed, size, count = config.seed, config.protocol.batch_size, len(split.names)
+    shares = (distributed.share(batch_indices(seed, i, size, count)) for i in iterations)
+    if not config.protocol.augmentation.is_on:
+        return split.batches(shares)
+    from bench.data.augmentation import Augmentation, draws  # noqa: PLC0415 - it loads OpenCV
+
+    drawn = (distributed.share(draws(seed, i, size)) for i in iterations)
+    return split.crops(shares, drawn, Augmentation.of(config, split.sizes[0]))
 
 
 def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> Tensor:
@@ -97,28 +114,27 @@ def step(training: Training, images: Tensor, labels: Tensor, iteration: int) -> 
 
     The losses of processes that share a batch are parts of a sum.
     """
-    torch.manual_seed(distributed.own_seed(training.config.seed, "dropout", iteration))
+    config = training.config
+    torch.manual_seed(distributed.own_seed(config.seed, "dropout", iteration))
+    set_rates(training.optimiser, config.protocol, iteration, config.max_iterations)
     if training.graph is not None:
-        return training.graph(partial(_update, training), images, labels)
-    return _update(training, images, labels)
+        return training.graph(partial(_gradients, training), images, labels)
+    loss = _gradients(training, images, labels)
+    training.optimiser.step()
+    training.optimiser.zero_grad(set_to_none=True)  # whatever comes next needs the memory
+    return loss
 
 
-def _update(training: Training, images: Tensor, labels: Tensor) -> Tensor:
+def _gradients(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     config, protocol = training.config, training.config.protocol
     with autocast(training.device, protocol.precision):
         logits = training.model(images)
-    check_training_logits(logits, config, len(images))
-    loss = batch_loss(
-        logits,
-        shrink_labels(labels, logits, training.network),
-        training.class_weights,
-        config.dataset.void,
-        protocol.loss_normaliser,
-    )
+    check_training_logits(logits, config, images.shape)
+    labels = shrink_labels(labels, logits, training.network)
+    loss = training_loss(logits, labels, training.class_weights, config.dataset.void, protocol)
     scaled = loss * distributed.size()  # gradients are averaged then; a sum is wanted
     scaled.backward()  # type: ignore[no-untyped-call]
-    training.optimiser.step()
-    training.optimiser.zero_grad(set_to_none=True)  # the next forward pass needs the memory
+    clip_gradients(training.network, protocol)
     return loss.detach()
 
 

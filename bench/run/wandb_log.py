@@ -5,6 +5,8 @@ one run keeps the last. So a resumed run writes all that its records hold once m
 folders before: whatever is sent when, the whole curve arrives.
 """
 
+import hashlib
+import json
 import shutil
 from operator import itemgetter
 from pathlib import Path
@@ -13,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from bench import records
-from bench.config import Config, WandbMode
+from bench.config import Config, WandbMode, fingerprint
 from bench.losses import read_losses
-from bench.metrics.regions import REGION_SCORES, region_score
+from bench.metrics.regions import region_scores
 from bench.run.monitor import Monitor
+from bench.run.schedule import rate_factor
+from bench.selection import best_iteration
 from bench.typed import plain
 
 Point = tuple[int, dict[str, float]]  # iteration, what was measured
@@ -30,12 +34,14 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     import wandb  # noqa: PLC0415 - half a second, for those who use it
 
     failures = (wandb.errors.Error, OSError)
-    before = recorded_points(folder)
+    before = recorded_points(folder, config)
 
     def send(iteration: int, values: dict[str, float]) -> None:
         try:
             send_recorded(run, before, iteration)
-            run.log(values, step=iteration)
+            run.log(_with_rate(iteration, values, config), step=iteration)
+            if "loss" not in values:  # an evaluation
+                run.summary.update(selected_scores(folder, config))
         except failures as error:
             monitor.listeners.remove(send)
             monitor.notice(f"wandb is left out from here on: {error}")
@@ -46,6 +52,9 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
             mode="offline" if mode == WandbMode.offline else "online",
             id=identity,  # a resumed run goes on in the same place
             name=folder.name,
+            group=seeds_group(config),
+            job_type="train",
+            tags=[config.dataset.name, f"protocol {config.protocol.name}", f"seed {config.seed}"],
             resume="allow",
             config=plain(config),
             dir=folder,
@@ -61,17 +70,48 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     monitor.listeners.append(send)
 
 
-def recorded_points(folder: Path) -> list[Point]:
-    """Returns what an earlier start of a run measured, by iteration."""
-    points: list[Point] = [
-        (line["first"] + len(line["losses"]) - 1, {"loss": line["losses"][-1]})
-        for line in read_losses(folder)
-    ]
+def seeds_group(config: Config) -> str:
+    """Names what the seeds of one network share: its name, arguments and fingerprint."""
+    arguments = json.dumps(plain(config)["arch"], sort_keys=True)
+    digest = hashlib.sha256(arguments.encode()).hexdigest()[:6]
+    return f"{config.arch['name']} {digest} ({fingerprint(config)})"
+
+
+def selected_scores(folder: Path, config: Config) -> dict[str, float]:
+    """Returns the scores of the iteration that validation selects so far, for the summary.
+
+    The last ones are there by themselves. Empty where nothing is selected.
+    """
+    best = best_iteration(folder, config)
+    found: dict[str, float] = {} if best is None else {"selected/iteration": best}
     for evaluation in records.read_evaluations(folder):
-        matrix = np.array(evaluation["confusion"])
-        split, iteration = evaluation["split"], evaluation["iteration"]
-        scores = {f"{split}/{name}": region_score(matrix, name) for name in REGION_SCORES}
-        points.append((iteration, scores))
+        if evaluation["iteration"] == best:
+            scores = _scores(evaluation)
+            found |= {f"selected/{name}": score for name, score in scores.items()}
+    return found
+
+
+def _scores(evaluation: dict[str, Any]) -> dict[str, float]:
+    scores = region_scores(np.array(evaluation["confusion"]))
+    return {f"{evaluation['split']}/{name}": score for name, score in scores.items()}
+
+
+def _with_rate(iteration: int, values: dict[str, float], config: Config) -> dict[str, float]:
+    """Adds the learning rate of an iteration, counted from 1, to what is measured of it."""
+    if "loss" not in values:
+        return values
+    factor = rate_factor(config.protocol, iteration - 1, config.max_iterations)
+    return {**values, "lr": factor * config.protocol.lr}
+
+
+def recorded_points(folder: Path, config: Config) -> list[Point]:
+    """Returns what an earlier start of a run measured, by iteration."""
+    points: list[Point] = []
+    for line in read_losses(folder):
+        iteration = line["first"] + len(line["losses"]) - 1
+        points.append((iteration, _with_rate(iteration, {"loss": line["losses"][-1]}, config)))
+    for evaluation in records.read_evaluations(folder):
+        points.append((evaluation["iteration"], _scores(evaluation)))
     return sorted(points, key=itemgetter(0))
 
 

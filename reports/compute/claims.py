@@ -4,7 +4,8 @@ A claim holds where the interval of the paired difference bears out every compar
 refuted where one comes out the other way round, and is undecided otherwise. Below three seeds there
 is no verdict: a third of the differences that one or two seeds separate are gone with the third.
 One comparison of many refutes a claim by chance more easily than one alone, so that refutations are
-corrected for their number (Bonferroni); that all agree needs no correction. A correlation that the
+corrected for their number (Bonferroni); that all agree needs no correction. Networks that were not
+trained equally long are not compared. A correlation that the
 paper asserts is judged by the interval of its rank correlation. Beside each verdict stands what the
 paper's own figures say.
 """
@@ -12,14 +13,23 @@ paper's own figures say.
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import product
-from math import atanh, isnan, sqrt, tanh
+from math import isnan
 
 import numpy as np
 import pandas as pd
 
 from bench.metrics.uncertainty import Interval
+from reports.compute.context import Context
+from reports.compute.correlation import rank_correlation
 from reports.compute.estimates import Difference, Pool
-from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.groups import (
+    CONDITION_OF_COLUMNS,
+    Contestant,
+    contestants,
+    equally_long,
+    groups,
+    told_apart,
+)
 from reports.compute.kept import Evaluated
 from reports.compute.paper_claims import (
     CLAIMS,
@@ -30,14 +40,14 @@ from reports.compute.paper_claims import (
     own_figures,
     scores_of_table_1,
 )
-from reports.compute.pooling import ENOUGH_SEEDS
+from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
+from reports.compute.tuned import NOTHING_TUNED
 from reports.read.published import PAPER_CLASSES, has_published, is_indoor, printed, row_of
-from reports.read.runs import Run, matrix, warn, weighting
-from reports.tables.notes import FEW_SEEDS
-from reports.tables.of_scores import Context
+from reports.read.runs import Run, code_of, matrix, warn, weighting
+from reports.read.tuning import chosen_values
 
 SUPPORTED, REFUTED, UNDECIDED, NO_RUNS = "supported", "refuted", "undecided", "no runs"
-TOO_FEW = "too few seeds"
+TOO_FEW, UNEQUAL = "too few seeds", "unequal"
 NO_FIGURES = "no figures"
 COLUMNS = ("claim", "verdict", "why", "the paper's own")
 WIDTHS = (31, 13, 29, 21)  # of the columns in a terminal of 100
@@ -53,16 +63,35 @@ class ClaimRow:
     paper: str = ""
 
 
-def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -> list[str]:
+def claim_lines(
+    runs: Sequence[Run],
+    context: Context,
+    *,
+    every: bool = False,
+    tuned: bool = False,
+    margin: float = EQUAL_POINTS,
+) -> list[str]:
     """Formats the claims and correlations for a terminal, for each set of conditions.
 
-    With `every`, each comparison has a row, and not only what decided the claim.
+    Args:
+        runs: any runs.
+        context: scores.
+        every: each comparison has a row, and not only what decided the claim.
+        tuned: sections of tuned networks alone are asked.
+        margin: no further apart than so many points counts as "equally well".
+
+    Raises:
+        ValueError: no network is tuned, where that is asked for.
     """
     lines: list[str] = []
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
-        lines += [f"{config['dataset']['name']}, protocol {config['protocol']['name']}", ""]
-        rows = claim_rows(group, context, every=every)
+        if tuned and not chosen_values(config):
+            continue
+        on = told_apart(group, runs)
+        where = f"{config['dataset']['name']}, protocol {config['protocol']['name']}"
+        lines += [f"{where}, {on}" if on else where, ""]
+        rows = claim_rows(group, context, every=every, margin=margin)
         frame = pd.DataFrame(map(astuple, rows), columns=list(COLUMNS))
         lines += [
             frame.to_markdown(
@@ -72,6 +101,8 @@ def claim_lines(runs: Sequence[Run], context: Context, *, every: bool = False) -
         ]
         if few_seeds(group):
             lines += [FEW_SEEDS, ""]
+    if tuned and not lines:
+        raise ValueError(f"--tuned: {NOTHING_TUNED}")
     return lines[:-1]
 
 
@@ -80,21 +111,22 @@ def few_seeds(group: Sequence[Run]) -> bool:
     return any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in contestants(group))
 
 
-def claim_rows(group: Sequence[Run], context: Context, *, every: bool = False) -> list[ClaimRow]:
-    """Tests every claim on the runs of one protocol."""
+def claim_rows(
+    group: Sequence[Run], context: Context, *, every: bool = False, margin: float = EQUAL_POINTS
+) -> list[ClaimRow]:
+    """Tests every claim on the runs of one protocol; arguments as for `claim_lines`."""
     found = contestants(group)
     rows = []
     for claim in CLAIMS:
-        weightings, compared = _compared(claim, found, context)
-        rows.append(
-            ClaimRow(claim.text, *_decided(claim, compared), own_figures(claim, weightings))
-        )
+        weightings, compared = _compared(claim, found, context, margin)
+        own = own_figures(claim, weightings, margin)
+        rows.append(ClaimRow(claim.words(margin), *_decided(claim, compared), own))
         rows += [ClaimRow("", *one) for one in compared] if every else []
     return [*rows, _scores_correlate(found, context), _size_correlates(found, context)]
 
 
 def _compared(
-    claim: Claim, found: Sequence[Contestant], context: Context
+    claim: Claim, found: Sequence[Contestant], context: Context, points: float
 ) -> tuple[tuple[str, str], list[tuple[str, str]]]:
     """Makes the comparisons of a claim, as far as there are runs.
 
@@ -102,7 +134,8 @@ def _compared(
         The class weightings of both sides in the first comparison, and (verdict, difference) of
         each.
     """
-    changes: list[tuple[str, str, dict[str, Difference]]] = []
+    changes: list[tuple[str, str, dict[str, Difference], str]] = []
+    unequal: list[tuple[str, str]] = []
     used: tuple[str, str] | None = None
     for one, other in product(claim.first, claim.second):
         for weightings in claim.pairs():
@@ -114,18 +147,25 @@ def _compared(
         else:
             continue
         used = used or weightings
+        if not equally_long(run for side in sides for run, _ in side):
+            unequal.append((UNEQUAL, f"not trained equally long ({one}, {other})"))
+            continue
         try:
             change = context.estimates.difference(*sides, _pool(weightings, found, context))
         except ValueError as error:  # records are incomplete
             warn(str(error))
             continue
-        changes.append((one, other, change))
+        codes = {code_of((run for run, _ in side), "bench") for side in sides}
+        changes.append((one, other, change, "; other bench code" if len(codes) > 1 else ""))
     made = len(changes) * len(claim.metrics)
     return used or claim.pairs()[0], [
-        (_verdict(change[m], claim.relation, made), _reason(one, other, m, change[m]))
-        for one, other, change in changes
+        (
+            _verdict(change[m], claim.relation, made, points / 100),
+            _reason(one, other, m, change[m]) + code,
+        )
+        for one, other, change, code in changes
         for m in claim.metrics
-    ]
+    ] + unequal
 
 
 def _pool(weightings: tuple[str, str], found: Sequence[Contestant], context: Context) -> Pool:
@@ -139,7 +179,7 @@ def _decided(claim: Claim, compared: Sequence[tuple[str, str]]) -> tuple[str, st
     """Returns the verdict of a claim, and what decided it."""
     if not compared:
         return NO_RUNS, ""
-    for outcome in (REFUTED, TOO_FEW, UNDECIDED):
+    for outcome in (REFUTED, UNEQUAL, TOO_FEW, UNDECIDED):
         reasons = [reason for verdict, reason in compared if verdict == outcome]
         if reasons:
             more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
@@ -158,13 +198,12 @@ def _split(run: Run) -> str:
     return str(run.config["protocol"]["evaluation_splits"][0])
 
 
-def _verdict(change: Difference, relation: str, comparisons: int) -> str:
+def _verdict(change: Difference, relation: str, comparisons: int, margin: float) -> str:
     if not change.is_of_networks:
         return TOO_FEW
     corrected = change.corrected(comparisons)
     if relation == "better":
         return SUPPORTED if change.low > 0 else REFUTED if corrected.high < 0 else UNDECIDED
-    margin = EQUAL_POINTS / 100
     if -margin <= change.low and change.high <= margin:
         return SUPPORTED
     return REFUTED if corrected.low > margin or corrected.high < -margin else UNDECIDED
@@ -254,23 +293,3 @@ def _own_correlation(points: Sequence[tuple[float, float]], what: str) -> str:
         return NO_FIGURES
     outcome = HOLDS if correlation.low > 0 else FAILS
     return f"{outcome}: {correlation.estimate:.2f} over {len(points)} of {what}"
-
-
-def rank_correlation(points: Sequence[tuple[float, float]]) -> Interval | None:
-    """Estimates Spearman's rank correlation with its 95 % interval; NaN are left out.
-
-    By Fisher's z, whose variance for ranks is 1.06 / (n - 3) (Fieller, Hartley and Pearson 1957). A
-    perfect order counts as the next to perfect one, since z would be infinite.
-
-    Returns:
-        None where three or fewer points, or points without a spread, say nothing.
-    """
-    known = [point for point in points if not np.isnan(point).any()]
-    ranks = pd.DataFrame(known).rank().to_numpy()
-    count = len(known)
-    if count <= 3 or (ranks.std(axis=0) == 0).any():
-        return None
-    rho = float(np.corrcoef(ranks.T)[0, 1])
-    most = 1 - 12 / (count * (count**2 - 1))  # two neighbours exchanged
-    z, half = atanh(max(-most, min(most, rho))), 1.96 * sqrt(1.06 / (count - 3))
-    return Interval(rho, tanh(z - half), tanh(z + half))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.records import State
+from reports.compute.context import Context
 from reports.read.costs import cost_of
 from reports.read.runs import Run, without_postprocessings
-from reports.tables.of_scores import Context
 
 NAMED = 4  # networks that a sentence names before it only counts
 
@@ -42,8 +42,7 @@ def _holds(run: Run, pattern: str) -> bool:
 
 
 def _is_measured(run: Run, context: Context) -> bool:
-    size = run.config["protocol"]["image_size"]
-    return cost_of(context.costs, run.config["arch"], size) is not None
+    return cost_of(context.costs, run.config) is not None
 
 
 def _named(lacking: Sequence[Run], finished: Sequence[Run]) -> str:

@@ -46,6 +46,11 @@ class Claim:
     relation: str = "better"
     weightings: tuple[str, str] = ("", "")
 
+    def words(self, margin: float) -> str:
+        """The sentence, with the margin within which networks count as equal, in points."""
+        points = f"{margin:g} point{'' if margin == 1 else 's'}"
+        return f"{self.text} (within {points})" if self.relation == "equal" else self.text
+
     def pairs(self) -> Sequence[tuple[str, str]]:
         """Lists the weightings to compare under, the first that can be being meant."""
         return [self.weightings] if all(self.weightings) else [(MEDIAN,) * 2, (UNWEIGHTED,) * 2]
@@ -54,7 +59,7 @@ class Claim:
 CLAIMS = (
     Claim("Fixed bilinear upsampling performs worst", VARIANTS, ("Bilinear-Interpolation",)),
     Claim(
-        f"SegNet-Basic and FCN-Basic perform equally well (within {EQUAL_POINTS:g} point)",
+        "SegNet-Basic and FCN-Basic perform equally well",
         ("SegNet-Basic",),
         ("FCN-Basic",),
         relation="equal",
@@ -99,12 +104,13 @@ CLAIMS = (
 )
 
 
-def own_figures(claim: Claim, weightings: tuple[str, str]) -> str:
+def own_figures(claim: Claim, weightings: tuple[str, str], margin: float = EQUAL_POINTS) -> str:
     """Says whether Table 1's test scores bear a claim out, and by how much they fail it at worst.
 
     Args:
         claim: the sentence.
         weightings: the class weightings of the two sides, as `Claim.pairs` gives them.
+        margin: no further apart than so many points counts as equal.
     """
     failures = []
     for one, other in product(claim.first, claim.second):
@@ -112,7 +118,7 @@ def own_figures(claim: Claim, weightings: tuple[str, str]) -> str:
             change = _in_table_1(one, metric, weightings[0]) - _in_table_1(
                 other, metric, weightings[1]
             )
-            short = -change if claim.relation == "better" else abs(change) - EQUAL_POINTS
+            short = -change if claim.relation == "better" else abs(change) - margin
             if short > ROUNDING or (claim.relation == "better" and change == 0):
                 names = f"{one} - {other}" if one != other else one
                 digits = 2 if metric == "BF" else 1  # as the paper prints them

@@ -16,6 +16,9 @@ import numpy as np
 from bench.metrics.ratios import FloatArray
 
 ENOUGH_SEEDS = 3  # below, a comparison is of these weights and not of the architectures
+FEW_SEEDS = (
+    f"Fewer than {ENOUGH_SEEDS} seeds: these weights, no verdict on the networks; needs seeds."
+)
 REJECTED = 0.05  # an equal residual is given up below this p-value
 TABLES = 2000  # random tables that the p-value is read from
 

@@ -134,7 +134,9 @@ def evidence_of(folder: Path, evaluation: Evaluation) -> Evidence | None:
     except ValueError as error:
         warn(str(error))
         return None
-    return Evidence(tuple(map(str, arrays["names"])), arrays["confusion"], arrays["boundaries"])
+    more = (arrays.get(name) for name in ("boundary_regions", "surfaces", "calibration"))
+    names = tuple(map(str, arrays["names"]))
+    return Evidence(names, arrays["confusion"], arrays["boundaries"], *more)
 
 
 def _errors(

@@ -1,7 +1,8 @@
 """The paper's Figures 4 and 5: image, truth, and each network's prediction with its errors.
 
 Predictions are the PNGs that evaluation kept. Images and truths are read where the data set lies;
-where it is not, predictions stand alone beside each other.
+where it is not, or where a record that may be somebody else's names code other than our readers,
+predictions stand alone beside each other.
 """
 
 import textwrap
@@ -20,6 +21,7 @@ from bench import records
 from bench.data.images import read_label
 from bench.data.pairs import Pair
 from bench.target import build
+from bench.trust import is_harmless_reader
 from reports.figures.style import LINE, plain, styled
 from reports.read.runs import Run, warn
 
@@ -28,6 +30,10 @@ LEGEND_COLUMNS = 7
 LABEL_WIDTH = 20  # letters of a network's name in a line
 WRONG, VOID = (213, 94, 0), (0, 0, 0)
 FADED = 0.45  # of a grey image, so that errors stand out on it
+NOT_OURS = (
+    "the record's dataset.reader calls other code than the readers of bench.data, which no report "
+    "does"
+)
 
 Colours = NDArray[np.uint8]
 
@@ -137,10 +143,10 @@ def _alone(
     rows = [
         (one.name, [_paint(one.map_of(name), dataset) for name in chosen]) for one in predictions
     ]
-    caption = (
-        f"Predictions alone, of images of split {split}: the images and their truth are not here "
-        f"(dataset.root is {dataset.get('root')})."
-    )
+    why = f"the images and their truth are not here (dataset.root is {dataset.get('root')})"
+    if not is_harmless_reader(dataset["reader"]):
+        why = NOT_OURS
+    caption = f"Predictions alone, of images of split {split}: {why}."
     return f"{caption} {_origin(predictions)}", _grid(rows, chosen, dataset, {})
 
 
@@ -154,6 +160,8 @@ def _chosen(names: Sequence[str], dataset: dict[str, Any]) -> list[str]:
 
 
 def _pairs(dataset: dict[str, Any], split: str) -> list[Pair]:
+    if not is_harmless_reader(dataset["reader"]):
+        raise ValueError(NOT_OURS)
     arguments = {"split": split}
     if dataset.get("root") is not None:
         arguments["root"] = dataset["root"]

@@ -16,7 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.metrics.regions import MeanRule, mean_iou
 from reports.figures.style import INK, dot, plain, styled
-from reports.read.runs import Run, matrix, read_losses
+from reports.read.losses import read_losses
+from reports.read.runs import Run, matrix
 
 POINTS = 60  # of the loss curve of a finished run; each the mean of equally many iterations
 LOGARITHMIC_SPAN = 5.0  # the ratio of largest to smallest loss from which an axis is logarithmic

@@ -1,6 +1,6 @@
 """Which figures a report has: for each set of conditions, from its runs and cost records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -12,14 +12,22 @@ from numpy.typing import NDArray
 
 from bench.metrics.ratios import ratio
 from bench.metrics.uncertainty import Interval
-from reports.compute.groups import Contestant, contestants, groups
+from reports.compute.context import Context
+from reports.compute.deployed import deployed_rows
+from reports.compute.groups import Contestant, contestants, groups, told_apart
+from reports.compute.kept import Evaluated
+from reports.compute.tuned import trials_by_network
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
 from reports.figures.learning import curve_of, learning_curves
+from reports.figures.pareto import Point, accuracy_against_latency
+from reports.figures.reliability import calibration_of, reliability_diagram
 from reports.figures.style import MOST
+from reports.figures.tuning import sensitivity
 from reports.read.costs import cost_of
+from reports.read.deployed import Deployed
+from reports.read.given import by_run
 from reports.read.runs import Run, matrix
-from reports.tables.of_scores import Context
 
 PARAMETERS, TIME, MEMORY = "parameters (M)", "forward pass (ms)", "inference memory (MB)"
 
@@ -37,17 +45,45 @@ class Drawing:
 
 def drawings(runs: Sequence[Run], context: Context) -> list[Drawing]:
     """Draws every figure for which there is something to draw."""
-    found = []
+    found, exported = [], by_run(runs, context.given)
     for number, group in enumerate(groups(runs), start=1):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
-        where = f"{dataset}, protocol {protocol}, fingerprint {group[0].fingerprint}"
+        on = told_apart(group, runs)
+        where = f"{dataset}, protocol {protocol}, {f'{on}, ' if on else ''}fingerprint "
+        where += group[0].fingerprint
         for name, caption, figure in _of_group(group, context):
             if figure is not None:
                 found.append(
                     Drawing(f"{name}-{number}", f"{caption} {where}.", figure, dataset, protocol)
                 )
+        for name, caption, figure in _deployed(group, exported, context):
+            found.append(
+                Drawing(f"{name}-{number}", f"{caption} {where}.", figure, dataset, protocol)
+            )
     return found
+
+
+def _deployed(
+    group: Sequence[Run], exported: Mapping[Path, Sequence[Deployed]], context: Context
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yields a figure of what was exported for each setting in which it was timed."""
+    settings = deployed_rows(group, exported, context.estimates)
+    for place, (setting, rows) in enumerate(settings.items(), start=1):
+        points = [
+            Point(r.network, r.first.title, r.latency, 100 * r.miou.estimate, _percent(r.miou))
+            for r in rows
+            if r.latency is not None and r.miou is not None and not isnan(r.miou.estimate)
+        ]
+        figure = accuracy_against_latency(points)
+        if figure is not None:
+            yield (
+                f"deployed-{place}",
+                "mIoU through the runtime, with its 95 % interval, against the latency of one "
+                "image, with its quartiles; the line joins those that no other beats in both. "
+                f"{', '.join(setting)};",
+                figure,
+            )
 
 
 def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Figure | None]]:
@@ -80,6 +116,21 @@ def _of_group(group: Sequence[Run], context: Context) -> list[tuple[str, str, Fi
             figures.confusion_matrices(entries, dataset["classes"]),
         ),
         (
+            "tuning",
+            "Validation score of every trial over the values tried; rings: chosen. A flat line is "
+            "of a network that forgives the value.",
+            sensitivity(trials_by_network(group)),
+        ),
+        (
+            "reliability",
+            "How often a network is right where it is so sure (the probability of its class, in 15 "
+            f"bins, over the labelled pixels of {split} and all seeds), and how many pixels are "
+            f"that. ECE: the mean distance to the dotted diagonal.{only}",
+            reliability_diagram(
+                [(one.label, calibration_of(_evaluated(one, split))) for one, _ in ranked]
+            ),
+        ),
+        (
             "timing",
             "Samples of the forward pass around their median (their number in parentheses).",
             figures.timing_samples(entries),
@@ -105,11 +156,15 @@ def _best(
     return [pair for pair in entries if pair[1].name in names]
 
 
+def _evaluated(one: Contestant, split: str) -> list[Evaluated]:
+    return [(run, e) for run in one.runs if (e := run.evaluation(split, None)) is not None]
+
+
 def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
     run = one.first
-    seeds = [(r, e) for r in one.runs if (e := r.evaluation(split, None)) is not None]
+    seeds = _evaluated(one, split)
     estimates = context.estimates.of(seeds) if seeds else {}
-    cost = cost_of(context.costs, run.config["arch"], run.config["protocol"]["image_size"])
+    cost = cost_of(context.costs, run.config)
     quartiles = cost.quartiles("forward_ms") if cost else None
     parameters = run.network.get("parameters")
     known = {

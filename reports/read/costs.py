@@ -13,6 +13,7 @@ import numpy as np
 
 from bench import records
 from bench.sound_files import require
+from reports.read.cost_settings import INFERENCE, setting_of, windows
 from reports.read.runs import warn
 from reports.read.shapes import COST
 
@@ -29,7 +30,7 @@ NVML_SOURCES = {
     "device delta": "growth of the whole card",
 }
 PUBLISHED_SIZE, PUBLISHED_DEVICE = (360, 480), "titan"
-TRAINING, INFERENCE = "training", "inference"
+TRAINING = "training"
 TIMES = ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")
 WALL = "wall_"  # before the name of a time: by the wall clock, where another is the first
 GRAPH = "graph_"  # likewise: of the forward pass as a CUDA graph, without the host's launches
@@ -40,7 +41,6 @@ RATES = {
     "convolution_flops": ("multiply_accumulates", 2),
     "copy_bytes_per_second": ("moved_bytes", 1),
 }
-SWITCHES = ("channels_last", "compile", "deterministic")  # of the protocol, that change a time
 
 
 class Memory(NamedTuple):
@@ -66,8 +66,8 @@ class Cost:
     Attributes:
         path: the record.
         arch: the network's configuration, with its name.
-        setting: device, image size, classes, precision, mode, batch, switches; equal ones are
-            comparable.
+        setting: see `setting_of`; equal ones are comparable.
+        windows: through which the network sees an image; empty: whole.
         state: measured, out_of_memory, killed or failed.
         reason: why it was not measured.
         samples: milliseconds by forward_ms, backward_ms, optimiser_ms and step_ms, where they are
@@ -106,6 +106,7 @@ class Cost:
     how: dict[str, Any] = field(default_factory=dict)
     switches: dict[str, Any] = field(default_factory=dict)
     company: tuple[str, ...] = ()
+    windows: str = ""
 
     @property
     def name(self) -> str:
@@ -213,12 +214,12 @@ def read_cost(path: Path) -> Cost:
     return Cost(
         path=path,
         arch=arch,
-        setting=_setting(content, size),
+        setting=setting_of(content),
         image_size=(size[0], size[1]),
         state=str(content.get("state", "measured")),
         reason=str(content.get("reason") or ""),
         samples=_samples(time),
-        memory={mode: _reading(part) for mode, part in parts.items()},
+        memory={mode: reading(part) for mode, part in parts.items()},
         memory_states={mode: part.get("state") for mode, part in parts.items()},
         estimates={mode: part.get("estimate_bytes") for mode, part in parts.items()},
         work=content.get("work") or {},
@@ -230,24 +231,8 @@ def read_cost(path: Path) -> Cost:
         how=content.get("cost") or {},
         switches=content.get("arithmetic") or {},
         company=tuple(content.get("timed_with") or ()),
+        windows=windows(content.get("protocol") or {}),
     )
-
-
-def _setting(content: dict[str, Any], size: list[int]) -> tuple[str, ...]:
-    environment = content.get("environment") or {}
-    how, protocol = content.get("cost") or {}, content.get("protocol") or {}
-    backward = how.get("backward", bool((content.get("time") or {}).get("backward_ms")))
-    place = [environment.get("device") or content.get("device") or "unknown device"]
-    if environment.get("device_type") == "cpu":
-        place += ["CPU figures", f"threads {environment.get('threads', 'n/a')}"]
-    what = [
-        f"{size[0]}x{size[1]}",
-        f"{content.get('num_classes', 'n/a')} classes",
-        content.get("precision") or "precision n/a",
-        "as in training" if backward else INFERENCE,
-        f"batch {how.get('batch_size', 1)}",
-    ]
-    return tuple(map(str, [*place, *what, *(s for s in SWITCHES if protocol.get(s))]))
 
 
 def _samples(time: dict[str, Any]) -> dict[str, list[float]]:
@@ -258,7 +243,8 @@ def _samples(time: dict[str, Any]) -> dict[str, list[float]]:
     return {name: samples for name, samples in found.items() if samples}
 
 
-def _reading(part: dict[str, Any]) -> Memory | None:
+def reading(part: dict[str, Any]) -> Memory | None:
+    """Returns the first source of MEMORY_SOURCES that a part of a record was read by."""
     readings, baselines = part.get("readings") or {}, part.get("baselines") or {}
     for key, source in MEMORY_SOURCES.items():
         if readings.get(key) is None:
@@ -270,28 +256,30 @@ def _reading(part: dict[str, Any]) -> Memory | None:
     return None
 
 
-def costs_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> list[Cost]:
-    """Finds the measurements of a network at an image size, one for each setting.
+def costs_of(costs: Iterable[Cost], config: dict[str, Any]) -> list[Cost]:
+    """Finds the measurements of a run's network as it sees an image, one for each setting.
 
-    The arguments that only mirror the protocol (dropout, epsilon) do not change what it costs.
+    Arguments that only mirror the protocol (dropout, epsilon) do not change what it costs. Where
+    images have their own sizes, a crop is measured.
     """
-    wanted = [*size], _structure(arch)
-    return [cost for cost in costs if ([*cost.image_size], _structure(cost.arch)) == wanted]
+    protocol = config["protocol"]
+    size = protocol["image_size"] or protocol.get("augmentation", {}).get("crop")
+    wanted = size, _structure(config["arch"]), windows(protocol)
+    return [c for c in costs if ([*c.image_size], _structure(c.arch), c.windows) == wanted]
 
 
-def cost_of(costs: Iterable[Cost], arch: dict[str, Any], size: list[int]) -> Cost | None:
-    """Finds one measurement of a network, or None.
+def cost_of(costs: Iterable[Cost], config: dict[str, Any]) -> Cost | None:
+    """Finds one measurement of a run's network, or None.
 
-    One of inference is preferred, as Table 1 has it; of several the first by name is taken, so that
-    a column mixes none by chance.
+    One of inference first, as Table 1 has it, then by name, so that a column mixes none by chance.
     """
-    return min(
-        costs_of(costs, arch, size),
-        key=lambda cost: (INFERENCE not in cost.setting, cost.setting),
-        default=None,
-    )
+    found = costs_of(costs, config)
+    return min(found, key=lambda one: (INFERENCE not in one.setting, one.setting), default=None)
 
 
 def _structure(arch: dict[str, Any]) -> dict[str, Any]:
-    without = {"dropout", "batch_norm_eps", "weights", "input_size"}
+    without = {
+        "dropout", "batch_norm_eps", "weights", "input_size", "weights_match", "pretraining",
+        "weights_backbone", "encoder_weights",
+    }  # fmt: skip
     return {key: value for key, value in arch.items() if key not in without}

@@ -3,11 +3,12 @@
 Only records are read: no torch, no data set, no network.
 """
 
+import contextlib
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,14 +17,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import losses, records
-from bench.config import ProtocolConfig
+from bench import records
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
 from bench.metrics.regions import region_score
-from bench.records import End, State
+from bench.protocol import ProtocolConfig
 from bench.sound_files import require
 from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES
+from reports.read.tuning import tuning_of, with_tuning
 
 # Keys in which two runs may differ and share a fingerprint all the same.
 PLACES = {f"dataset.{key}" for key in NOT_IN_FINGERPRINT}
@@ -46,6 +47,7 @@ class Run:
         network: parameters, initialisation; empty before the run has built it.
         environment: machine, versions, commit; empty before the run has started.
         data: images and digest of each split; likewise.
+        origin: the laboratory it was merged from; empty for one's own.
         evaluations: the complete ones, by split and iteration.
     """
 
@@ -57,6 +59,7 @@ class Run:
     network: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
     evaluations: Sequence[Evaluation] = ()
 
     @property
@@ -127,6 +130,7 @@ def _read_run(folder: Path) -> Run:
     content = records.read_json(path)
     require(path, content, CONFIG)
     config = content["config"]
+    tuning_of(config)  # or is passed over
     state, detail = _state(folder)
     return Run(
         folder=folder,
@@ -137,6 +141,7 @@ def _read_run(folder: Path) -> Run:
         network=read_if_sound(folder / "network.json"),
         environment=read_if_sound(folder / "environment.json"),
         data=read_if_sound(folder / "data.json"),
+        origin=read_if_sound(folder / "origin.json"),
         evaluations=_evaluations(folder, len(config["dataset"]["classes"])),
     )
 
@@ -144,15 +149,17 @@ def _read_run(folder: Path) -> Run:
 def _with_postprocessings(run: Run) -> list[Run]:
     """Splits off a run's post-processings as runs of their own: rows named NETWORK-denseCRF.
 
-    The validations stay with all of them, to tell the selected iteration.
+    The validations stay with all of them, to tell the selected iteration. What was exported is left
+    to reports/read/deployed.py.
     """
     validation = run.config["protocol"]["validation"].get("split")
     own = [e for e in run.evaluations if not e.get("variant")]
     selecting = [e for e in own if e["split"] == validation]
     runs = [replace(run, evaluations=own)]
-    for variant in sorted({e["variant"] for e in run.evaluations if e.get("variant")}):
+    refined = [e for e in run.evaluations if e.get("variant") and not e.get("deployed")]
+    for variant in sorted({e["variant"] for e in refined}):
         arch = run.config["arch"] | {"name": f"{run.name}-{variant}"}
-        theirs = [e for e in run.evaluations if e.get("variant") == variant]
+        theirs = [e for e in refined if e["variant"] == variant]
         runs.append(
             replace(run, config=run.config | {"arch": arch}, evaluations=selecting + theirs)
         )
@@ -212,7 +219,11 @@ def _state(folder: Path) -> tuple[str, str]:
     if progress.phase is not None:
         detail = f"{progress.phase} {progress.done}/{progress.total}"
     if silent > STALE_SECONDS:
-        return "silent", f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
+        detail = f"no sign of life for {silent / 60:.0f} min, then {detail or 'starting'}"
+        with contextlib.suppress(OSError):
+            if time.time() - (folder / "progress.json").stat().st_mtime < STALE_SECONDS:
+                detail += "; but the file is new: the run's clock is behind, or it was copied"
+        return "silent", detail
     return "running", detail
 
 
@@ -223,36 +234,6 @@ def sound(read: Callable[[Path], T | None], folder: Path) -> T | None:
     except ValueError as error:
         warn(str(error))
         return None
-
-
-def read_losses(folder: Path) -> list[dict[str, Any]]:
-    """Returns the lines of losses.jsonl: first, losses, seconds; none if the file is unsound."""
-    try:
-        return whole_losses(folder, sound(records.read_end, folder))
-    except ValueError as error:
-        warn(str(error))
-        return []
-
-
-def whole_losses(folder: Path, end: End | None) -> list[dict[str, Any]]:
-    """Returns the lines of losses.jsonl.
-
-    Args:
-        folder: the run.
-        end: how it ended; a finished run has the loss of every iteration.
-
-    Raises:
-        ValueError: a line is damaged or missing.
-    """
-    lines = list(losses.read_losses(folder))
-    last = lines[-1]["first"] + len(lines[-1]["losses"]) - 1 if lines else 0
-    wanted = end.iteration or 0 if end and end.state == State.finished else 0
-    if last < wanted:
-        raise ValueError(
-            f"{folder / 'losses.jsonl'}: ends at iteration {last}, the run at {wanted}; losses are "
-            "missing"
-        )
-    return lines
 
 
 def differences(one: Run, other: Run) -> list[str]:
@@ -284,13 +265,23 @@ def _of_older_records() -> dict[str, Any]:
 
 
 def conditions(run: Run) -> dict[str, Any]:
-    """Returns the leaves of `dataset` and `protocol` by their dotted keys.
+    """Returns the leaves of `dataset` and `protocol` by their dotted keys, and `tuning` in words.
 
+    And the last iteration, where the learning rates of a run depend on it.
     A key that came after the record has the value that says the same as its absence.
     """
     config = run.config
-    return {
+    depends_on_end = config["protocol"].get("schedule", "constant") != "constant"
+    found = {
         **_of_older_records(),
         **leaves(config["dataset"], "dataset"),
         **leaves(config["protocol"], "protocol"),
+        **({"max_iterations": config["max_iterations"]} if depends_on_end else {}),
     }
+    return with_tuning(config, found)
+
+
+def code_of(runs: Iterable[Run], part: str) -> str:
+    """Returns the digests of the code that made some runs, of their `network` or of `bench`."""
+    found = {str(run.environment.get("code", {}).get(part, "not recorded")) for run in runs}
+    return ", ".join(sorted(found))

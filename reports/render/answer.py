@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from html import escape
 from math import isnan
 
-from reports.compute.pooling import ENOUGH_SEEDS
 from reports.render.html import anchor, breakable, group_start
 from reports.tables.model import Cell, Row, Section, Table, figure, interval
 
@@ -47,7 +46,9 @@ def _answer(section: Section, found: Found, group: str) -> str:
     limits = [_limits(found, number) for number in range(len(SCORES))]
     rows = "".join(_line(row, cells, limits) for row, cells in found)
     seeds = dict.fromkeys(row.details.get("seeds", "") for row, _ in found)
-    words = f"{section.dataset}, protocol {section.protocol}, {group}; seeds {' / '.join(seeds)}"
+    terms = f", {section.terms}" if section.terms else ""
+    words = f"{section.dataset}, protocol {section.protocol}{terms}, {group}; "
+    words += f"seeds {' / '.join(seeds)}"
     return (
         f"{group_start(section.dataset, section.protocol)}"
         f'<p class="answer">{sentences}</p>'
@@ -59,30 +60,42 @@ def _answer(section: Section, found: Found, group: str) -> str:
 
 
 def _sentence(found: Found, number: int) -> str:
-    """Says which network is best in a score, and which are not separated from it."""
+    """Says which network is best in a score, which are not separated from it, and who is unranked.
+
+    The best is that of the networks that are ranked; where fewer than two are, there is no verdict.
+    """
     name = SCORES[number]
-    ranked = sorted(
-        ((cells[number].value, row, cells[number]) for row, cells in found
-         if cells[number].value is not None),
-        key=lambda one: -(one[0] or 0.0),
-    )  # fmt: skip
-    bold = [one for one in ranked if one[2].bold]
-    _, row, cell = (bold or ranked)[0]
+    known = sorted(
+        ((row, cells[number]) for row, cells in found if cells[number].value is not None),
+        key=lambda one: -(one[1].value or 0.0),
+    )
+    ranked = [one for one in known if not one[1].unranked]
+    bold = [one for one in ranked if one[1].bold]
+    if not known:
+        return ""
+    row, cell = (bold or known)[0]
     best = f"<strong>{breakable(row.label)}</strong> has {name} {_figures(cell)}"
-    if len(ranked) == 1:
+    if len(known) == 1:
         return f"{best}."
     if not bold:
         return (
-            f"{best}, the highest of {len(ranked)} networks; with fewer than {ENOUGH_SEEDS} seeds "
-            "that is of these weights, and no verdict."
+            f"{best}, the highest of {len(known)} networks, which is no verdict{_left_out(known)}."
         )
-    others = [breakable(row.label) for _, row, _ in bold[1:]]
-    if not others:
-        return f"{best}, the highest of {len(ranked)} networks and separated from all of them."
-    return (
-        f"{best}, the highest of {len(ranked)} networks; not separated from it: "
-        f"{', '.join(others)}."
-    )
+    best += f", the highest of {len(ranked)} networks"
+    others = [breakable(row.label) for row, _ in bold[1:]]
+    if others:
+        return f"{best}; not separated from it: {', '.join(others)}{_left_out(known)}."
+    return f"{best} and separated from all of them{_left_out(known)}."
+
+
+def _left_out(known: Sequence[tuple[Row, Cell]]) -> str:
+    """Says which networks are not ranked, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row, cell in known:
+        if cell.unranked:
+            reasons.setdefault(cell.unranked, []).append(breakable(row.label))
+    words = [f"{', '.join(names)} ({escape(reason)})" for reason, names in reasons.items()]
+    return f"; not ranked: {', '.join(words)}" if words else ""
 
 
 def _figures(cell: Cell) -> str:

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from bench import records
 from reports.compute.claims import COLUMNS, claim_rows, few_seeds
+from reports.compute.context import Context
 from reports.compute.gaps import gaps
-from reports.compute.groups import CONDITION_OF_COLUMNS, groups
+from reports.compute.groups import CONDITION_OF_COLUMNS, groups, told_apart
+from reports.compute.pooling import FEW_SEEDS
 from reports.figures import style
 from reports.figures.of_report import Drawing, drawings
 from reports.read.published import SOURCE, rank_of
@@ -25,8 +27,6 @@ from reports.render.cells import csv
 from reports.render.html import anchor, group_start, html
 from reports.tables.choice import fitting_tables
 from reports.tables.model import Table
-from reports.tables.notes import FEW_SEEDS
-from reports.tables.of_scores import Context
 
 HERE = Path(__file__).parent
 PHOTOGRAPHS = "qualitative"  # the figure of images, which are no drawing
@@ -178,10 +178,13 @@ def inline(picture: bytes, name: str, label: str) -> str:
 
 def _claims(runs: Sequence[Run], context: Context) -> str:
     parts = ['<section id="claims"><h2>What the paper says, tested on these runs</h2>']
-    heads = "".join(f'<th class="words">{escape(head)}</th>' for head in COLUMNS)
+    heads = "".join(f'<th scope="col" class="words">{escape(head)}</th>' for head in COLUMNS)
     for group in groups(runs, (CONDITION_OF_COLUMNS,)):
         config = group[0].config
         dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
+        words = f"{dataset}, protocol {protocol}"
+        if on := told_apart(group, runs):
+            words += f", {on}"
         rows = "".join(
             f'<tr><td class="words">{escape(row.claim)}</td>'
             f'<td class="verdict {row.verdict.replace(" ", "-")}">{row.verdict}</td>'
@@ -191,8 +194,10 @@ def _claims(runs: Sequence[Run], context: Context) -> str:
         )
         parts += [
             group_start(dataset, protocol),
-            f"<h3>{escape(f'{dataset}, protocol {protocol}')}</h3>",
-            f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+            f"<h3>{escape(words)}</h3>",
+            '<div class="scroll" tabindex="0"><table>'
+            f'<caption class="unseen">Claims on {escape(words)}</caption>'
+            f"<thead><tr>{heads}</tr></thead>"
             f"<tbody>{rows}</tbody></table></div>",
             f'<ul class="notes"><li>{FEW_SEEDS}</li></ul></div>' if few_seeds(group) else "</div>",
         ]
@@ -221,11 +226,15 @@ def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:
         f'<td class="words">cost: {escape(", ".join(cost.setting))}</td></tr>'
         for cost in costs
     ]
-    heads = "".join(f"<th>{head}</th>" for head in ("network", "seed", "state", "evaluated"))
-    heads += '<th>files</th><th class="words">the same again, and as it was called</th>'
+    heads = "".join(
+        f'<th scope="col">{head}</th>' for head in ("network", "seed", "state", "evaluated")
+    )
+    heads += '<th scope="col">files</th>'
+    heads += '<th scope="col" class="words">the same again, and as it was called</th>'
     return (
         f'<section id="runs"><h2>Runs</h2>{group_start("", "")}<div class="scroll" tabindex="0">'
-        f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}'
+        '<table class="sortable"><caption class="unseen">Every run and cost record</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}"
         "</tbody></table></div></div></section>"
     )
 

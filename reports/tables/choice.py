@@ -4,25 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.metrics.scores import PAPER, Conventions
+from reports.compute.context import Context
 from reports.compute.estimates import Estimates
 from reports.compute.groups import CONDITION_OF_COLUMNS, groups
 from reports.read.costs import Cost, read_costs
+from reports.read.given import Given
 from reports.read.published import Printed
 from reports.read.runs import Run
 from reports.tables.layout import natural_number
 from reports.tables.model import Table
 from reports.tables.of_costs import cost_table, cost_tables
+from reports.tables.of_deployed import deployed_tables
 from reports.tables.of_ranks import rank_tables
-from reports.tables.of_scores import Context, score_table
+from reports.tables.of_scores import score_table
 
 PER_CLASS = {"1": "2", "3": "2", "4": "5"}  # beside which table the classes are worth a look
 
 
 def fitting_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
-    """Fills the tables that suit runs, that of ranks, and those of all measured costs."""
+    """Fills the tables that suit runs, of ranks, of what was exported, and of measured costs."""
     costs = cost_tables(context.costs, context.rows_without_runs)
     ranks = rank_tables(runs, context.estimates)
-    return [*score_tables(runs, context, classes), *ranks, *costs]
+    deployed = deployed_tables(runs, context)
+    return [*score_tables(runs, context, classes), *ranks, *deployed, *costs]
 
 
 def score_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
@@ -57,7 +61,10 @@ def context_of(
     root: Path,
     conventions: Conventions = PAPER,
     literature: dict[tuple[str, str, str], Printed] | None = None,
+    *,
+    mixed: bool = False,
+    given: Sequence[Given] = (),
 ) -> Context:
-    """Gathers what tables are filled from beside the runs: cache, costs, literature."""
+    """Gathers what tables are filled from beside the runs: cache, costs, literature, times."""
     costs: list[Cost] = read_costs(root)
-    return Context(Estimates(root, conventions), costs, literature or {})
+    return Context(Estimates(root, conventions), costs, literature or {}, mixed=mixed, given=given)

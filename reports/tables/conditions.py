@@ -2,8 +2,17 @@
 
 from collections.abc import Sequence
 
-from reports.compute.groups import Contestant
-from reports.read.runs import Run
+from reports.compute.groups import Contestant, pretraining
+from reports.read.runs import Run, differences
+
+UNEQUALLY_LONG = "not trained equally long"  # why nothing is ranked
+
+
+def section_differences(one: Run, other: Run) -> list[str]:
+    """Says in which conditions two sections differ, pretraining among them."""
+    before, after = pretraining(one), pretraining(other)
+    found = [] if before == after else [f"pretraining {before} / {after}"]
+    return [*differences(one, other), *found]
 
 
 def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[str]:
@@ -21,14 +30,20 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
             code = run.environment.get("code", {}).get("bench")
             if run.environment:
                 codes.setdefault(code or "of before this was recorded", []).append(one.label)
+    starts: dict[str, list[str]] = {}
+    for one in ours:
+        starts.setdefault(pretraining(one.first), []).append(one.label)
+    if len(starts) > 1:
+        notes.append(f"Not pretrained alike, as asked for; on {_listed(starts)}.")
     if len(iterations) > 1:
-        notes.append(f"Not trained equally long; iterations: {_listed(iterations)}.")
+        words = "so that no last figure is in bold"
+        notes.append(f"Not trained equally long, {words}; iterations: {_listed(iterations)}.")
     if len(codes) > 1:
         notes.append(
             "Not computed by the same numeric code of bench (rerun=true makes it so): "
             f"{_listed(codes)}."
         )
-    return notes
+    return [*notes, *_origin_notes(group)]
 
 
 def frozen_note(run: Run) -> list[str]:
@@ -37,6 +52,18 @@ def frozen_note(run: Run) -> list[str]:
     if whole is None or trained is None or whole == trained:
         return []
     return [f"{trained / 1e6:.3f} M of {whole / 1e6:.3f} M parameters are trainable"]
+
+
+def _origin_notes(group: Sequence[Run]) -> list[str]:
+    """Says which runs `reports merge` took over, and from whom."""
+    found: dict[str, list[str]] = {}
+    for run in group:
+        if run.origin:
+            found.setdefault(run.origin["source"], []).append(f"{run.name} seed {run.seed}")
+    return [
+        f"Merged from {source}, sound but not proved to be theirs: {', '.join(names)}."
+        for source, names in found.items()
+    ]
 
 
 def _listed(labels: dict[str, list[str]]) -> str:

@@ -46,6 +46,7 @@ class Cell:
         comparable: whether the two are of one kind, so that their difference says something.
         text: what stands in the place of a missing value: a state, or what the paper printed.
         bold: the best of its column, or not separated from it.
+        unranked: why nothing is said of its place in the column; empty where it has one.
         run: the folder, or the cost record, that the figure comes from.
         others: those of the other seeds, where it is their mean.
     """
@@ -57,6 +58,7 @@ class Cell:
     comparable: bool = True
     text: str = ""
     bold: bool = False
+    unranked: str = ""
     run: Path | None = None
     others: Sequence[Path] = ()
 
@@ -99,6 +101,7 @@ class Section:
         background: machines, initialisation, what the data set is.
         dataset: its name.
         protocol: its name.
+        terms: whether each network was tuned; empty where no run is.
     """
 
     title: str
@@ -108,6 +111,7 @@ class Section:
     background: list[str] = field(default_factory=list)
     dataset: str = ""
     protocol: str = ""
+    terms: str = ""
 
     def footnotes(self) -> dict[str, str]:
         """Letters of the rows' footnotes: text to letter, in order of appearance."""
@@ -143,8 +147,9 @@ class Table:
 
 
 def figure(value: float | None, digits: int) -> str:
-    """Formats a figure; what is missing is empty."""
-    return "" if value is None or isnan(value) else f"{value:.{digits}f}"
+    """Formats a figure; what is missing is empty, and zero has no sign."""
+    text = "" if value is None or isnan(value) else f"{value:.{digits}f}"
+    return text.removeprefix("-") if text and not float(text) else text
 
 
 def signed(value: float | None, digits: int) -> str:
@@ -159,7 +164,7 @@ def interval(cell: Cell, digits: int) -> str:
     """Formats the interval of a cell in brackets, or nothing."""
     if cell.low is None or cell.high is None or isnan(cell.low) or isnan(cell.high):
         return ""
-    return f"[{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
+    return f"[{figure(cell.low, digits)}, {figure(cell.high, digits)}]"
 
 
 def signed_interval(low: float, high: float, digits: int = 1) -> str:

@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 from bench.metrics.boundaries import TOLERANCE
 from bench.metrics.scores import Conventions
 from bench.metrics.uncertainty import BLOCK_LENGTH
+from bench.protocol import ProtocolConfig
 from bench.records import State
-from bench.typed import leaves
-from reports.compute.groups import Contestant
-from reports.compute.pooling import ENOUGH_SEEDS
+from bench.typed import leaves, neutral_values
+from reports.compute.groups import Contestant, pretraining
+from reports.compute.pooling import ENOUGH_SEEDS, FEW_SEEDS
 from reports.read.published import (
     IN_CAPTION,
     MEDIAN,
@@ -44,9 +45,6 @@ TABLE_2 = (
     "Table 2; the figures printed there are those of Table 3's last column, trained without. "
     "These runs: class_weights {}."
 )
-FEW_SEEDS = (
-    f"Fewer than {ENOUGH_SEEDS} seeds: these weights, no verdict on the networks; needs seeds."
-)
 
 
 @cache
@@ -56,7 +54,7 @@ def paper_protocol(number: str) -> dict[str, Any]:
     merged = OmegaConf.merge(*(OmegaConf.load(CONF / "protocol" / f"{f}.yaml") for f in files))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    found = leaves(plain["protocol"], "protocol")
+    found = neutral_values(ProtocolConfig, "protocol") | leaves(plain["protocol"], "protocol")
     if number in {"4", "5"}:
         found["protocol.batch_size"] = 4  # section 4
     return found
@@ -131,6 +129,7 @@ def section_notes(number: str, group: Sequence[Run], ours: Sequence[Contestant])
             notes.append(TABLE_2.format(weighting(group[0])))
     if len(ours) > 1 and any(len({run.seed for run in one.runs}) < ENOUGH_SEEDS for one in ours):
         notes.append(FEW_SEEDS)
+    notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
     return [*notes, *condition_notes(group, ours)]
 
 
@@ -148,7 +147,11 @@ def background_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[s
         if start:
             started.setdefault(start, []).append(one.label)
     notes += [f"Started from {start}: {', '.join(names)}." for start, names in started.items()]
-    notes += dict.fromkeys(note for run in group for note in _postprocessing_notes(run))
+    notes += [
+        f"Weights that {one.label} loaded, {pretraining(one.first)}: digest {digest[:12]}."
+        for one in ours
+        if (digest := one.first.network.get("weights_digest"))
+    ]
     return notes + machines([run.environment for run in group])
 
 
@@ -156,12 +159,18 @@ def _postprocessing_notes(run: Run) -> list[str]:
     """Says what a post-processing was set to and what it costs, where its record tells."""
     notes = []
     for evaluation in run.evaluations:
-        if not {"variant", "parameters", "searched_images"} <= evaluation.keys():
+        if not {"variant", "parameters"} <= evaluation.keys():
             continue
         settings = ", ".join(f"{key} {value}" for key, value in evaluation["parameters"].items())
-        text = f"{run.name}: {settings}, searched on {len(evaluation['searched_images'])} "
-        text += "training images"
-        if "seconds_per_image" in evaluation:
+        text = f"{run.name}: {settings}"
+        if "searched_images" in evaluation:
+            text += f", searched on {len(evaluation['searched_images'])} training images"
+        if {"passes", "seconds_per_image"} <= evaluation.keys():
+            text += (
+                f"; {evaluation['passes']} views of an image, together "
+                f"{evaluation['seconds_per_image']:.2f} s"
+            )
+        elif "seconds_per_image" in evaluation:
             text += (
                 f"; {evaluation['seconds_per_image']:.2f} s an image on "
                 f"{evaluation['processes']} processes, the network included, at most "

@@ -8,7 +8,8 @@ storage, work, and the share of what the device can do.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from reports.read.costs import GRAPH, INFERENCE, TRAINING, WALL, Cost
+from reports.read.cost_settings import INFERENCE
+from reports.read.costs import GRAPH, TRAINING, WALL, Cost
 from reports.read.published import SOURCE, TITLES, printed, rows_of
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import machines

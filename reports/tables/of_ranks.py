@@ -2,19 +2,21 @@
 
 Ranks and tiers follow from the pairs of networks that are separated, over all pairs at once: a
 network's rank lies between one more than those better than it and all but those worse. A tier
-begins with the best network left, and takes all that are not separated from it.
+begins with the best network left, and takes all that are not separated from it. Networks that were
+not trained equally long have none.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from reports.compute.estimates import BETTER, NEEDS_SEEDS, Estimates, Pool
-from reports.compute.groups import Contestant, contestants, groups
+from reports.compute.groups import Contestant, contestants, equally_long, groups, told_apart
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.published import rank_of
 from reports.read.runs import Run, warn
 from reports.tables.bold import embolden
+from reports.tables.conditions import UNEQUALLY_LONG
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 
 SCORE = "mIoU"
@@ -50,7 +52,8 @@ def rank_tables(runs: Sequence[Run], estimates: Estimates) -> list[Table]:
 
 
 def _columns(run: Run) -> list[Column]:
-    group = f"{run.config['dataset']['name']}, {run.config['protocol']['name']}"
+    words = [run.config["dataset"]["name"], run.config["protocol"]["name"], told_apart([run], ())]
+    group = ", ".join(word for word in words if word)
     return [Column(group, name, 1, None, ("rank",)) for name in (SCORE, "rank", "tier")]
 
 
@@ -71,6 +74,10 @@ def _filled(
         first, *others = (run.folder for run, _ in seeds)
         percent = (100 * score.estimate, 100 * score.low, 100 * score.high)
         cells[name][0] = Cell(*percent, run=first, others=others)
+    if not equally_long(run for seeds in sides.values() for run, _ in seeds):
+        for name in sides:
+            cells[name][1:] = [Cell(text=UNEQUALLY_LONG), Cell(text=UNEQUALLY_LONG)]
+        return cells
     embolden([(seeds, cells[name][0]) for name, seeds in sides.items()], SCORE, pool, estimates)
     enough = {name: seeds for name, seeds in sides.items() if len(seeds) >= ENOUGH_SEEDS}
     order = sorted(enough, key=lambda name: -(cells[name][0].value or 0.0))

@@ -5,17 +5,25 @@ weightings side by side, by column, as the paper does; all else must then agree.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from math import isnan
+from typing import Any
 
 from bench.words import ranges
-from reports.compute.estimates import Estimates, Pool
-from reports.compute.groups import CONDITION_OF_COLUMNS, Contestant, contestants, groups
+from reports.compute.context import Context
+from reports.compute.estimates import Pool
+from reports.compute.groups import (
+    CONDITION_OF_COLUMNS,
+    PRETRAINING,
+    Contestant,
+    contestants,
+    equally_long,
+    groups,
+    told_apart,
+)
 from reports.compute.kept import Evaluated
 from reports.read.costs import Cost, cost_of
 from reports.read.published import (
     TITLES,
-    Printed,
     has_published,
     is_indoor,
     printed,
@@ -23,8 +31,9 @@ from reports.read.published import (
     rows_of,
     weighting_of,
 )
-from reports.read.runs import Run, differences, weighting
+from reports.read.runs import Run, weighting
 from reports.tables.bold import embolden
+from reports.tables.conditions import UNEQUALLY_LONG, section_differences
 from reports.tables.layout import columns_for, published_columns
 from reports.tables.model import NO_RUN, Cell, Column, Row, Section, Table
 from reports.tables.notes import (
@@ -36,25 +45,9 @@ from reports.tables.notes import (
     table_notes,
 )
 from reports.tables.power import seeds_notes
+from reports.tables.tuned import edge_marks, tuning_notes, value_details
 
 STATES = {"out_of_memory": "out of memory"}
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every table is filled from, beside the runs.
-
-    Attributes:
-        estimates: figures with their intervals.
-        costs: measured costs.
-        literature: a user's own figures.
-        rows_without_runs: also list the networks of the paper's table that have no run.
-    """
-
-    estimates: Estimates
-    costs: Sequence[Cost] = ()
-    literature: dict[tuple[str, str, str], Printed] = field(default_factory=dict)
-    rows_without_runs: bool = True
 
 
 def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:
@@ -69,13 +62,16 @@ def score_table(number: str, runs: Sequence[Run], context: Context) -> list[Tabl
     weightings = {weighting(run) for run in fitting}
     tables: dict[tuple[Column, ...], Table] = {}
     before: Run | None = None
-    for group in groups(fitting, (CONDITION_OF_COLUMNS,) if number == "1" else ()):
+    apart_from = [CONDITION_OF_COLUMNS] * (number == "1") + [PRETRAINING] * context.mixed
+    for group in groups(fitting, apart_from):
         columns = columns_for(number, group)
         section = _section(number, group, columns, context)
+        section.terms = told_apart(group, fitting)
+        section.title += f", {section.terms}" if section.terms else ""
         if context.rows_without_runs:
             section.rows += _rows_without_runs(number, group, columns, context, weightings)
         if before is not None:
-            section.difference = "; ".join(differences(before, group[0]))
+            section.difference = "; ".join(section_differences(before, group[0]))
         before = group[0]
         table = tables.setdefault(tuple(columns), Table(number, TITLES[number], columns, []))
         table.sections.append(section)
@@ -96,11 +92,10 @@ def _section(
     number: str, group: Sequence[Run], columns: Sequence[Column], context: Context
 ) -> Section:
     config = group[0].config
-    height, width = config["protocol"]["image_size"]
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
-        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained at "
-        f"{height}x{width}, fingerprint {' and '.join(fingerprints)}"
+        f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained "
+        f"{trained_on(config['protocol'])}, fingerprint {' and '.join(fingerprints)}"
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
@@ -108,7 +103,7 @@ def _section(
     return Section(
         title,
         rows,
-        notes=[*power, *section_notes(number, group, ours)],
+        notes=[*power, *tuning_notes(group), *section_notes(number, group, ours)],
         background=[
             *background_notes(group, ours),
             *_cost_notes(columns, ours, context.costs),
@@ -116,6 +111,15 @@ def _section(
         dataset=config["dataset"]["name"],
         protocol=config["protocol"]["name"],
     )
+
+
+def trained_on(protocol: dict[str, Any]) -> str:
+    """Says what a network is given in training: images of a size, or crops of them."""
+    size, crop = protocol["image_size"], protocol.get("augmentation", {}).get("crop")
+    images = "images of their own size" if size is None else f"{size[0]}x{size[1]}"
+    if crop is None:
+        return f"at {images}" if size else f"on {images}"
+    return f"on crops of {crop[0]}x{crop[1]} from {images}"
 
 
 def _rows_without_runs(
@@ -156,6 +160,10 @@ def _embolden(
             pools[of_group] = context.estimates.pool(sides)
             notes = notes or seeds_notes(sides, pools[of_group], context.estimates)
         cells = [row.cells[number] for row in rows]
+        if not column.source[3] and not equally_long(run for one in ours for run in one.runs):
+            for cell in cells:
+                cell.unranked = UNEQUALLY_LONG
+            continue
         of_column = list(zip(sides, cells, strict=True))
         embolden(of_column, column.source[-1], pools[of_group], context.estimates)
     return notes
@@ -167,8 +175,7 @@ def _cost_notes(
     """Says where the times of a table were taken."""
     if not any(column.source[0] == "time" for column in columns):
         return []
-    archs = [(one.first.config["arch"], one.first.config["protocol"]["image_size"]) for one in ours]
-    found = [cost_of(costs, *arch) for arch in archs]
+    found = [cost_of(costs, one.first.config) for one in ours]
     settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
     notes = [f"Storage and infer time: {setting}." for setting in settings]
     if None in found:
@@ -189,7 +196,7 @@ def _row(number: str, one: Contestant, columns: Sequence[Column], context: Conte
         paper = printed(number, paper_row, column.published)
         cell.published = paper.number if paper else None
         cells.append(cell)
-    marks = row_marks(number, one) if compared else []
+    marks = [*(row_marks(number, one) if compared else []), *edge_marks(one)]
     return Row(one.label, cells, _details(one, columns), marks + state_marks(one))
 
 
@@ -209,11 +216,8 @@ def _details(one: Contestant, columns: Sequence[Column]) -> dict[str, str]:
     best = dict.fromkeys(str(run.best_iteration) for run in behind.values() if run.best_iteration)
     words = {"seeds": dict.fromkeys(shown), "iterations": iterations, "best": best}
     separators = {"seeds": "; "}
-    return {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
-
-
-def _state(run: Run) -> str:
-    return STATES.get(run.state, run.state)
+    joined = {key: separators.get(key, ", ").join(found) for key, found in words.items() if found}
+    return joined | value_details(list(behind.values()))
 
 
 def evaluated(one: Contestant, column: Column) -> list[Evaluated]:
@@ -238,7 +242,7 @@ def _score_cell(one: Contestant, column: Column, context: Context) -> Cell:
         first, *others = (run.folder for run, _ in seeds)
         return Cell(*percent, run=first, others=others)
     concerned = [run for run in one.runs if column.source[1] in {"", weighting(run)}]
-    states = dict.fromkeys(_state(run) for run in concerned)
+    states = dict.fromkeys(STATES.get(run.state, run.state) for run in concerned)
     unfinished = [state for state in states if state != "finished"]
     return Cell(text=", ".join(unfinished) if concerned else NO_RUN)
 
@@ -248,7 +252,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if column.source[0] == "parameters":
         count = run.network.get("parameters")
         return Cell(count / 1e6, run=run.folder) if count else Cell(text="n/a")
-    cost = cost_of(costs, run.config["arch"], run.config["protocol"]["image_size"])
+    cost = cost_of(costs, run.config)
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":

@@ -60,6 +60,7 @@ def build_network(
         "image_size": list(image_size),
     }
     config = OmegaConf.create({"arch": keys, "protocol": protocol})
-    del config.arch["name"]
+    for key in ("name", "pretraining"):  # the harness's own
+        config.arch.pop(key, None)
     network: nn.Module = hydra.utils.instantiate(config.arch, num_classes=num_classes)
     return network

@@ -21,7 +21,7 @@ class Coarse(nn.Module):
 
 def test_adapter_pads_enlarges_and_cuts() -> None:
     """The network sees the image with its edge repeated; the logits come back at image size."""
-    network = External(Coarse(), lambda output: output.logits, multiple=8)
+    network = External(Coarse(), lambda output: output.logits, size_multiple=8)
     rows = torch.arange(13.0)[:, None].expand(13, 21)[None, None]
     logits = network(rows)
     assert logits.shape == rows.shape
@@ -31,7 +31,7 @@ def test_adapter_pads_enlarges_and_cuts() -> None:
 
 def test_adapter_refuses_small_images() -> None:
     """An image below the network's minimum is refused with both sizes."""
-    network = External(Coarse(), lambda output: output.logits, multiple=8, smallest=16)
+    network = External(Coarse(), lambda output: output.logits, size_multiple=8, smallest=16)
     with pytest.raises(ValueError, match="12x40 is too small for Coarse: it needs at least 16x16"):
         network(torch.zeros(1, 1, 12, 40))
 

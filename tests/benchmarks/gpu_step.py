@@ -4,11 +4,12 @@
     python tests/benchmarks/gpu_step.py --only segnet_basic --precisions bf16 --iterations 100
 
 Each line is a network at the paper's size in one precision, first as it is, then with one of our
-measures switched off, and last as a CUDA graph. Iterations are those of a run, bench.run.training,
-on synthetic images that lie on the device; times are by CUDA events over all iterations, in which
-nothing waits. The roofline is the arithmetic of forward and backward pass at the rate of a matrix
-product measured here in the same precision, plus the traffic of unfused operations at the rate of a
-copy: what the convolutions and all else would take at those rates. The last line is JSON.
+measures switched off, and last compiled and as a CUDA graph. Iterations are those of a run,
+bench.run.training, on synthetic images that lie on the device; times are by CUDA events over all
+iterations, in which nothing waits. The roofline is the arithmetic of forward and backward pass at
+the rate of a matrix product measured here in the same precision, plus the traffic of unfused
+operations at the rate of a copy: what the convolutions and all else would take at those rates. The
+last line is JSON.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from bench.data import normalisation
 from bench.data.splits import load_splits
 from bench.run import training as loop
 from bench.run.device import prepare_device
+from bench.run.distributed import training_model
 from bench.run.graph import GraphedUpdate
 from bench.run.monitor import Monitor
 from bench.run.preparation import prepare_training
@@ -85,7 +87,7 @@ def doubled_by_torch(_: nn.Module, x: Tensor) -> Tensor:
 VARIANTS: dict[str, Callable[[loop.Training], contextlib.AbstractContextManager[Any]]] = {
     "as it is": lambda _: contextlib.nullcontext(),
     "memory filled": lambda _: filling(),
-    "loss by rows": lambda _: mock.patch.object(loop, "batch_loss", rows_loss),
+    "loss by rows": lambda _: mock.patch("bench.run.loss.batch_loss", rows_loss),
     "pooling by operators": lambda _: mock.patch.object(pooling, "_kernels_for", return_value=None),
     "bilinear by sort": lambda _: mock.patch.object(
         upsampling.BilinearDouble, "forward", doubled_by_torch
@@ -95,6 +97,9 @@ VARIANTS: dict[str, Callable[[loop.Training], contextlib.AbstractContextManager[
     ),
     "labels copied in between": lambda _: mock.patch.object(
         loop, "staged", lambda tensor, device: tensor.cpu().to(device)
+    ),
+    "compiled": lambda training: mock.patch.object(
+        training, "model", training_model(training.network, training.device, compiled=True)
     ),
     "cuda graph": lambda training: mock.patch.object(
         training, "graph", GraphedUpdate(training.optimiser)
@@ -106,7 +111,7 @@ def applies(variant: str, training: loop.Training) -> bool:
     """Says whether there is what a variant switches off, or on."""
     if variant == "bilinear by sort":
         return any(isinstance(m, upsampling.BilinearDouble) for m in training.network.modules())
-    return variant != "cuda graph" or training.device.type == "cuda"
+    return variant not in ("compiled", "cuda graph") or training.device.type == "cuda"
 
 
 def configured(arch: str, precision: str, arguments: argparse.Namespace, folder: str) -> Config:

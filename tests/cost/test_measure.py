@@ -11,8 +11,7 @@ from tiny_cost import cost_composer
 
 from bench import records
 from bench.config import Config
-from bench.cost import measure as measuring
-from bench.cost import turns
+from bench.cost import measurement, turns
 from bench.cost.measure import measure
 from bench.cost.measuring_process import MeasurementError
 from bench.cost.schema import check_cost
@@ -49,7 +48,7 @@ class Stage:
         self.answers: dict[tuple[str, str], Any] = {}
         self.alive = 0
 
-    def process(self, config: Config, log: Path, *, timing: bool) -> "Actor":
+    def process(self, config: Config, log: Path, **how: object) -> "Actor":
         return Actor(self, config.arch["name"])
 
     def names(self, task: str) -> list[str]:
@@ -91,7 +90,7 @@ class Actor:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     played = Stage()
-    monkeypatch.setattr(measuring, "MeasuringProcess", played.process)
+    monkeypatch.setattr(measurement, "MeasuringProcess", played.process)
     monkeypatch.setattr(turns, "MeasuringProcess", played.process)
     return played
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.cost.check import ALLOCATION_BYTES, check_memory
 from bench.cost.memory import MemoryMeter, estimate_peak
 from bench.cost.workload import Workload
+from bench.run.loss import dice_loss
 from bench.run.network import build_network
 
 Compose = Callable[..., dict[str, Any]]
@@ -75,6 +76,22 @@ def test_every_iteration_of_a_workload_is_the_same_work(tiny_config: Compose) ->
     for old, new in zip(before, network.parameters(), strict=True):
         assert torch.equal(old, new)
         assert new.grad is None
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_loss_of_a_workload_is_that_of_training(
+    tiny_config: Compose, monkeypatch: pytest.MonkeyPatch, weight: float
+) -> None:
+    """The Dice loss is work where training has it."""
+    config, seen = tiny_config(f"protocol.dice_weight={weight}"), []
+
+    def dice(logits: Tensor, labels: Tensor, void: int) -> Tensor:
+        seen.append(void)
+        return dice_loss(logits, labels, void)
+
+    monkeypatch.setattr("bench.run.loss.dice_loss", dice)
+    Workload.make(build_network(config), config, 2, training=True).run()
+    assert len(seen) == (weight > 0)
 
 
 def test_frozen_statistics_train_a_map_of_one_pixel_with_one_image(tiny_config: Compose) -> None:

@@ -483,7 +483,7 @@ def too_many_classes(probs: Path, images: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (remove_image, "probs: no file of the same name in"),
+        (remove_image, "images: nothing pairs with"),
         (double_a_name, "share one name"),
         (write_nan, "b.npy: probs contain NaN"),
         (forget_the_key, "a.npz: neither"),

@@ -129,7 +129,7 @@ def test_a_run_gets_a_row_beside_its_own_and_only_once(
 def test_an_unknown_postprocessing_is_refused_before_anything_runs(
     tiny_config: Callable[..., Config],
 ) -> None:
-    message = r"postprocess\.name is sharpen; it must be none or dense_crf"
+    message = r"postprocess\.name is sharpen; it must be one of none, dense_crf, test_time"
     with pytest.raises(ValueError, match=message):
         tiny_config("postprocess.name=sharpen")
 
@@ -143,10 +143,12 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
     tiny_config: Callable[..., Config],
     prepared: Callable[..., tuple[Path, Monitor]],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from reports.__main__ import main
     from reports.after_run import print_tables
+    from reports.compute.context import Context
+    from reports.compute.estimates import Estimates
+    from reports.read.runs import read_runs
+    from reports.tables.choice import numbered_table
 
     options = ["images: 1", "rounds: 1", "w1: [2.0]", "sigma_alpha: [20.0]", "sigma_beta: [5.0]"]
     folder, monitor = prepared(
@@ -163,9 +165,13 @@ def test_tables_show_it_as_a_row_of_its_own_with_its_cost(
         line.split()[0]: line.split()[1:] for line in shown.splitlines() if "SegNet-Basic" in line
     }
     assert rows["SegNet-Basic"] != rows["SegNet-Basic-denseCRF"]
-    monkeypatch.setattr(sys, "argv", ["reports", str(folder.parent), "--table", "1"])
-    with pytest.raises(SystemExit):
-        main()
-    shown = capsys.readouterr().out
-    assert "SegNet-Basic-denseCRF: w1 2.0" in shown
-    assert "s an image on" in shown
+    (table, *_) = numbered_table("1", read_runs([folder]), Context(Estimates(None)))
+    (cost,) = [
+        note for note in table.sections[0].notes if note.startswith("SegNet-Basic-denseCRF:")
+    ]
+    assert "w1 2.0" in cost
+    assert "s an image on" in cost
+    (evaluation, *_) = records.read_evaluations(folder, "test", "denseCRF")
+    evidence = read_evidence(folder, evaluation)
+    assert evidence["surfaces"].any()
+    assert not evidence["calibration"].any()  # of the mean field, label maps are kept

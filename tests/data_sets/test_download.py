@@ -1,6 +1,7 @@
 """Fetching CamVid from a server on this machine: whole, or a clear sentence and nothing broken."""
 
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -180,21 +181,33 @@ def test_a_full_disk_is_said_and_the_next_call_goes_on(
     tmp_path: Path, released: Path, files: list[RemoteFile], server: Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    whole = Path.write_bytes
+    whole = Path.replace
 
-    def full(path: Path, content: bytes) -> int:
+    def full(path: Path, target: Path) -> Path:
         if Path(files[5].path).name in path.name:
-            whole(path, content[: len(content) // 2])
             raise OSError(28, "No space left on device")
-        return whole(path, content)
+        return whole(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(ValueError, match="No space left on device; free some space"):
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(ValueError, match=r"written \(No space left on device\); when it can"):
             download(tmp_path / "root", server.url, files)
     assert contents(tmp_path / "root").items() <= contents(released).items()
     download(tmp_path / "root", server.url, files)
     assert contents(tmp_path / "root") == contents(released)
+
+
+def test_a_link_by_the_name_of_a_half_written_file_is_not_followed(
+    tmp_path: Path, released: Path, files: list[RemoteFile], server: Server
+) -> None:
+    victim, root = tmp_path / "victim", tmp_path / "root"
+    victim.write_text("mine")
+    target = root / files[0].path
+    target.parent.mkdir(parents=True)
+    (target.parent / f".{target.name}.{os.getpid()}.tmp").symlink_to(victim)
+    download(root, server.url, files)
+    assert victim.read_text() == "mine"
+    assert contents(root) == contents(released)
 
 
 def test_a_run_fetches_its_data_where_asked_to(

@@ -21,7 +21,7 @@ def test_predictions_of_two_cities_lie_apart(
     write_set(tmp_path / "own", {"test": names})
     config = configured("folder", tmp_path / "own")
     split = load_splits(config, ["test"])["test"]
-    predictions = ((index, label(index)) for index in range(2))
+    predictions = ((index, label(index), None) for index in range(2))
     arguments: Any = (predictions, split, config.dataset, tmp_path / "pictures")
     evidence = collect_evidence(*arguments)
     assert evidence["names"].tolist() == names

@@ -17,6 +17,14 @@ def test_imagenet_normalisation_is_torchvisions() -> None:
     torch.testing.assert_close(normalise(IMAGES, "imagenet"), expected)
 
 
+def test_symmetric_values_go_from_minus_1_to_1() -> None:
+    """As timm's mean and deviation of 0.5."""
+    from torchvision.transforms.functional import normalize
+
+    expected = normalize(IMAGES.float() / 255, [0.5] * 3, [0.5] * 3)
+    torch.testing.assert_close(normalise(IMAGES, "symmetric"), expected)
+
+
 def test_none_leaves_the_values() -> None:
     assert (normalise(IMAGES, "none") == IMAGES).all()
 

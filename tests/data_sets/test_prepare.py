@@ -1,5 +1,6 @@
 """Preparing: plain folders at one size, continued after any interruption, never half-written."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ from synthetic_files import LAYOUTS
 
 from bench.data.__main__ import main
 from bench.data.pairs import pairs_of
-from bench.data.prepare import is_complete, prepare, wrong_files
+from bench.data.prepare import CHECKSUMS, is_complete, prepare, wrong_files
 from bench.data.splits import load_splits
 
 COUNTS, SIZE = {"train": 5, "test": 3}, [36, 48]
@@ -51,6 +52,19 @@ def test_a_second_call_has_nothing_to_do(
 ) -> None:
     prepared(configured, rooms, tmp_path / "out")
     assert prepared(configured, rooms, tmp_path / "out") == 0
+
+
+def test_a_link_by_the_name_of_a_half_written_file_is_not_followed(
+    tmp_path: Path, rooms: Path, configured: Configured
+) -> None:
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("mine")
+    prepared(configured, rooms, out)
+    (out / CHECKSUMS).unlink()
+    (out / f".{CHECKSUMS}.{os.getpid()}.tmp").symlink_to(victim)
+    prepared(configured, rooms, out)
+    assert victim.read_text() == "mine"
+    assert not (out / CHECKSUMS).is_symlink()
 
 
 def test_after_a_full_disk_the_next_call_goes_on(

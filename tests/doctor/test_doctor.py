@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.config import Config
 from bench.doctor import patient
-from bench.doctor.examination import examine, not_memorised
+from bench.doctor.examination import check_export, examine, not_memorised
 from bench.doctor.patient import admit
 from bench.run.run import run
 
@@ -30,6 +30,17 @@ class Healthy(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.body(images))
+
+
+class WantsMultiples(Healthy):
+    """Takes heights and widths divisible by 20 alone, and says so."""
+
+    size_multiple = 20
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[2] % 20 or images.shape[3] % 20:
+            raise ValueError(f"{tuple(images.shape)} is not divisible by 20")
+        return super().forward(images)
 
 
 class Shrinks(Healthy):
@@ -150,7 +161,9 @@ class Breaks(Healthy):
 
 @pytest.fixture
 def findings(tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Examines a network by the name of its class; its export, of seconds, has tests of its own."""
     monkeypatch.setattr("bench.doctor.examination.MEMORISE_ITERATIONS", 100)
+    monkeypatch.setattr("bench.doctor.examination.check_export", lambda _: iter(()))
 
     def examined(network: str) -> dict[str, str]:
         config = tiny_config()
@@ -160,8 +173,9 @@ def findings(tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
     return examined
 
 
-def test_a_healthy_network_passes_every_check(findings: Any) -> None:
-    found = findings("Healthy")
+@pytest.mark.parametrize("network", ["Healthy", "WantsMultiples"])
+def test_a_healthy_network_passes_every_check(findings: Any, network: str) -> None:
+    found = findings(network)
     assert set(found.values()) == {"good"}, found
     assert len(found) == 8
 
@@ -247,6 +261,45 @@ def test_the_command_exits_by_what_it_found() -> None:
 def test_a_network_without_num_classes_is_told_so(findings: Any) -> None:
     with pytest.raises(ValueError, match="takes no num_classes; give its constructor that arg"):
         findings("WithoutClasses")
+
+
+class Forks(Healthy):
+    """Goes another way with one image, which a graph cannot."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return 2 * logits if torch.compiler.is_exporting() else logits
+
+
+@pytest.mark.parametrize(
+    ("network", "kind", "words"),
+    [
+        ("Healthy", "good", "exported to ONNX: logits within"),
+        ("WantsMultiples", "good", "exported to ONNX: logits within"),
+        ("Forks", "bad", "exported to ONNX: logits within"),
+        ("Dices", "note", "Dices cannot be exported: its evaluation is random"),
+        ("Breaks", "note", "Breaks cannot be exported: size mismatch"),
+    ],
+)
+def test_the_export_is_checked(
+    tiny_config: Callable[..., Config], network: str, kind: str, words: str
+) -> None:
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module)
+    config = tiny_config()
+    config.arch = {"name": network, "_target_": f"{__name__}.{network}"}
+    first, *others = check_export(admit(config))
+    assert (first.kind, others) == (kind, [])
+    assert first.text.startswith(words)
+
+
+def test_without_the_extra_the_export_is_not_checked(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (found,) = check_export(admit(tiny_config()))
+    assert found.kind == "note"
+    assert 'onnxruntime is not installed, and this needs it: pip install "segbench' in found.text
 
 
 def test_a_coarse_head_is_not_ill(tiny_config: Callable[..., Config]) -> None:

@@ -4,9 +4,11 @@ Processes of their own would not have the stand-in: runs and measurements are ma
 """
 
 import json
+import runpy
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,9 +18,11 @@ import pytest
 import torch
 from gpu_stand_in import UUID, Gpu
 from PIL import Image
+from tiny_run import TINY
 
 from bench import contestants, dense_crf, evaluate, predict, records, score
-from bench.cost import check, turns, worker
+from bench.config import read_config
+from bench.cost import check, measurement, turns, worker
 from bench.cost import measure as contest
 from bench.cost.__main__ import main as check_cost
 from bench.cost.calibration import Calibration
@@ -27,7 +31,7 @@ from bench.data import __main__ as data
 from bench.data.synthetic import scene
 from bench.doctor import examination
 from bench.doctor.__main__ import main as doctor
-from bench.launch import launch
+from bench.launch import launch, sweep
 from bench.records import State
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
@@ -151,11 +155,61 @@ def test_a_run_has_its_row_of_the_dense_crf(launched: Any, monkeypatch: pytest.M
     def pool(*_: Any, **__: Any) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1)
 
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(stage, "worker_pool", pool)
     folder, end = launched("max_iterations=1", *POSTPROCESSED)
     assert end.state == State.finished
     (row,) = records.read_evaluations(folder, variant="denseCRF")
     assert np.array(row["confusion"]).sum() == 5 * 40 * 56
+
+
+MODERN = [
+    *(word for word in TINY if word != "protocol=demo"), "protocol=modern_short",
+    "protocol.augmentation.crop=[32,48]", "protocol.validation.every=1",
+    "protocol.warm_up_iterations=1", "max_iterations=2",
+]  # fmt: skip
+
+
+@pytest.fixture
+def bench(
+    launched: Any, call: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., list[Path]]:
+    """Calls `python -m bench`, which must succeed; returns the folders of its runs, old to new."""
+    runs = tmp_path / "runs"
+
+    def called(*words: str) -> list[Path]:
+        monkeypatch.setattr(sweep, "started", [])
+        monkeypatch.delitem(sys.modules, "bench.__main__", raising=False)
+        main = partial(runpy.run_module, "bench", run_name="__main__", alter_sys=True)
+        assert call(main, *words, f"runs={runs}") == 0
+        folders: list[Path] = records.run_folders(runs)
+        for folder in folders:
+            assert records.read_json(folder / "environment.json")["device_type"] == "cuda"
+        return sorted(folders, key=lambda folder: (folder / "config.json").stat().st_mtime)
+
+    return called
+
+
+def test_a_modern_run_has_its_row_of_views_and_is_continued_as_recorded(
+    bench: Callable[..., list[Path]],
+) -> None:
+    views = ["postprocess=test_time_augmentation", "postprocess.scales=[0.75]"]
+    (first,) = bench(*MODERN, *views)
+    (row,) = records.read_evaluations(first, variant="TTA-0.75-mirrored")
+    assert np.array(row["confusion"]).sum() == 5 * 40 * 56
+    *_, second = bench("--from", str(first), "seed=1", f"init_from={first}")
+    assert records.read_json(second / "network.json")["initialisation"].startswith("the weights of")
+
+
+def test_a_network_is_tuned_and_trained_with_the_value_chosen(
+    bench: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    few = ["max_iterations=1", "tuning=lr", "tuning.trials=2"]
+    (chosen,) = bench(*TINY, *few)
+    trials = records.run_folders(tmp_path / "runs" / "trials")
+    assert len(trials) == 2
+    for trial in trials:
+        assert records.read_json(trial / "environment.json")["device_type"] == "cuda"
+    assert read_config(chosen).protocol.lr in (0.001, 1.0)
 
 
 def test_out_of_memory_is_recorded_as_such(launched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +228,7 @@ def test_the_doctor_finds_no_fault(
 ) -> None:
     monkeypatch.setattr(examination, "MEMORISE_ITERATIONS", 200)
     monkeypatch.setattr(examination, "SECONDS", 2.0)  # it need not see the network memorise
+    monkeypatch.setattr(examination, "check_export", lambda _: iter(()))  # traced on the CPU
     assert call(doctor, "arch=segnet_basic", "arch.width=4", "protocol.image_size=[32,48]") == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines[:-1]} <= {"good", "open"}
@@ -195,7 +250,7 @@ class SmallCalibration(Calibration):
 class InThisProcess:
     """A measuring process that is none, in the place of `MeasuringProcess`."""
 
-    def __init__(self, config: Any, log: Path, *, timing: bool) -> None:
+    def __init__(self, config: Any, log: Path, **how: Any) -> None:
         self.worker = worker.Worker(config)
 
     def __enter__(self) -> "InThisProcess":
@@ -225,7 +280,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> RecordedDriver:
 
 @pytest.fixture
 def _small_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (contest, turns):
+    for module in (measurement, turns):
         monkeypatch.setattr(module, "MeasuringProcess", InThisProcess)
     monkeypatch.setattr(worker, "Calibration", SmallCalibration)
     monkeypatch.setattr(worker, "ENERGY_SECONDS", 0.01)

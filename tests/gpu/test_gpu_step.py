@@ -80,6 +80,12 @@ def test_an_iteration_of_it_makes_the_host_wait_only_where_that_is_switched_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     script = runpy.run_path(SCRIPT)
+    compiled: list[Any] = []
+
+    def remember(model: torch.nn.Module) -> None:  # there is no compiler for this device
+        compiled.append(model)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", remember)
     with one_gpu() as gpu:
         arguments = script["argparse"].Namespace(batch=2, size=(16, 24), device="auto")
         config = script["configured"]("segnet_basic", "fp32", arguments, "/nowhere")
@@ -89,10 +95,12 @@ def test_an_iteration_of_it_makes_the_host_wait_only_where_that_is_switched_on(
         training = script["prepare_training"](config, Path("/nowhere"), splits, device, None)
         training.model.train()
         for variant, waits in (
-            ("as it is", False), ("cuda graph", False), ("labels copied in between", True),
+            ("as it is", False), ("compiled", False), ("cuda graph", False),
+            ("labels copied in between", True),
         ):  # fmt: skip
             gpu.waits.clear()
             with script["VARIANTS"][variant](training):
                 loss = script["iterate"](training, 5)
             assert bool(gpu.waits) == waits, gpu.waits
+            assert len(compiled) == (variant != "as it is")
         assert torch.isfinite(loss)

@@ -192,3 +192,15 @@ def test_two_gpus_compute_what_one_does(tiny_config: Compose, tmp_path: Path) ->
         assert outcome.end.state == State.finished, outcome.end.reason
         found.append(losses(Path(str(outcome.folder))))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+def test_gradients_as_a_graph_give_the_numbers_of_single_updates(ran: Any) -> None:
+    """Where rates change and AdamW counts on the host, its steps are made beside the graph."""
+    settings = [
+        "protocol.optimiser=adamw", "protocol.lr=1e-3", "protocol.schedule=cosine",
+        "protocol.warm_up_iterations=2", "protocol.clip_norm=0.5", "protocol.dice_weight=0.5",
+        "dataset.resident=device", "max_iterations=9",
+    ]  # fmt: skip
+    plain, graphed = ran("plain", *settings), ran("graphed", *settings, "cuda_graph=true")
+    assert losses(graphed) == losses(plain)
+    assert torch.equal(weights(graphed), weights(plain))

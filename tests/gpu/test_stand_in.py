@@ -86,6 +86,7 @@ def test_numbers_and_copies_may_cross(gpu: Gpu) -> None:
         (lambda x: (x > 0).nonzero(), "nonzero"),
         (lambda x: x.unique(), "_unique2"),
         (lambda x: x.long().bincount(), "bincount"),
+        (lambda x: x.repeat_interleave(x.long()), "repeat_interleave"),
         (lambda x: torch.equal(x, x + 0), "equal"),
         (lambda x: x.add_(torch.tensor([1.0], device="cuda")), "copy from the host"),
         (lambda x: torch.ones(4).to("cuda"), "copy from the host"),
@@ -112,6 +113,8 @@ def test_work_that_stays_on_the_device_makes_nobody_wait(gpu: Gpu) -> None:
     x[x > 3] = 1.0  # a number alone is filled in
     torch.ones(4).pin_memory().to("cuda", non_blocking=True)
     x.index_select(0, torch.arange(2, device="cuda"))
+    x.repeat_interleave(2)
+    x.repeat_interleave(torch.ones_like(x).long(), output_size=4)
     assert gpu.waits == []
 
 

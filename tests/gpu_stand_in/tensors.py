@@ -200,7 +200,7 @@ class Gpu:
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"cuda:0 and {strangers[0].device}! ({func})"
             )
-        if operation in ASKING:
+        if operation in ASKING or _sums_repeats(func, kwargs):
             self.wait(operation.__name__)
         _check_determinism(operation, args)
 
@@ -277,6 +277,11 @@ def require_here(device: torch.device) -> None:
 
 def _tensors(*tree: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+
+
+def _sums_repeats(func: Any, kwargs: dict[str, Any]) -> bool:
+    """Says whether the length of a result is the sum of a tensor, which nobody gave."""
+    return func is aten.repeat_interleave.Tensor and kwargs.get("output_size") is None
 
 
 def _check_determinism(operation: Any, args: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch._dynamo  # torch imports it late, and must not do so while it is deceived
 from torch import Tensor
+from torch.nn.utils import clip_grad
 from torch.optim import optimizer
 
 from gpu_stand_in.capture import Capture
@@ -45,6 +46,18 @@ def take_place_of_torch_cuda(patch: pytest.MonkeyPatch, gpu: Gpu) -> None:
     patch.setattr(Tensor, "is_pinned", lambda tensor, *_: gpu.is_pinned(tensor), raising=False)
     known = [*optimizer._foreach_supported_types, GpuTensor]  # else updates would go one by one
     patch.setattr(optimizer, "_foreach_supported_types", known)
+    patch.setattr(clip_grad, "_group_tensors_by_device_and_dtype", _by_device_and_dtype)
+
+
+def _by_device_and_dtype(lists: list[list[Tensor]]) -> dict[Any, Any]:
+    """Groups tensors as clipping wants it; torch's own, in C++, sees where they lie."""
+    (tensors,) = lists
+    found: dict[Any, Any] = {}
+    for number, tensor in enumerate(tensors):
+        (group,), numbers = found.setdefault((tensor.device, tensor.dtype), ([[]], []))
+        group.append(tensor)
+        numbers.append(number)
+    return found
 
 
 def _answers(gpu: Gpu) -> dict[str, Any]:

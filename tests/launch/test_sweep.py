@@ -111,6 +111,12 @@ def test_a_disk_that_is_too_small_is_refused_beforehand(
     assert check_disk(Path("/nowhere/runs"), jobs, sizes).startswith("up to 63 MB")
 
 
+def test_adamw_keeps_one_number_more_for_each_weight(tiny_config: Compose) -> None:
+    """A run of 1 MB: 5 MB stay, and 7 MB more while it trains."""
+    jobs = planned(tiny_config, "seed=0 protocol.optimiser=adamw")
+    assert check_disk(Path("/"), jobs, {0: 1_000_000}).startswith("up to 12 MB")
+
+
 def test_data_that_no_run_would_find_is_said_once_beforehand(tiny_config: Compose) -> None:
     """Where one run has its data, the others say for themselves that they have not."""
     nowhere = [f"seed={seed} dataset.root=/nowhere" for seed in (0, 1)]

@@ -1,23 +1,23 @@
-"""Resampling in blocks, intervals, paired differences, scores per sequence."""
+"""Resampling in blocks, and the intervals that follow from it."""
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from bench.metrics.scores import Conventions, Evidence, all_scores, headline, scores_by_sequence
+from bench.metrics.scores import Conventions, Evidence, all_scores, headline
 from bench.metrics.uncertainty import (
     Resampling,
     Source,
-    bootstrap,
     half_width,
     image_error,
     image_freedom,
-    paired_difference,
+    interval,
     resample,
     sequences,
 )
 
 K = 3
+DEFAULT = Resampling()
 TWO_DRIVES = ["0001TP"] * 62 + ["Seq05VD"] * 171  # CamVid's test set
 
 
@@ -33,6 +33,17 @@ def evidence(quality, seed=0):
     counts = np.full((n, K, 5), 1000, np.int32)
     counts[..., 2] = right
     return Evidence(tuple(f"{image:03}.png" for image in range(n)), confusion, counts)
+
+
+def bootstrap(images, sequence_of, resampling=DEFAULT, level=0.95):
+    """The interval of each score over the images, as reports make it."""
+    samples = headline(images, weights=resample(sequence_of, resampling))
+    freedom = image_freedom(sequence_of, resampling)
+    errors = {name: image_error(each, sequence_of, resampling) for name, each in samples.items()}
+    return {
+        name: interval(value.item(), [Source(float(errors[name]), freedom)], level=level)
+        for name, value in headline(images).items()
+    }
 
 
 def test_resamples_keep_the_size_of_every_sequence():
@@ -81,9 +92,7 @@ def test_weights_score_like_the_images_drawn():
 def test_interval_of_independent_images_agrees_with_scipy():
     """With blocks of one image, and many of them, this is nearly the percentile bootstrap."""
     images = evidence(np.random.default_rng(1).uniform(0.3, 0.9, 80))
-    ours = bootstrap(
-        images, [""] * 80, resampling=Resampling(block_length=1, resamples=8000, level=0.9)
-    )["BF"]
+    ours = bootstrap(images, [""] * 80, Resampling(block_length=1, resamples=8000), level=0.9)["BF"]
     per_image = images.boundaries[..., 2].mean(axis=1) / 1000
     theirs = scipy.stats.bootstrap(
         (per_image,), np.mean, confidence_level=0.9, n_resamples=8000, method="percentile", rng=0
@@ -104,29 +113,15 @@ def test_blocks_widen_the_interval_of_a_correlated_drive():
     assert blocks.low < blocks.estimate < blocks.high
 
 
-def test_paired_difference_sees_through_hard_images():
+def test_a_difference_on_the_same_resamples_sees_through_hard_images():
     """Two runs on the same images differ by 2 points throughout: the pairing shows it."""
     hard = np.random.default_rng(2).uniform(0.2, 0.9, 233)
     better, worse = evidence(hard + 0.02, seed=1), evidence(hard, seed=2)
-    paired = paired_difference(better, worse, TWO_DRIVES)["G"]
-    alone = bootstrap(better, TWO_DRIVES)["G"]
-    assert paired.estimate == pytest.approx(0.02, abs=0.003)
-    assert paired.low > 0
-    assert paired.high - paired.low < 0.2 * (alone.high - alone.low)
-
-
-def test_a_run_does_not_differ_from_itself():
-    """The difference is 0 in every resample."""
-    images = evidence(np.linspace(0.2, 0.9, 40))
-    for interval in paired_difference(images, images, ["a"] * 40).values():
-        assert (interval.estimate, interval.low, interval.high) == (0, 0, 0)
-
-
-def test_paired_difference_refuses_other_images():
-    """The message names an image that only one run saw."""
-    images = evidence(np.linspace(0.2, 0.9, 40))
-    with pytest.raises(ValueError, match=r"40 and 39 images, not in both: 039\.png"):
-        paired_difference(images, images.select(range(39)), ["a"] * 40)
+    drawn = resample(TWO_DRIVES)
+    first, second = (headline(images, weights=drawn)["G"] for images in (better, worse))
+    difference, alone = image_error(np.stack([first - second, first]), TWO_DRIVES)
+    assert (first - second).mean() == pytest.approx(0.02, abs=0.003)
+    assert difference < 0.2 * alone
 
 
 def test_sequences_come_from_the_file_name():
@@ -140,14 +135,6 @@ def test_name_outside_the_pattern_is_refused():
     """Naming file and pattern."""
     with pytest.raises(ValueError, match=r"img-5050\.png: the sequence pattern '\^"):
         sequences(["0001TP_008550.png", "img-5050.png"], r"^([^_]+)_")
-
-
-def test_scores_per_sequence_are_those_of_its_images():
-    """Interleaved sequences are told apart."""
-    images = evidence([0.9, 0.2, 0.9, 0.2])
-    by_sequence = scores_by_sequence(images, ["a", "b", "a", "b"])
-    assert list(by_sequence) == ["a", "b"]
-    assert by_sequence["b"] == all_scores(images.select([1, 3]))
 
 
 def test_images_without_labels_change_no_score_and_no_convention():
@@ -173,12 +160,12 @@ def test_resamples_without_labels_leave_the_interval():
     three = Evidence(("a", "b", "c"), confusion, boundaries)
     found = bootstrap(three, ["", "", ""], resampling=Resampling(block_length=1))
     expected = headline(one)
-    for name, interval in found.items():
-        assert interval.estimate == expected[name].item()
-        assert [interval.low, interval.high] == pytest.approx([interval.estimate] * 2, abs=1e-12)
+    for name, its in found.items():
+        ends = (its.low, its.estimate, its.high)
+        assert ends == pytest.approx((expected[name].item(),) * 3)
     nothing = bootstrap(three.select([1, 2]), ["", ""], resampling=Resampling(block_length=1))
-    for interval in nothing.values():
-        assert np.isnan([interval.estimate, interval.low, interval.high]).all()
+    for its in nothing.values():
+        assert np.isnan([its.estimate, its.low, its.high]).all()
 
 
 def test_half_width_of_one_source_is_students():

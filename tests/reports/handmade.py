@@ -100,6 +100,7 @@ def write_run(
     spread: int = 0,
     digest: str = "d1",
     images: int = IMAGES,
+    code: dict[str, str] | None = None,
 ) -> Path:
     """Writes the records of a run; `shares` gives the right share by (split, iteration)."""
     weighting = config["protocol"]["class_weights"]
@@ -115,7 +116,7 @@ def write_run(
         "python": "3.11",
         "commit": "0123456789abcdef+",
     }
-    records.write_json(folder / "environment.json", environment)
+    records.write_json(folder / "environment.json", environment | ({"code": code} if code else {}))
     network = {"parameters": 1_425_000, "initialisation": "He initialisation", "loaded_weights": {}}
     records.write_json(folder / "network.json", network)
     splits = {split: {"images": images, "digest": digest} for split in ("train", "test")}

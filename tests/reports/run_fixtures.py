@@ -16,7 +16,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "SegNet-Basic", share: float | None = 0.8, **options: Any) -> Path:
         writing = {
             key: options.pop(key)
-            for key in ("fingerprint", "state", "spread", "digest", "shares", "runs")
+            for key in ("fingerprint", "state", "spread", "digest", "shares", "runs", "code")
             if key in options
         }
         config = configuration(name, **options)

@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from bench import records
-from reports.compute.claims import ClaimRow, claim_lines, claim_rows, rank_correlation
-from reports.compute.paper_claims import CLAIMS, own_figures
+from reports.compute.claims import ClaimRow, claim_lines, claim_rows
+from reports.compute.correlation import rank_correlation
+from reports.compute.paper_claims import CLAIMS, Claim, own_figures
 from reports.read.runs import read_runs
 from reports.tables.choice import context_of
 
@@ -72,12 +73,51 @@ def test_below_three_seeds_there_is_no_verdict(
     assert "+30.0 [" in found[WORST].why
 
 
+def test_the_margin_of_equality_is_chosen_and_shown(make_run: Make, tmp_path: Path) -> None:
+    """Three points apart with every seed and image: equal within five, not within one."""
+    many(make_run, 3, SegNet_Basic=0.80, FCN_Basic=0.77)
+    runs, context = read_runs(records.run_folders(tmp_path / "runs")), context_of(tmp_path / "runs")
+    verdicts = {}
+    for margin in (1.0, 5.0):
+        rows = {row.claim: row for row in claim_rows(runs, context, margin=margin)}
+        (row,) = (row for claim, row in rows.items() if "equally well" in claim)
+        verdicts[row.claim] = row.verdict, row.paper
+    text = EQUAL.partition(" (")[0]
+    assert verdicts == {
+        f"{text} (within 1 point)": ("refuted", "fails: mIoU +1.3 (SegNet-Basic - FCN-Basic)"),
+        f"{text} (within 5 points)": ("supported", "holds"),
+    }
+
+
 def test_a_side_with_too_few_seeds_is_enough_for_no_verdict(
     make_run: Make, tested: Callable[..., dict[str, ClaimRow]]
 ) -> None:
     many(make_run, 3, SegNet_Basic=0.8)
     many(make_run, 2, SegNet_Basic_SingleChannelDecoder=0.9)
     assert tested()[SINGLE].verdict == "too few seeds"
+
+
+def test_networks_that_were_not_trained_equally_long_are_not_compared(
+    make_run: Make, tested: Callable[..., dict[str, ClaimRow]]
+) -> None:
+    many(make_run, 3, SegNet_Basic=0.8)
+    for seed in range(3):
+        make_run("SegNet-Basic-SingleChannelDecoder", 0.5, seed=seed, max_iterations=200)
+    row = tested()[SINGLE]
+    assert row.verdict == "unequal"
+    assert row.why.startswith("not trained equally long (SegNet-Basic, SegNet-Basic-SingleCh")
+
+
+def test_a_claim_says_that_its_sides_are_of_other_code_of_the_harness(
+    make_run: Make, tested: Callable[..., dict[str, ClaimRow]]
+) -> None:
+    for seed in range(3):
+        make_run("SegNet-Basic", 0.8, seed=seed, code={"bench": "1"})
+        make_run("SegNet-Basic-SingleChannelDecoder", 0.9, seed=seed, code={"bench": "2"})
+        make_run("FCN-Basic", 0.7, seed=seed, code={"bench": "1"})
+    found = tested()
+    assert "SingleChannelDecoder); other bench code" in found[SINGLE].why
+    assert "other bench code" not in found[EQUAL].why
 
 
 def test_every_comparison_is_shown_when_asked(make_run: Make, tmp_path: Path) -> None:
@@ -111,9 +151,9 @@ OWN = {
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
-def test_the_papers_own_figures_stand_beside_a_claim(claim: object) -> None:
+def test_the_papers_own_figures_stand_beside_a_claim(claim: Claim) -> None:
     """58.6 - 61.1 in C, 35.78 - 38.11 and 37.37 - 38.11 in BF; all else holds."""
-    assert own_figures(claim, claim.pairs()[0]) == OWN.get(claim.text, "holds")
+    assert own_figures(claim, claim.pairs()[0]) == OWN.get(claim.words(1.0), "holds")
 
 
 def test_the_papers_figures_are_those_of_the_weighting_that_was_compared(

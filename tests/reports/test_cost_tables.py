@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from handmade import configuration
 
-from reports.__main__ import parser
+from reports.__main__ import COMMANDS, FORMATS
 from reports.__main__ import tables as tables_command
 from reports.after_run import print_costs
-from reports.read.costs import read_costs
+from reports.options import parser
+from reports.read.costs import costs_of, read_costs
 from reports.render.text import text
 from reports.tables.choice import context_of, numbered_table
 from reports.tables.model import Cell, Table
@@ -21,6 +23,7 @@ UNIT = 180 * 240 * 4  # the paper's: one fp32 map of half of 360x480
 MEASURED = {"nvml_process_bytes": None, "reserved_bytes": None, "resident_bytes": 7_000_000}
 BEFORE = {"resident_bytes": 600_000_000, "nvml_device_bytes": None}
 INFERENCE = {"backward": False, "batch_size": 1, "training_batch": None, "inference_batch": None}
+SLIDING = {"inference": {"mode": "slide", "crop": [360, 360], "stride": [180, 240]}}
 # 2e9 operations and 1e9 bytes in 0.1 s, against 4e10 and 2e10 a second.
 DETAILS: dict[str, Any] = {
     "environment": {"device_type": "cpu", "device": "A processor", "threads": 2, "torch": "2.15"},
@@ -202,6 +205,9 @@ def test_what_failed_is_a_row_with_its_reason(tables: Callable[..., list[Table]]
         ({"environment": {**DETAILS["environment"], "threads": 1}}, "threads 2 / threads 1"),
         ({"environment": {**DETAILS["environment"], "device": "Other"}}, "A processor / Other"),
         ({"protocol": {"compile": True}}, "none / compile"),
+        ({"protocol": SLIDING}, "none / windows 360x360 every 180x240"),
+        ({"protocol": {"optimiser": "adamw"}}, "none / adamw"),
+        ({"protocol": {"dice_weight": 0.5}}, "none / with Dice loss"),
     ],
 )
 def test_settings_are_not_mixed(
@@ -211,6 +217,24 @@ def test_settings_are_not_mixed(
     table, _ = tables(**change)
     assert len(table.sections) == 2
     assert table.sections[1].difference == difference
+
+
+def test_an_update_is_no_part_of_inference(tables: Callable[..., list[Table]]) -> None:
+    tables(cost=INFERENCE)
+    table, _ = tables(cost=INFERENCE, protocol={"optimiser": "adamw", "dice_weight": 0.5})
+    assert len(table.sections) == 1
+
+
+def test_a_run_has_the_costs_of_how_its_network_sees_an_image(
+    make_cost: Make, tmp_path: Path
+) -> None:
+    """Older records, without a word of it, are of whole images."""
+    make_cost("SegNet", [1.0])
+    make_cost("SegNet", [5.0], protocol=SLIDING)
+    costs = read_costs(tmp_path / "runs")
+    for protocol, forward in (({}, 1.0), ({"inference": {"mode": "whole"}}, 1.0), (SLIDING, 5.0)):
+        (found,) = costs_of(costs, configuration("SegNet", **protocol))
+        assert found.samples["forward_ms"] == [forward]
 
 
 def test_doubt_is_said(tables: Callable[..., list[Table]]) -> None:
@@ -283,7 +307,8 @@ def test_reports_show_the_same_table_without_any_run(
     path = make_cost("SegNet", [], **DETAILS)
     print_costs([path])
     measured = capsys.readouterr().out.split("Table 6: ")[-1].splitlines()
-    assert tables_command(parser().parse_args(["tables", str(tmp_path / "runs")])) == 0
+    options = parser("", COMMANDS, FORMATS).parse_args(["tables", str(tmp_path / "runs")])
+    assert tables_command(options) == 0
     shown = capsys.readouterr().out.splitlines()
     figures = [line for line in measured if line.startswith(("SegNet", "  paper"))]
     assert len(figures) >= 4
@@ -292,4 +317,4 @@ def test_reports_show_the_same_table_without_any_run(
 
 def test_reports_of_neither_runs_nor_costs_say_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no run"):
-        tables_command(parser().parse_args(["tables", str(tmp_path)]))
+        tables_command(parser("", COMMANDS, FORMATS).parse_args(["tables", str(tmp_path)]))

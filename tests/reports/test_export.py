@@ -1,5 +1,6 @@
 """The long frame: its columns and types, its figures by hand, CSV and Parquet."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def test_a_mean_over_seeds_has_its_interval_and_the_papers_figure(runs: Path) ->
     assert [time[key] for key in ("low", "value", "high", "unit")] == [10.5, 11.0, 11.5, "ms"]
 
 
+def test_networks_of_one_name_are_told_apart(make_run: Make, tmp_path: Path) -> None:
+    """Two widths and two states of the code: the means of four networks, each by its own arch."""
+    for width in (32, 64):
+        for code in ("a", "b"):
+            for seed in range(2):
+                place = tmp_path / "runs" / f"{width}{code}"
+                options = {"arch": {"width": width}, "code": {"network": code}, "runs": place}
+                folder = make_run("SegNet", 0.8, seed=seed, **options)
+                folder.rename(tmp_path / "runs" / f"{width}{code}{seed}")
+    found = frame(tmp_path / "runs")
+    means = found.query("run == '' and metric == 'G'")["arch"]
+    archs = [json.loads(arch) for arch in means]
+    assert sorted((arch["width"], arch["code"]) for arch in archs) == [
+        (32, "a"), (32, "b"), (64, "a"), (64, "b"),
+    ]  # fmt: skip
+    assert set(found["arch"]) == set(means)  # the rows of runs have that of their mean
+
+
 @pytest.mark.parametrize("parquet", [False, True])
 def test_what_is_written_is_read_again(runs: Path, tmp_path: Path, parquet: bool) -> None:
     found, path = frame(runs), tmp_path / "all"
@@ -69,3 +88,16 @@ def test_without_evidence_there_are_the_scores_of_regions(runs: Path) -> None:
     assert {"G", "C", "mIoU", "FWIoU", "accuracy", "IoU"} <= set(found["metric"])
     assert not {"BF", "image mIoU"} & set(found["metric"])
     assert found["low"].isna().all()
+
+
+def test_no_cell_of_the_csv_is_a_formula(make_run: Make, tmp_path: Path) -> None:
+    """Names come from a stranger's record; the frame has them as they are, and so has Parquet."""
+    names = ["=1+1", "+1", "-1", "@sum"]
+    make_run("=HYPERLINK(1)", 0.8, classes=names)
+    found = frame(tmp_path / "runs")
+    assert {"=HYPERLINK(1)", *names} <= {*found["network"], *found["class"]}
+    write(found, tmp_path / "all.csv", parquet=False)
+    cells = pd.read_csv(tmp_path / "all.csv", dtype=str, keep_default_na=False)
+    words = cells.drop(columns=["value", "low", "high"])
+    assert not words.map(lambda cell: cell.startswith(("=", "+", "-", "@"))).any().any()
+    assert set(cells["network"]) == {"'=HYPERLINK(1)"}

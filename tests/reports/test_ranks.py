@@ -51,3 +51,22 @@ def test_one_data_set_has_no_table_of_ranks(make_run: Make, tmp_path: Path) -> N
         make_run(name, 0.8)
     runs = read_runs(records.run_folders(tmp_path / "runs"))
     assert rank_tables(runs, context_of(tmp_path / "runs").estimates) == []
+
+
+def test_networks_that_were_not_trained_equally_long_have_no_rank(
+    make_run: Make, tmp_path: Path
+) -> None:
+    """On Fields alone, A was trained for longer: no rank, tier or bold there."""
+    for dataset, iterations in (("Streets", 100), ("Fields", 200)):
+        for seed in range(3):
+            where = {"dataset": dataset, "fingerprint": dataset, "digest": dataset}
+            place = tmp_path / "runs" / dataset
+            make_run("A", 0.8, seed=seed, max_iterations=iterations, runs=place, **where)
+            make_run("B", 0.6, seed=seed, runs=place, **where)
+    places = (tmp_path / "runs" / name for name in ("Streets", "Fields"))
+    folders = [folder for place in places for folder in records.run_folders(place)]
+    (table,) = rank_tables(read_runs(folders), context_of(tmp_path / "runs").estimates)
+    best, _ = table.sections[0].rows
+    words = ["not trained equally long"] * 2
+    assert [cell.text for cell in best.cells] == ["", "1", "1", "", *words]
+    assert [best.cells[0].bold, best.cells[3].bold] == [True, False]

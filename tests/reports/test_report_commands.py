@@ -101,7 +101,7 @@ def test_a_mistyped_command_is_told_from_a_folder(call: Call, make_run: Make) ->
     assert code == 2
     assert errors == (
         "statsu: no such folder, and none of the commands tables, status, page, compare, choose, "
-        "claims, export, verify; give the folder that holds the runs\n"
+        "claims, tuning, export, verify, merge; give the folder that holds the runs\n"
     )
 
 
@@ -166,6 +166,19 @@ def test_compare_says_better_worse_and_by_how_much(
     assert 'arch.name: "SegNet" -> "FCN"' in shown
     # 80 right: 80 / 120; 60 right: 60 / 140.
     assert shown.splitlines()[-1] == "Verdict: B is worse: mIoU -23.8 points [-23.8, -23.8]"
+
+
+def test_compare_says_that_the_sides_are_of_other_code(
+    call: Call, make_run: Make, tmp_path: Path
+) -> None:
+    for side, part in (("a", "1"), ("b", "2"), ("c", "1")):
+        for seed in range(3):
+            code = {"network": f"net{part}", "bench": f"bench{part}"}
+            make_run("SegNet", 0.8, seed=seed, runs=tmp_path / side, code=code)
+    _, shown, _ = call("compare", tmp_path / "a", tmp_path / "b")
+    assert "One configuration, but other numeric code (rerun=true makes it one):" in shown
+    assert "  network: net1 -> net2\n  bench: bench1 -> bench2\n" in shown
+    assert "\nOne configuration.\n" in call("compare", tmp_path / "a", tmp_path / "c")[1]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -262,6 +275,22 @@ def test_choose_lists_what_fits_and_says_why_the_rest_does_not(
     assert lines["Unmeasured"].endswith("ms not measured; MB not measured")
     assert shown.index("Fast") < shown.index("Slow")
     assert "Test GPU" in shown
+
+
+def test_the_fastest_is_said_to_go_by_point_estimates(
+    call: Call, make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        make_run("Slow", 0.9, seed=seed)
+    make_run("Fast", 0.89)
+    make_cost("Slow", [100.0])
+    make_cost("Fast", [10.0])
+    _, shown, _ = call("choose", tmp_path / "runs", "--within", 3)
+    *_, fastest, basis = shown.splitlines()
+    assert fastest == "Fastest within 3 points of mIoU of the best (81.8): Fast, 80.2, 10.0 ms"
+    assert basis == (
+        "(by point estimates, intervals left aside; seeds of it 0, of the best, Slow, 0, 1, 2)"
+    )
 
 
 def test_the_order_of_two_sides_changes_signs_only(

@@ -13,6 +13,7 @@ from handmade import CLASSES, COLOURS, IMAGES, evidence, write_picture
 from bench import records
 from bench.data.pairs import Pair
 from bench.losses import append_losses
+from bench.metrics.calibration import UNIT
 from reports.figures import grid as pictures
 from reports.figures.charts import Entry, accuracy_against_cost
 from reports.figures.grid import Predictions, kept_predictions, qualitative
@@ -103,7 +104,13 @@ def test_the_grid_shows_image_truth_predictions_and_errors(
     write_picture(tmp_path / "x.png")
     pair = Pair("x", lambda: IMAGE, lambda: truth, "x")
     monkeypatch.setattr(pictures, "build", lambda *_, **__: [pair])
-    dataset = {"name": "D", "root": None, "reader": {}, "classes": CLASSES, "colours": COLOURS}
+    dataset = {
+        "name": "D",
+        "root": None,
+        "reader": CAMVID["reader"],
+        "classes": CLASSES,
+        "colours": COLOURS,
+    }
     found = qualitative([Predictions("SegNet", tmp_path)], dataset, "test")
     assert found is not None
     caption, figure = found
@@ -156,6 +163,31 @@ def test_without_the_data_set_predictions_stand_alone_and_the_caption_says_so(
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == CLASSES
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        {"_target_": "bench.data.camvid.read", "root": "NESTED"},
+        {"_target_": "pathlib.Path.touch", "self": "NESTED"},
+        {"_target_": "bench.data.camvid.read", "root": "${oc.env:HOME}"},
+        {"_target_": "bench.data.camvid.fetch.download"},
+    ],
+)
+def test_a_record_of_somebody_else_runs_no_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reader: dict[str, Any]
+) -> None:
+    mark = tmp_path / "mark"
+    touch = {
+        "_target_": "pathlib.Path.touch",
+        "self": {"_target_": "pathlib.Path", "_args_": [str(mark)]},
+    }
+    reader = {key: touch if value == "NESTED" else value for key, value in reader.items()}
+    found = qualitative([kept(tmp_path / "SegNet", "x")], {**CAMVID, "reader": reader}, "test")
+    assert not mark.exists()
+    assert found is not None
+    assert found[0].startswith("Predictions alone, of images of split test: the record's dataset.r")
+    assert "dataset.reader calls other code than the readers of" in capsys.readouterr().err
 
 
 def test_all_networks_are_shown_on_the_same_images(tmp_path: Path) -> None:
@@ -247,3 +279,27 @@ def test_a_line_of_losses_without_its_keys_is_named_and_draws_nothing(
     (run,) = read_runs([folder])
     assert curve_of(run, "union").losses == []
     assert "losses.jsonl" in capsys.readouterr().err
+
+
+def test_reliability_is_drawn_from_the_counts_of_all_seeds_and_not_of_older_records(
+    make_run: Make, tmp_path: Path
+) -> None:
+    """Of 100 pixels at 0.9, 80 and 60 are right: the point (90, 70), 20 points off."""
+    root = tmp_path / "runs"
+    for seed, right in enumerate((80, 60)):
+        folder = make_run("SegNet", 0.8, seed=seed)
+        assert not [
+            d for d in drawings(read_runs([folder]), context_of(root)) if "reliab" in d.name
+        ]
+        calibration = np.zeros((IMAGES, 15, 3), np.int64)
+        calibration[0, 13] = (100, right, 90 * UNIT)
+        summary = {"split": "test", "iteration": 100, "images": IMAGES}
+        records.write_evaluation(folder, summary, {**evidence(0.8), "calibration": calibration})
+    runs = read_runs(records.run_folders(root))
+    (drawing,) = [d for d in drawings(runs, context_of(root)) if d.name == "reliability-1"]
+    above, below = drawing.figure.axes
+    line = above.lines[1]
+    known = ~np.isnan(np.array(line.get_xdata()))
+    assert np.array(line.get_xydata())[known].tolist() == [pytest.approx([90, 70])]
+    assert line.get_label() == "SegNet, ECE 20.0 %"
+    assert np.nansum(below.lines[0].get_ydata()) == pytest.approx(100)

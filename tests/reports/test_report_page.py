@@ -127,8 +127,60 @@ def test_the_first_screen_says_which_network_is_best(make_run: Make, tmp_path: P
 def test_the_answer_on_few_seeds_is_no_verdict(make_run: Make, tmp_path: Path) -> None:
     make_run("SegNet-Basic", 0.8)
     make_run("FCN-Basic", 0.6)
+    words = answer_of(tmp_path)
+    assert words.count("the highest of 2 networks, which is no verdict; not ranked: ") == 2
+    assert words.count("SegNet-Basic, FCN-Basic (fewer than 3 seeds).") == 2
+
+
+def answer_of(tmp_path: Path) -> str:
     content = written(tmp_path / "runs", tmp_path / "out")
-    assert "with fewer than 3 seeds that is of these weights, and no verdict" in content
+    answer = content[content.index('<p class="answer">') : content.index('<table class="answer"')]
+    return re.sub(r"<[^>]+>", "", answer)
+
+
+def test_the_answer_ranks_no_network_of_one_seed(make_run: Make, tmp_path: Path) -> None:
+    """It is neither among those that are counted nor one that the best is separated from."""
+    for seed in range(3):
+        make_run("A", 0.8, seed=seed)
+        make_run("B", 0.7, seed=seed)
+    make_run("Lucky", 0.9)
+    assert (
+        "the highest of 2 networks and separated from all of them; not ranked: Lucky "
+        "(fewer than 3 seeds)."
+    ) in answer_of(tmp_path)
+
+
+def test_the_answer_says_that_networks_were_not_trained_equally_long(
+    make_run: Make, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        make_run("A", 0.8, seed=seed)
+        make_run("B", 0.7, seed=seed, max_iterations=200)
+    words = answer_of(tmp_path)
+    assert "the highest of 2 networks, which is no verdict; not ranked: A, B (not trained" in words
+    assert "seeds" not in words
+
+
+def test_a_comparison_that_failed_is_no_separation(make_run: Make, tmp_path: Path) -> None:
+    """B's records do not say on which images it was evaluated."""
+    for seed in range(3):
+        make_run("A", 0.8, seed=seed)
+        make_run("C", 0.6, seed=seed)
+        (make_run("B", 0.7, seed=seed) / "data.json").unlink()
+    words = answer_of(tmp_path)
+    assert "networks and separated from all of them; not ranked: B (records that" in words
+
+
+def test_every_table_of_the_page_says_what_it_is_and_what_its_heads_are_of(
+    make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    make_run("SegNet-Basic", 0.8)
+    make_cost("SegNet-Basic", [10.0])
+    content = written(tmp_path / "runs", tmp_path / "out")
+    assert re.findall(r"<th(?! scope)[ >]", content[content.index('id="claims"') :]) == []
+    tables = re.findall(r"<table[^>]*>(.{8})", content)
+    assert len(tables) > 3
+    assert set(tables) == {"<caption"}
 
 
 def test_tables_put_scores_first_and_leave_out_what_has_no_run(
@@ -178,7 +230,11 @@ def test_the_page_renders_without_a_complaint_and_loads_nothing(
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     }
-    outside = {url for url in requested if not url.startswith(("data:", "chrome:", page.as_uri()))}
+    outside = {
+        url
+        for url in requested
+        if not url.startswith(("data:", "chrome:", "chrome-untrusted:", page.as_uri()))
+    }
     assert outside == set()
 
 

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import reports
 from bench import records
 from reports.compute.estimates import Estimates
 from reports.read.costs import read_costs
@@ -75,6 +77,48 @@ def test_without_evidence_there_is_a_figure_and_no_interval(
     assert found["G"] == pytest.approx(0.8)
     assert found["BF"] != found["BF"]
     assert "test-0000100.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "words"),
+    [
+        ("boundary_regions", np.zeros((120, 2, 3), np.int32), "(120, 2, 3) and not (120, 3, 3)"),
+        ("surfaces", np.full((120, 3, 4), np.nan), "surfaces is float64"),
+        ("calibration", np.full((120, 15, 3), -1), "calibration has a negative count"),
+        ("names", np.array([f"a{i}" for i in range(119)]), "names is <U4 (119,) and not (120,)"),
+        ("boundaries", np.zeros((119, 3, 5), np.int32), "(119, 3, 5) and not (120, 3, 5)"),
+    ],
+)
+def test_counts_of_another_length_or_kind_leave_the_others_their_report(
+    make_run: Make, capsys: pytest.CaptureFixture[str], name: str, array: Any, words: str
+) -> None:
+    """The run's own figure comes from its summed matrix, without an interval; one sentence."""
+    bad, good = make_run("SegNet", 0.8), make_run("FCN", 0.7)
+    path = bad / "evaluations" / "test-0000100.npz"
+    with np.load(path) as arrays:
+        changed = {**arrays, name: array}
+    records.write_evaluation(bad, {"split": "test", "iteration": 100, "images": 120}, changed)
+    capsys.readouterr()
+    (table, *_) = numbered_table("3", read_runs([bad, good]), context_of(bad.parent))
+    rows = {row.label: row for row in table.sections[0].rows if row.ours}
+    first = {
+        name: row.cells[[c.value is not None for c in row.cells].index(True)]
+        for name, row in rows.items()
+    }
+    assert first["SegNet"].value == pytest.approx(80)
+    assert np.isnan(first["SegNet"].low)
+    assert first["FCN"].low == pytest.approx(70, abs=1)
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert words in sentence
+    assert str(path) in sentence
+
+
+def test_evidence_of_before_contours_and_confidences_were_counted_says_na(make_run: Make) -> None:
+    folder = make_run("SegNet", 0.8)
+    found = reports.frame(folder).set_index("metric")["value"]
+    assert found["Dice"].notna().all()
+    assert np.isnan(found["ECE"])
+    assert found["boundary IoU"].isna().all()
 
 
 def test_a_record_of_a_newer_version_is_passed_over_and_an_older_one_is_read(

@@ -563,6 +563,19 @@ def test_two_networks_of_one_name_are_never_one_mean(make_run: MakeRun, tmp_path
     assert labels == ["SegNet (code aaa)", "SegNet (code ccc)"]
 
 
+def test_crops_and_images_of_their_own_size_are_said_and_deviate(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run("SegNet", 0.8)
+    content = records.read_json(folder / "config.json")
+    content["config"]["protocol"] |= {"image_size": None, "augmentation": {"crop": [512, 640]}}
+    records.write_json(folder / "config.json", content)
+    shown = " ".join(text(filled(tmp_path / "runs", "3")[0]).split())
+    assert "trained on crops of 512x640 from images of their own size" in shown
+    assert "augmentation.crop 512x640 (paper none)" in shown
+    assert "image_size none (paper 360x480)" in shown
+
+
 def test_what_rows_do_not_share_stands_below_them(make_run: MakeRun, tmp_path: Path) -> None:
     first = make_run("SegNet", 0.8, max_iterations=40)
     with_code(first, network="a", bench="b")
@@ -577,8 +590,24 @@ def test_what_rows_do_not_share_stands_below_them(make_run: MakeRun, tmp_path: P
     shown = text(filled(tmp_path / "runs", "3")[0])
     shown = " ".join(shown.split())
     assert "dataset.limit=40: only the first 40 images of each split" in shown
-    assert "Not trained equally long; iterations: 40: SegNet; 4: FCN." in shown
+    unequal = "Not trained equally long, so that no last figure is in bold; iterations: "
+    assert f"{unequal}40: SegNet; 4: FCN." in shown
     assert "Not computed by the same numeric code of bench" in shown
     assert "0.025 M of 1.425 M parameters are trainable" in shown
     assert "Deviations from the paper: " in shown
     assert "dataset.limit 40 (paper all images)" in shown
+
+
+@pytest.mark.parametrize("lengths", [(40, 40), (40, 4)])
+def test_there_is_no_bold_across_unequal_iterations(
+    make_run: MakeRun, tmp_path: Path, lengths: tuple[int, int]
+) -> None:
+    """Ten points apart with every seed: the better one is bold where both trained equally long."""
+    for (name, share), length in zip((("SegNet", 0.8), ("FCN", 0.7)), lengths, strict=True):
+        for seed in range(3):
+            make_run(name, share, seed=seed, max_iterations=length)
+    table = filled(tmp_path / "runs", "3")[0]
+    rows = {row.label: row for row in table.sections[0].rows if row.ours}
+    bold = {name: any(cell.bold for cell in row.cells) for name, row in rows.items()}
+    assert bold == {"SegNet": lengths == (40, 40), "FCN": False}
+    assert {rows["FCN"].details["iterations"]} == {str(lengths[1])}

@@ -14,11 +14,11 @@ from bench.evidence import read_evidence
 from bench.losses import read_losses
 from bench.metrics.boundaries import boundary_counts, boundary_f1
 from bench.metrics.regions import region_score
+from reports.compute.context import Context
 from reports.compute.estimates import Estimates
 from reports.read.published import printed
 from reports.read.runs import read_runs
 from reports.tables.choice import numbered_table
-from reports.tables.of_scores import Context
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted(path.parent for path in (ROOT / "reports/results").glob("*/*/config.json"))

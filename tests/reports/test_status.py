@@ -14,6 +14,8 @@ from bench import records
 from reports.read.runs import read_runs
 from reports.status import status
 
+pytest_plugins = ["run_fixtures"]
+
 Make = Callable[..., Path]
 REASON = "a reason that is rather long, " * 5
 
@@ -25,6 +27,7 @@ def running(make_run: Make, name: str, age: float) -> Path:
         "time": time.time() - age,
     }  # fmt: skip
     records.write_json(folder / "progress.json", progress)
+    os.utime(folder / "progress.json", (progress["time"], progress["time"]))
     return folder
 
 
@@ -77,3 +80,13 @@ def test_a_clock_that_is_ahead_is_said_and_a_progress_without_numbers_is_no_fail
     shown = status(read_runs([ahead, bare]))
     assert "its clock is 2.0 h ahead" in shown
     assert "2 runs: 2 running" in shown
+
+
+def test_a_clock_that_is_behind_is_told_from_a_run_that_hangs(make_run: Make) -> None:
+    hangs, behind = running(make_run, "SegNet", 7200), running(make_run, "FCN", 7200)
+    os.utime(behind / "progress.json")
+    first, second = read_runs([hangs, behind])
+    assert first.detail == "no sign of life for 120 min, then training 30/100"
+    assert second.detail.endswith(
+        "but the file is new: the run's clock is behind, or it was copied"
+    )

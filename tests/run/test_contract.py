@@ -88,10 +88,10 @@ DOCTOR = r".*`python -m bench\.doctor` with this network examines it$"
     [
         ("Halves", ["protocol.image_size=[40,48]"], r"fails in evaluation, given 1 image \("
          r".*protocol\.image_size=\[40, 48\]\): RuntimeError: .*multiples of 32" + DOCTOR),
-        ("Pair", [], r"gives a tuple in training, given 4 images \(protocol\.batch_size=4, .*logits"
-         r" \(4, 11, h, w\) alone" + DOCTOR),
-        ("Named", [], "gives a dict in training" + DOCTOR),
-        ("Larger", [], r"gives logits of shape \(4, 11, 64, 96\) in training" + DOCTOR),
+        ("Pair", [], r"in training gives a tuple of 2; return the part that is the logits; given 4 "
+         r"images \(protocol\.batch_size=4, .*logits \(4, 11, h, w\) alone" + DOCTOR),
+        ("Named", [], r"in training gives a dictionary of out; return the logits" + DOCTOR),
+        ("Larger", [], r"in training gives logits of shape \(4, 11, 64, 96\);" + DOCTOR),
         ("Global", ["protocol.batch_size=1"], r"fails in training, given 1 image \(protocol\."
          r"batch_size=1, .*more than 1 value per channel.*; raise protocol\.batch_size" + DOCTOR),
         ("Lazy", [], r"has the lazy layer 'layer', .*protocol\.image_size; .*Conv2d for LazyConv2d"
@@ -132,4 +132,4 @@ def test_the_doctor_says_it_too(tiny_config: Compose) -> None:
     config = tiny_config()
     config.arch = {"name": "Mine", "_target_": f"{__name__}.Pair"}
     texts = [finding.text for finding in examine(admit(config)) if finding.kind == "bad"]
-    assert any("arch Mine gives a tuple in training" in text for text in texts)
+    assert any("arch Mine in training gives a tuple of 2" in text for text in texts)

@@ -31,6 +31,15 @@ SETTINGS = [
     "dataset.reader.counts={train: 12, val: 4, test: 7}",
     "max_iterations=20",
 ]
+MODERN = [
+    "protocol.optimiser=adamw", "protocol.lr=1e-3", "protocol.schedule=cosine",
+    "protocol.warm_up_iterations=4", "protocol.clip_norm=0.5", "protocol.dice_weight=0.5",
+]  # fmt: skip
+CROPS = [
+    "protocol.image_size=null", "protocol.augmentation.crop=[32,48]", "protocol.mirror=true",
+    "protocol.augmentation.scale=[0.5,2]", "protocol.augmentation.saturation=0.5",
+    "protocol.inference={mode: slide, crop: [32,48], stride: [16,24]}",
+]  # fmt: skip
 
 
 def losses(folder: Path) -> list[float]:
@@ -45,8 +54,11 @@ def finished(config: Config) -> Path:
     return Path(end.folder)
 
 
+ALL_OF_TODAY = ["protocol.class_weights=median_frequency", *CROPS, *MODERN]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["protocol.class_weights=median_frequency"]])
+@pytest.mark.parametrize("options", [[], ALL_OF_TODAY])
 def test_losses_and_counts_do_not_depend_on_the_number_of_processes(
     tiny_config: Compose, tmp_path: Path, options: list[str]
 ) -> None:
@@ -61,7 +73,7 @@ def test_losses_and_counts_do_not_depend_on_the_number_of_processes(
     assert len(alone) == 20
     for processes in (2, 3):
         shared, counts = found[processes]
-        np.testing.assert_allclose(shared, alone, rtol=1e-5)
+        np.testing.assert_allclose(shared, alone, rtol=1e-4)  # rounding grows with iterations
         assert counts["names"].tolist() == evidence["names"].tolist()
         assert counts["confusion"].sum() == evidence["confusion"].sum() == 7 * 40 * 56
         # Weights differ in the last bits, so a pixel between two classes may fall either way.
@@ -110,7 +122,7 @@ def processes_of(parent: int) -> list[int]:
 def test_signals_reach_all_processes_and_the_same_command_goes_on(
     tiny_config: Compose, tmp_path: Path
 ) -> None:
-    settings = [*SETTINGS, "max_iterations=400", "protocol.dropout=0.5", "processes=2"]
+    settings = [*SETTINGS, "max_iterations=200", "protocol.dropout=0.5", "processes=2"]
     command = [sys.executable, "-m", "bench", *TINY, *settings]
     uninterrupted = finished(tiny_config(*settings, f"runs={tmp_path}/whole"))
     folder = tmp_path / "cut" / uninterrupted.name

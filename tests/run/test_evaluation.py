@@ -13,7 +13,10 @@ from torch import nn
 from bench.config import Config
 from bench.data.splits import load_splits
 from bench.metrics.boundaries import boundary_counts
-from bench.run.evaluation import evaluate
+from bench.metrics.boundary_iou import boundary_region_counts
+from bench.metrics.calibration import UNIT
+from bench.metrics.surface_distance import surface_counts
+from bench.run.evaluation import confidence, evaluate
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits
 
@@ -51,6 +54,26 @@ def test_boundary_counts_belong_to_their_image(evaluated: Any) -> None:
         prediction = np.asarray(Image.open(pictures / f"{name}.png"))
         expected = boundary_counts(prediction, split.truths[index], num_classes=11)
         assert (evidence["boundaries"][index] == expected).all()
+
+
+def test_contours_and_confidences_belong_to_their_image(evaluated: Any) -> None:
+    split, evidence, pictures = evaluated
+    for index, name in enumerate(split.names):
+        pair = np.asarray(Image.open(pictures / f"{name}.png")), split.truths[index]
+        expected = boundary_region_counts(*pair, num_classes=11)
+        assert (evidence["boundary_regions"][index] == expected).all()
+        assert (evidence["surfaces"][index] == surface_counts(*pair, num_classes=11)).all()
+        pixels, right, confidence = evidence["calibration"][index].T
+        confusion = evidence["confusion"][index]
+        assert pixels.sum() == confusion[:11].sum()
+        assert right.sum() == np.trace(confusion[:11])
+        assert pixels.sum() / 11 < confidence.sum() / UNIT < pixels.sum()
+
+
+def test_the_confidence_is_the_probability_of_the_class_shown() -> None:
+    logits = torch.tensor([[[0.0, 2.0]], [[np.log(3.0), -1.0]]])
+    found = confidence(logits)
+    assert found.tolist() == [[pytest.approx(0.75), pytest.approx(1 / (1 + np.exp(-3)))]]
 
 
 class Oracle(nn.Module):

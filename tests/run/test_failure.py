@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bench.data.splits import DoesNotFitError
 from bench.run.failure import failure
 
 SIZES = (
@@ -55,6 +56,12 @@ def test_a_network_too_large_to_be_built_is_out_of_memory() -> None:
     wrapped = ValueError("arch._target_ mynet.MyNet cannot be called")
     wrapped.__cause__ = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
     assert failure(wrapped) == ("out_of_memory", "can't allocate memory: 9 bytes")
+
+
+def test_data_that_do_not_fit_keep_their_remedy_before_the_sizes() -> None:
+    error = DoesNotFitError("train does not fit on cuda; set dataset.resident=memory")
+    error.__cause__ = torch.OutOfMemoryError(SIZES + ADVICE)
+    assert failure(error) == ("out_of_memory", f"{error}: {SIZES}")
 
 
 @pytest.mark.parametrize(

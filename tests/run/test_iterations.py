@@ -77,10 +77,14 @@ def test_compilation_is_made_once_and_is_no_part_of_an_iterations_time(
     assert compiled == [training.model]
 
 
-def test_gradients_are_gone_before_the_next_forward_pass(
+def test_gradients_are_gone_as_soon_as_they_are_used(
     tiny_config: Compose, prepared: Prepare
 ) -> None:
-    """They would lie beside its activations, as they do not in what the cost table measures."""
+    """They would lie beside activations, as they do not in what the cost table measures.
+
+    Those of the next forward pass, and those of what follows the last update: evaluation, or the
+    pass for batch norm.
+    """
     training = prepared_training(tiny_config(), prepared)
     seen: list[Any] = []
     training.network.register_forward_pre_hook(
@@ -89,6 +93,7 @@ def test_gradients_are_gone_before_the_next_forward_pass(
     train(training, 3)
     assert seen
     assert set(seen) == {None}
+    assert {parameter.grad for parameter in training.network.parameters()} == {None}
 
 
 def test_training_batch_norm_pass_and_evaluation_see_the_same_input(

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from bench.config import BatchNormConfig, Config, ProtocolConfig
+from bench.config import Config
 from bench.data.class_weights import class_weights
 from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
+from bench.protocol import BatchNormConfig, ProtocolConfig
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.monitor import Monitor
 from bench.run.optimiser import make_optimiser
@@ -118,7 +119,7 @@ def test_a_step_takes_the_labels_on_which_the_network_says_its_logits_stand(
         seen.append(labels)
         return batch_loss(logits, labels, *others)
 
-    monkeypatch.setattr("bench.run.training.batch_loss", recorded)
+    monkeypatch.setattr("bench.run.loss.batch_loss", recorded)
     labels = torch.randint(11, (4, 32, 48), dtype=torch.uint8)
     step(training, torch.randn(4, 3, 32, 48), labels, 0)
     assert torch.equal(seen[0], labels[:, ::8, ::8])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from bench import records
 from bench.config import Config
+from bench.launch.launch import launch
 from bench.launch.replay import hydra_arguments
 from bench.run import checkpoints
 from bench.run.monitor import Monitor
@@ -50,6 +51,34 @@ def edited(tiny_config: Compose, prepared: Prepare) -> Callable[..., Path]:
 def tool(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_a_folder_that_is_run_by_hand_is_held_to_the_same_rule(
+    edited: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As on the nodes of torchrun; `python -m bench` itself starts what it has composed."""
+    mark = tmp_path / "mark"
+    folder = edited(arch__width=touching(mark))
+    answer = tool("bench.run", folder)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("bench.run: ")
+    assert "arch.width._target_ is 'pathlib.Path.touch'" in answer.stderr
+    assert "--trust" in answer.stderr
+    assert not mark.exists()
+    assert not (folder / "end.json").exists()
+    tool("bench.run", folder, "--trust")
+    assert (folder / "end.json").exists()
+
+
+def test_what_torchrun_is_to_start_says_what_the_record_needs(
+    tiny_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config("start=false", f"runs={tmp_path}")
+    launch(config)
+    assert "--trust" not in capsys.readouterr().out
+    config.arch = {**config.arch, "_target_": "somewhere.Net"}
+    launch(config)
+    assert capsys.readouterr().out.endswith("--trust\n")
 
 
 @pytest.mark.parametrize("name", ["predict", "--from", "--from dry_run"])

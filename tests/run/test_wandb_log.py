@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from bench.config import fingerprint
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.run import run
+from bench.run.wandb_log import seeds_group
+from bench.selection import best_iteration
 
 wandb = pytest.importorskip("wandb")
 
@@ -24,14 +27,41 @@ def test_wandb_hears_losses_and_scores(
     tiny_config: Compose, prepared: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[tuple[int, dict[str, float]]] = []
-    fake = SimpleNamespace(log=lambda values, step: heard.append((step, values)))
-    monkeypatch.setattr(wandb, "init", lambda **_: fake)
-    folder, monitor = prepared(tiny_config("wandb.mode=offline"))
+    fake = SimpleNamespace(log=lambda values, step: heard.append((step, values)), summary={})
+    asked: dict[str, Any] = {}
+
+    def init(**keys: Any) -> SimpleNamespace:
+        asked.update(keys)
+        return fake
+
+    monkeypatch.setattr(wandb, "init", init)
+    config = tiny_config(
+        "wandb.mode=offline", "protocol.validation.every=3", "protocol.schedule=poly"
+    )
+    folder, monitor = prepared(config)
     run(folder, monitor)
+    assert asked["group"] == seeds_group(config)
+    assert asked["job_type"] == "train"
+    assert asked["tags"] == [config.dataset.name, f"protocol {config.protocol.name}", "seed 0"]
+    rates = {step: values["lr"] / config.protocol.lr for step, values in heard if "loss" in values}
+    assert (rates[1], rates[6]) == pytest.approx((1, (1 / 6) ** 0.9))
+    best = best_iteration(folder, config)
+    assert fake.summary["selected/iteration"] == best
+    scores = {step: values for step, values in heard if "val/mIoU" in values}
+    assert fake.summary["selected/val/mIoU"] == scores[best]["val/mIoU"]
     steps = [step for step, values in heard if "loss" in values]
     assert steps == sorted(set(steps))
     assert (steps[0], steps[-1]) == (1, 6)  # a slow machine tells more in between
     assert {key for _, values in heard for key in values} >= {"loss", "test/G", "test/mIoU"}
+
+
+def test_a_group_is_the_seeds_of_one_network_with_one_set_of_arguments(
+    tiny_config: Compose,
+) -> None:
+    one, seed, variant = (tiny_config(*more) for more in ([], ["seed=1"], ["arch.width=5"]))
+    assert seeds_group(one) == seeds_group(seed) != seeds_group(variant)
+    assert seeds_group(one).startswith("SegNet-Basic ")
+    assert seeds_group(one).endswith(f" ({fingerprint(one)})")
 
 
 @pytest.mark.parametrize("when", ["init", "log"])

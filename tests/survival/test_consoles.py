@@ -43,10 +43,12 @@ def test_a_run_outlives_its_console(tmp_path: Path, console: object) -> None:
     assert ended.returncode == 0
 
 
+MAPS = next(SHIPPED.glob("*/predictions/test-*"))
 TOOLS = [
     ["-m", "reports", str(SHIPPED)],
     ["-m", "reports", "verify", str(SHIPPED)],
     ["-m", "bench.contestants", "segnet_basic"],
+    ["-m", "bench.score", "MAPS", "MAPS", "--classes", "11", "--void", "11", "--processes", "1"],
     ["-m", "bench.data", "check", "dataset=synthetic", "dataset.limit=2", "--sheet", "SHEET"],
 ]
 
@@ -55,6 +57,7 @@ TOOLS = [
 def test_a_reader_that_has_seen_enough_is_no_failure(words: list[str], tmp_path: Path) -> None:
     stream = gone()
     words = [word.replace("SHEET", str(tmp_path / "sheet.png")) for word in words]
+    words = [word.replace("MAPS", str(MAPS)) for word in words]
     ended = subprocess.run(
         python(*words), stdout=stream, stderr=subprocess.PIPE, text=True, check=False,
         env=ENVIRONMENT,
@@ -74,6 +77,19 @@ def test_a_table_that_cannot_be_written_is_an_error() -> None:
     os.close(stream)
     assert ended.returncode == 2
     assert ended.stderr == "the output cannot be written (No space left on device)\n"
+
+
+def test_scores_that_cannot_be_written_are_an_error() -> None:
+    stream = full()
+    words = ("-m", "bench.score", str(MAPS), str(MAPS), "--classes", "11", "--void", "11")
+    ended = subprocess.run(
+        python(*words, "--processes", "1"),
+        stdout=stream, stderr=subprocess.PIPE, text=True, check=False, env=ENVIRONMENT,
+    )  # fmt: skip
+    os.close(stream)
+    assert ended.returncode == 2
+    said = "bench.score: the output cannot be written (No space left on device)\n"
+    assert ended.stderr == said
 
 
 def test_an_ascii_console_shows_what_it_can() -> None:

@@ -72,7 +72,7 @@ def test_what_training_raises_is_recorded(
     state: str,
 ) -> None:  # fmt: skip
     folder = prepare(tmp_path / "run", tiny_config())
-    monkeypatch.setattr("bench.run.training.batch_loss", raising(error))
+    monkeypatch.setattr("bench.run.loss.batch_loss", raising(error))
     execute(folder)
     end = records.read_json(folder / "end.json")
     assert end["state"] == state
@@ -83,7 +83,7 @@ def test_what_training_raises_is_recorded(
 def test_memory_that_the_cpu_does_not_have_is_recorded(
     tmp_path: Path, tiny_config: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.run.training.batch_loss", lambda *_: torch.empty(1 << 60))
+    monkeypatch.setattr("bench.run.loss.batch_loss", lambda *_: torch.empty(1 << 60))
     folder = prepare(tmp_path / "run", tiny_config())
     execute(folder)
     end = records.read_json(folder / "end.json")
@@ -94,13 +94,13 @@ def test_memory_that_the_cpu_does_not_have_is_recorded(
 def test_a_loss_that_is_no_number_ends_the_run_and_is_not_recorded(
     tmp_path: Path, tiny_config: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.run import training
+    from bench.run import loss
 
     count = iter(range(100))
-    real = training.batch_loss
+    real = loss.batch_loss
     # Two calls are the estimate of the time; the run's own third iteration has no finite loss.
     monkeypatch.setattr(
-        training, "batch_loss", lambda *a: real(*a) * (float("nan") if next(count) == 4 else 1.0)
+        loss, "batch_loss", lambda *a: real(*a) * (float("nan") if next(count) == 4 else 1.0)
     )
     folder = prepare(tmp_path / "run", tiny_config())
     execute(folder)

