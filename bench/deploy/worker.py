@@ -74,7 +74,7 @@ class GraphWorker(Worker):
         torch.manual_seed(derive_seed(self.config.seed, "cost"))
         wanted = self.config.protocol.measured_size
         size = [own or side for own, side in zip(session.shape[2:], wanted, strict=True)]
-        images = torch.randn(batch, 3, *size)
+        images = torch.randn(batch, self.config.dataset.in_channels, *size)
         return GraphWork(session, images.numpy())
 
 
