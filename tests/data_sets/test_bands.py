@@ -14,12 +14,14 @@ from folders import COLOURS, SIZE, label, save
 from numpy.typing import NDArray
 from PIL import Image
 
+from architectures.unet import UNet
 from bench import records
 from bench.command_line import compose_config
 from bench.config import Config, fingerprint
+from bench.cost.work import count_work
 from bench.data.__main__ import main as data
 from bench.data.augmentation import Augmentation, draws
-from bench.data.bands import read_bands, resize_bands, stretched
+from bench.data.bands import read_bands, resize_bands, stretched, widened
 from bench.data.normalisation import normalise
 from bench.data.schema import AugmentationConfig
 from bench.data.splits import IMAGE, load_splits
@@ -267,6 +269,30 @@ def test_crops_are_cut_of_bands_as_of_bytes(kind: str) -> None:
     assert set(cut[0].ravel().tolist()) >= {7, 65535}
     assert (cut[1][found == 255] == 9).mean() > 0.5
     assert cut.max() == 65535
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float32"])
+def test_a_batch_of_bands_is_cut_as_each_of_them(kind: str) -> None:
+    """To the last bit, so that resident=device changes no number."""
+    images = np.stack([scene(seed, kind)[0].transpose(2, 0, 1) for seed in range(4)])
+    labels, drawn = np.stack([label(seed) for seed in range(4)]), draws(0, 0, 4)
+    settings = AugmentationConfig(scale=[0.5, 2.0], crop=[16, 20])
+    augment = Augmentation(settings, (16, 20), 255, [1.0, 2.0, 3.0, 4.0, 5.0])
+    batch = (torch.from_numpy(widened(images)), torch.from_numpy(labels))
+    cut, truths = augment.cut_batch(*batch, drawn)
+    for index in range(4):
+        one, truth = augment.cut(images[index], labels[index], drawn[index])
+        assert (one == cut[index].numpy()).all()
+        assert (truth == truths[index].numpy()).all()
+
+
+def test_work_counts_the_bands() -> None:
+    """Two more bands cost the first 3x3 convolution, of width 4, 2 * 9 * 4 products a pixel."""
+    rgb, bands = (
+        count_work(UNet(3, 4, in_channels=channels), (32, 32), channels)["multiply_accumulates"]
+        for channels in (3, 5)
+    )
+    assert bands - rgb == 2 * 9 * 4 * 32 * 32
 
 
 def test_pictures_of_bands_are_stretched() -> None:
