@@ -95,7 +95,9 @@ def fingerprint(config: Config) -> str:
     dataset = {k: v for k, v in hashed(config.dataset).items() if k not in NOT_IN_FINGERPRINT}
     dataset["reader"] = hashed_reader(config.dataset.reader)
     protocol = hashed(config.protocol)
-    content = {"dataset": dataset, "protocol": protocol, **hashed_tuning(config.tuning, protocol)}
+    content: dict[str, Any] = {"dataset": dataset, "protocol": protocol}
+    if config.tuning is not None:
+        content |= hashed_tuning(config.tuning, protocol)
     if depends_on_end(config.protocol):
         content["max_iterations"] = config.max_iterations
     return _digest(content)

@@ -15,8 +15,7 @@ from bench.composition import expanded
 from bench.config import Config, fingerprint, write_config
 from bench.data.schema import DatasetConfig
 from bench.data.splits import load_splits
-from bench.evidence import summed
-from bench.metrics.regions import region_scores
+from bench.metrics.regions import region_scores, summed
 from bench.overrides import value_of
 from bench.run.evaluation import evaluate
 from bench.run.monitor import Monitor
@@ -98,7 +97,7 @@ def evaluate_elsewhere(run: Path, trained: Trained, config: Config, split: str) 
         records.write_json(out / "network.json", records.read_json(run / "network.json"))
     summary = {"split": split, "iteration": trained.iteration, "images": len(data.names)}
     records.write_evaluation(out, summary, evidence)
-    scores = figures(region_scores(summed(evidence)), 1, scale=100)
+    scores = figures(region_scores(summed(evidence["confusion"])), 1, scale=100)
     print(
         f"{config.arch['name']}, iteration {trained.iteration}, {config.dataset.name} "
         f"{split}, {len(data.names)} images: {scores} (percent)"

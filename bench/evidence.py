@@ -1,15 +1,14 @@
 """Reading an evaluation's evidence, held to the summary beside it. Imports no torch."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bench import sound_files
 from bench.metrics.calibration import BINS
+from bench.metrics.regions import summed
 from bench.records import evaluation_name, names_digest, read_evaluation, read_json
 
 EVIDENCE_BYTES = 2**30  # an evaluation of 5,050 images and 37 classes has some 40 MB
@@ -37,12 +36,6 @@ def read_evidence(folder: Path, summary: dict[str, Any]) -> dict[str, NDArray[An
     return arrays
 
 
-def summed(evidence: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Returns the confusion matrix (K+1, K+1) of the whole set: the sum over its images."""
-    total: NDArray[np.int64] = evidence["confusion"].sum(axis=0, dtype=np.int64)
-    return total
-
-
 def _check_evidence(path: Path, arrays: dict[str, NDArray[Any]], told: dict[str, Any]) -> None:
     """Holds arrays to the summary of their evaluation: names, shapes, kinds, sums."""
     names, confusion = arrays.get("names"), arrays.get("confusion")
@@ -68,7 +61,7 @@ def _check_evidence(path: Path, arrays: dict[str, NDArray[Any]], told: dict[str,
             raise ValueError(f"{path}: {key} has a negative count; remove the evaluation")
     if len(set(names.tolist())) != count:
         raise ValueError(f"{path}: names an image twice; remove the evaluation")
-    if summed(arrays).tolist() != told["confusion"]:
+    if summed(confusion).tolist() != told["confusion"]:
         raise ValueError(
             f"{path}: its confusion matrices are not those summed up in {path.stem}.json; "
             "it is another evaluation's file, or damaged"

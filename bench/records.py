@@ -22,7 +22,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import sound_files
+from bench.metrics.regions import summed
+from bench.temporary_files import renamed
 from bench.typed import plain, typed
 
 T = TypeVar("T")
@@ -106,29 +107,13 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Opens a file that gets its name when it is whole and on the disk, or leaves nothing behind.
-
-    Args:
-        path: the name.
-        durable: whether to wait for the disk, which takes some 15 ms; else a power cut may lose
-            the file, though no reader ever sees half of it.
+    """Opens a file that gets its name when it is whole, see `renamed`.
 
     Raises:
         ValueError: the disk is full or cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with writing(path):
-            temporary.unlink(missing_ok=True)  # of a killed process that had our number
-            with temporary.open("xb") as file:  # exclusively: a link by this name leads elsewhere
-                yield file
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
-            temporary.unlink(missing_ok=True)
+    with writing(path), renamed(path, durable=durable) as file:
+        yield file
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -210,7 +195,7 @@ def write_evaluation(
     write_bytes(folder / "evaluations" / f"{name}.npz", buffer.getvalue())
     content = {
         **summary,
-        "confusion": evidence["confusion"].sum(axis=0, dtype=np.int64).tolist(),
+        "confusion": summed(evidence["confusion"]).tolist(),
         "evidence_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
     }
     write_json(folder / "evaluations" / f"{name}.json", content)

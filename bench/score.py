@@ -27,11 +27,10 @@ from bench.data.files import SUFFIXES, Pictures, paired, picture_files, tell_ski
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
-from bench.metrics.boundary_iou import boundary_region_counts
+from bench.metrics.contours import boundary_region_counts, surface_counts
 from bench.metrics.regions import confusion_matrix
 from bench.metrics.score_table import as_json, as_table
 from bench.metrics.scores import Evidence
-from bench.metrics.surface_distance import surface_counts
 
 LABEL_SUFFIXES = SUFFIXES - {".jpg", ".jpeg"}  # what JPEG keeps of a label is no label
 OVERLAY = ".overlay"

@@ -1,6 +1,8 @@
 """Which iteration of a recorded run is its best, and which its weights are from; without torch."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,22 +16,35 @@ def validations(folder: Path, config: Config) -> list[tuple[int, float]]:
     validation = config.protocol.validation
     if validation.every is None:
         return []
+    return scored(records.read_evaluations(folder, validation.split), validation.criterion)
+
+
+def scored(evaluations: Iterable[dict[str, Any]], criterion: str) -> list[tuple[int, float]]:
+    """Returns (iteration, score) of evaluations of a validation split."""
     return [
-        (e["iteration"], region_score(np.array(e["confusion"]), validation.criterion))
-        for e in records.read_evaluations(folder, validation.split)
+        (e["iteration"], region_score(np.array(e["confusion"]), criterion)) for e in evaluations
     ]
 
 
+def best_of(scores: Iterable[tuple[int, float]]) -> int | None:
+    """Returns the iteration with the highest score, the first if several have it; None of none."""
+    ranked = [(score, -iteration) for iteration, score in scores]
+    return -max(ranked)[1] if ranked else None
+
+
 def best_iteration(folder: Path, config: Config, last: int | None = None) -> int | None:
-    """Returns the iteration with the highest validation score (the first, if several have it).
+    """Returns the iteration that validation selects, see `best_of`.
 
     Args:
         folder: the run.
         config: its own.
         last: the last iteration to be considered; None: all.
     """
-    ranked = [one for one in validations(folder, config) if last is None or one[0] <= last]
-    return max(ranked, key=lambda pair: (pair[1], -pair[0]))[0] if ranked else None
+    return best_of(
+        (iteration, score)
+        for iteration, score in validations(folder, config)
+        if last is None or iteration <= last
+    )
 
 
 def selected_iteration(folder: Path) -> int:

@@ -72,7 +72,10 @@ def _why(key: str, record: dict[str, Any]) -> str:
 
 
 def _leaves(key: str, node: Any) -> Iterator[tuple[str, Any]]:
-    """Yields every value with its dotted key, and every key of a mapping as a value too."""
+    """Yields every value with its dotted key, and every key of a mapping as a value too.
+
+    Not as `bench.typed.leaves`, in whose dictionary one key of a record could hide another.
+    """
     if isinstance(node, dict):
         for name, inner in node.items():
             yield f"{key}.(key)", name

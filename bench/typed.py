@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
@@ -104,14 +104,20 @@ def _neutral(field: "dataclasses.Field[Any]") -> Any:
     return field.default if factory is dataclasses.MISSING else factory()
 
 
-def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Turns nested dictionaries into one of dotted keys; an empty one is a leaf."""
-    if not isinstance(node, Mapping) or not node:
+def leaves(node: Any, prefix: str = "", whole: Collection[str] = ()) -> dict[str, Any]:
+    """Turns nested dictionaries into one of dotted keys.
+
+    Args:
+        node: the dictionary; an empty one is a leaf.
+        prefix: its own dotted key.
+        whole: keys by which a dictionary is known that is a leaf.
+    """
+    if not isinstance(node, Mapping) or not node or node.keys() & whole:
         return {prefix: node}
     return {
         key: leaf
         for name, value in node.items()
-        for key, leaf in leaves(value, _joined(prefix, name)).items()
+        for key, leaf in leaves(value, _joined(prefix, name), whole).items()
     }
 
 

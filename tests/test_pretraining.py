@@ -14,8 +14,8 @@ from bench.command_line import compose_config
 from bench.config import Config, identity
 from bench.pretraining import of_run
 from bench.run import checkpoints
-from bench.run.init_from import weights_digest
 from bench.run.monitor import Monitor
+from bench.run.network import weights_digest
 from bench.run.preparation import prepare_network
 from bench.run.run import run
 from bench.run.trained import without_weights

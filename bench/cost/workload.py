@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from bench.config import Config
 from bench.protocol import ProtocolConfig
+from bench.run.inference import padded_size, size_multiple
 from bench.run.loss import shrink_labels, training_loss
 from bench.run.network import autocast
 from bench.run.optimiser import clip_gradients, make_optimiser
-from bench.run.padding import padded_size, size_multiple
 from bench.run.views import as_evaluated
 from bench.seeds import derive_seed
 

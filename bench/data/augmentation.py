@@ -22,8 +22,8 @@ from torch import Tensor
 
 from bench.config import Config
 from bench.data.images import UInt8Array
+from bench.data.normalisation import staged
 from bench.data.schema import AugmentationConfig
-from bench.data.staging import staged
 from bench.seeds import derive_seed
 
 try:

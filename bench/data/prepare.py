@@ -25,7 +25,7 @@ from bench.data.ahead import ahead
 from bench.data.decoding import Decoder
 from bench.data.images import resize_image, resize_label, write_label, write_png
 from bench.data.pairs import Pair
-from bench.leftovers import KILLED_SECONDS, remove_leftovers
+from bench.temporary_files import KILLED_SECONDS, remove_leftovers
 
 CHECKSUMS = "checksums.csv"
 

@@ -30,6 +30,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.temporary_files import renamed
+
 log = logging.getLogger("bench")
 
 Array = NDArray[Any]
@@ -37,7 +39,7 @@ Array = NDArray[Any]
 Fill = Callable[[dict[str, Any]], Iterator[tuple[Array, ...]]]
 
 FOLDER = "decoded"  # under dataset.cache, in which no other file is ours
-OURS = re.compile(r"[0-9a-f]{24}\.(store|index)|\.[0-9a-f]{24}-\w+\.tmp")
+OURS = re.compile(r"[0-9a-f]{24}\.(store|index)|\.[0-9a-f]{24}[-.\w]+\.tmp")
 UNUSED_DAYS = 30.0  # stores not used for so long are removed when a new one is written
 KILLED_DAYS = 1 / 24  # a writer that is alive has written something within the last hour
 RESERVE_BYTES = 1e9  # left free on the disk, for the checkpoints of runs
@@ -132,14 +134,9 @@ def build(path: Path | None, count: int, fill: Fill, *, arrays: bool) -> Store:
             return _written(file, None, count, fill, arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     prune(path.parent, UNUSED_DAYS)
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("x+b") as file:
-            store = _written(file, path, count, fill, arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return store
+    # Machines may share the folder, so that the number of a process would not do.
+    with renamed(path, writer=secrets.token_hex(8)) as file:
+        return _written(file, path, count, fill, arrays)
 
 
 def _written(file: IO[bytes], path: Path | None, count: int, fill: Fill, arrays: bool) -> Store:
@@ -158,7 +155,6 @@ def _written(file: IO[bytes], path: Path | None, count: int, fill: Fill, arrays:
     index = json.dumps(known | {"table": table}).encode()
     file.write(index + TRAILER.pack(file.tell(), zlib.crc32(index)))
     file.flush()
-    os.fsync(file.fileno())
     store = Store(file, path)
     for place in itertools.product(range(len(table)), range(len(table[0])) if arrays else ()):
         assert store.array(*place) is not None, "what was read is not what was written"

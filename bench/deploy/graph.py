@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.deploy.extras import extra
-from bench.run.padding import padded_size, size_multiple
+from bench.run.inference import padded_size, size_multiple
 
 INPUT, OUTPUT = "images", "logits"
 OPEN = ("batch", "height", "width")

@@ -28,12 +28,11 @@ from bench.deploy import graph, precision
 from bench.deploy.extras import extra
 from bench.deploy.parity import Deployed, compare
 from bench.deploy.runtimes import Array, open_session
-from bench.metrics.regions import REGION_SCORES, region_score
+from bench.metrics.regions import REGION_SCORES, region_score, summed
 from bench.run.evaluation import evaluate
-from bench.run.inference import window_size
+from bench.run.inference import padded, padded_size, size_multiple, window_size
 from bench.run.monitor import Monitor
 from bench.run.network import network_input
-from bench.run.padding import padded, padded_size, size_multiple
 from bench.run.trained import Trained
 from bench.words import figure
 
@@ -244,7 +243,7 @@ class Exporter:
             "images": len(split.names),
         }
         records.write_evaluation(self.run, summary, evidence)
-        matrix = evidence["confusion"].sum(axis=0, dtype=np.int64)
+        matrix = summed(evidence["confusion"])
         scores = ", ".join(f"{key} {figure(region_score(matrix, key), 3)}" for key in REGION_SCORES)
         print(f"{self.name}, {variant}, {split.name}: {scores}", flush=True)
         return records.evaluation_name(split.name, self.trained.iteration, variant)

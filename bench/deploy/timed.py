@@ -19,7 +19,7 @@ from bench.cost.schema import CostConfig
 from bench.cost.turns import time_in_turns
 from bench.deploy.stage import FOLDER, Deployment
 from bench.run.environment import describe_environment
-from bench.run.padding import size_multiple
+from bench.run.inference import size_multiple
 from bench.typed import plain
 
 GRAPH_WORKER = "bench.deploy.worker"

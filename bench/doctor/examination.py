@@ -19,10 +19,10 @@ from bench.data.files import some
 from bench.deploy.parity import LOGITS, Deployed, compare
 from bench.deploy.runtimes import graph_session
 from bench.doctor.patient import BATCH, Patient
-from bench.metrics.regions import mean_iou
+from bench.metrics.regions import mean_iou, summed
 from bench.run.batch_norm import recomputed
 from bench.run.contract import misfit, remarks
-from bench.run.padding import logits_of, padded_size, size_multiple
+from bench.run.inference import logits_of, padded_size, size_multiple
 
 ODD = (33, 47)  # pixels added to the configured height and width
 # mIoU. A sound head that draws at a 32nd of the size blurs the border of the halves: it reaches
@@ -199,7 +199,7 @@ def check_memory(patient: Patient) -> Iterator[Finding]:
         seen[batch] = patient.confusion(logits.detach(), batch)
         late = time.monotonic() - patient.admitted > SECONDS
         last = late or len(losses) == MEMORISE_ITERATIONS
-        if last or (batch == 1 and mean_iou(seen.sum(0), "ground_truth") > MEMORISED):
+        if last or (batch == 1 and mean_iou(summed(seen), "ground_truth") > MEMORISED):
             if not fixed:
                 fix_batch_norm(network, patient)
                 fixed = True

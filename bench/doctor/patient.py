@@ -15,9 +15,9 @@ from bench.data.images import UInt8Array
 from bench.metrics.regions import confusion_matrix
 from bench.run.contract import check_training_logits
 from bench.run.device import prepare_device
+from bench.run.inference import padded_size, size_multiple
 from bench.run.loss import batch_loss, shrink_labels
 from bench.run.network import build_network, network_input
-from bench.run.padding import padded_size, size_multiple
 from bench.seeds import derive_seed
 
 BATCH = 2  # a network that normalises a map of one pixel needs two images

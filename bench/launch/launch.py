@@ -22,10 +22,10 @@ from bench.config import Config, identity, read_config, run_folder, variant_of, 
 from bench.launch.display import watch
 from bench.launch.lock import locked
 from bench.launch.processes import Children
-from bench.leftovers import SCRATCH, remove_leftovers, remove_old_scratch
 from bench.memory_limits import EXIT_OUT_OF_MEMORY, REMEDY
 from bench.protocol import depends_on_end
 from bench.records import End, State
+from bench.temporary_files import SCRATCH, remove_leftovers, remove_old_scratch
 from bench.trust import is_harmless
 from bench.tuning.schema import is_trial
 from bench.typed import plain

@@ -102,6 +102,12 @@ def confusion_matrix(
     return confusion
 
 
+def summed(confusions: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Returns the confusion matrix (K+1, K+1) of a set: the sum over its images (N, K+1, K+1)."""
+    total: NDArray[np.int64] = confusions.sum(axis=0, dtype=np.int64)
+    return total
+
+
 def class_pixels(confusion: Confusion) -> ClassPixels:
     """Right, true and predicted pixels of each class, (..., K+1, K+1) -> (..., K) each."""
     if isinstance(confusion, ClassPixels):

@@ -6,7 +6,7 @@ from math import isnan
 from typing import Any
 
 from bench.metrics.boundaries import BOUNDARY_CLASSES
-from bench.metrics.boundary_iou import DISTANCE
+from bench.metrics.contours import DISTANCE
 from bench.metrics.regions import ABSENT_CLASSES
 from bench.metrics.scores import HEADLINE, Evidence, all_scores, headline
 

@@ -18,11 +18,10 @@ from bench.metrics.boundaries import (
     class_f1,
     image_f1,
 )
-from bench.metrics.boundary_iou import class_boundary_iou
 from bench.metrics.calibration import expected_calibration_error
+from bench.metrics.contours import class_boundary_iou, class_surface_distance
 from bench.metrics.ratios import FloatArray, mean_defined, ratio
-from bench.metrics.regions import ABSENT_CLASSES, MeanRule
-from bench.metrics.surface_distance import class_surface_distance
+from bench.metrics.regions import ABSENT_CLASSES, MeanRule, summed
 
 HEADLINE = ("G", "C", "mIoU", "BF")
 
@@ -149,7 +148,7 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
         counted. A class's BF and NSD are means over the images in which it is counted; of the
         others see `other_scores`.
     """
-    confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
+    confusion = summed(evidence.confusion)
     counts = evidence.counted_boundaries
     scores = {
         "G": regions.global_accuracy(confusion),
@@ -190,7 +189,7 @@ def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
     IoU: the mean over classes. NSD: the mean over images of the mean over classes. ECE: of the
     pixels of the set. These three are NaN where they were not counted.
     """
-    confusion = evidence.confusion.sum(axis=0, dtype=np.int64)
+    confusion = summed(evidence.confusion)
     of_images = regions.mean_iou(evidence.confusion, "union")
     defined = np.sort(of_images[~np.isnan(of_images)])
     return {

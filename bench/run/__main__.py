@@ -26,6 +26,7 @@ from bench.run.failure import failure
 from bench.run.monitor import InterruptedRunError, Monitor, log
 from bench.run.run import run
 from bench.run.training import DivergedError
+from bench.temporary_files import remove_leftovers
 from bench.trust import require_harmless
 from bench.typed import plain
 
@@ -91,6 +92,7 @@ def main() -> None:
     if not distributed.is_first():
         sys.exit(execute(folder))
     with locked(folder):  # started by torchrun
+        remove_leftovers(folder)
         (folder / "end.json").unlink(missing_ok=True)
         sys.exit(execute(folder))
 

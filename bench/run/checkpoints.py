@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from bench import records
-from bench.leftovers import remove_leftovers
 from bench.run.monitor import Monitor
 
 FRESH, NEWEST, PREVIOUS = "checkpoint-fresh.pt", "checkpoint.pt", "checkpoint-previous.pt"
@@ -174,4 +173,3 @@ def prune(folder: Path) -> None:
     """Leaves the last checkpoint of a finished run, from which it can be extended."""
     for path in (folder / PREVIOUS, *folder.glob("checkpoint*.damaged")):
         path.unlink(missing_ok=True)
-    remove_leftovers(folder)

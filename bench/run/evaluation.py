@@ -19,18 +19,15 @@ from bench.config import Config
 from bench.data.images import UInt8Array, write_label
 from bench.data.schema import DatasetConfig
 from bench.data.splits import Batch, Split
-from bench.evidence import summed
 from bench.metrics.boundaries import boundary_counts
-from bench.metrics.boundary_iou import boundary_region_counts
 from bench.metrics.calibration import BINS, calibration_counts
-from bench.metrics.regions import confusion_matrix, region_scores
-from bench.metrics.surface_distance import surface_counts
+from bench.metrics.contours import boundary_region_counts, surface_counts
+from bench.metrics.regions import confusion_matrix, region_scores, summed
 from bench.protocol import InferenceConfig
 from bench.run import batch_norm, distributed
-from bench.run.inference import infer
+from bench.run.inference import infer, padded, size_multiple
 from bench.run.monitor import Monitor
 from bench.run.network import autocast, network_input
-from bench.run.padding import padded, size_multiple
 from bench.run.training import Training
 from bench.seeds import derive_seed
 from bench.words import figures
@@ -234,7 +231,7 @@ class _Counts:
 
 def told_scores(evidence: dict[str, NDArray[Any]]) -> str:
     """Says the scores of a set in words."""
-    return figures(region_scores(summed(evidence)), 3)
+    return figures(region_scores(summed(evidence["confusion"])), 3)
 
 
 def evaluate(

@@ -11,8 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.config import Config
-from bench.protocol import Optimiser
+from bench.protocol import Optimiser, ProtocolConfig
 from bench.run.optimiser import has_constant_rates
 
 EAGER_UPDATES = 3  # before it is captured: libraries choose their algorithms, buffers come to be
@@ -75,11 +74,8 @@ class GraphedUpdate:
         return [group["lr"] for group in self.optimiser.param_groups]
 
 
-def graphed(optimiser: torch.optim.Optimizer, config: Config) -> GraphedUpdate | None:
-    """Returns what launches the updates of a run, where `cuda_graph` asks for it."""
-    if not config.cuda_graph:
-        return None
-    protocol = config.protocol
+def graphed(optimiser: torch.optim.Optimizer, protocol: ProtocolConfig) -> GraphedUpdate:
+    """Returns what launches the updates of a run with `cuda_graph=true`."""
     counts = protocol.optimiser == Optimiser.adamw  # on the host
     return GraphedUpdate(optimiser, whole=has_constant_rates(protocol) and not counts)
 

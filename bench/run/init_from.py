@@ -1,31 +1,22 @@
-"""Starting a run from weights: of another run, as that was evaluated (`init_from=RUN`), or loaded.
+"""Starting a run from the weights of another, as that was evaluated: `init_from=RUN`."""
 
-What a network starts from is described, with a digest of the loaded tensors.
-"""
-
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from bench import records
 from bench.config import Config
-from bench.pretraining import KEY, NONE, of_run
 from bench.run import checkpoints
-from bench.run.network import describe_network
 
 
 def start_from_run(network: nn.Module, config: Config) -> nn.Module:
-    """Fills a network with the weights that `init_from` names, if it names any; returns it.
+    """Fills a network with the weights that `init_from` names, and returns it.
 
     Raises:
         ValueError: the run has no such weights, or a tensor of them does not fit; naming it.
     """
-    if config.init_from is None:
-        return network
+    assert config.init_from is not None
     assert config.init_iteration is not None
     run, iteration = Path(config.init_from), config.init_iteration
     tensors = checkpoints.weights_of(run, iteration)
@@ -47,24 +38,6 @@ def start_from_run(network: nn.Module, config: Config) -> nn.Module:
     return network
 
 
-def describe(network: nn.Module, config: Config) -> dict[str, Any]:
-    """Describes a network before its training, and whose weights it starts from.
-
-    As `describe_network`; loaded weights with their digest, and what they were learned from.
-    """
-    described = describe_network(network)
-    if config.init_from is not None:
-        source = f"{Path(config.init_from).name}, iteration {config.init_iteration}"
-        described["initialisation"] = f"the weights of {source}"
-        described["loaded_weights"] = dict.fromkeys(network.state_dict(), source)
-    learned_from = of_run(config)
-    if learned_from != NONE:
-        described[KEY] = learned_from
-    if described["loaded_weights"]:
-        described["weights_digest"] = weights_digest(network, described["loaded_weights"])
-    return described
-
-
 def require_same_weights(folder: Path, description: dict[str, Any]) -> None:
     """Rejects loaded weights that are not those a run began with.
 
@@ -82,13 +55,3 @@ def require_same_weights(folder: Path, description: dict[str, Any]) -> None:
             f"the weights that {folder.name} began with had the digest {then}, and those loaded "
             f"now have {now}; restore them, or start afresh with rerun=true"
         )
-
-
-def weights_digest(network: nn.Module, names: Iterable[str]) -> str:
-    """Hashes tensors of a network by name, type, shape and value; names it has not are left out."""
-    state, sha = network.state_dict(), hashlib.sha256()
-    for name in sorted(set(names) & set(state)):
-        tensor = state[name].detach().cpu().contiguous()
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return sha.hexdigest()

@@ -15,8 +15,7 @@ from torch import nn
 from bench import records
 from bench.config import Config
 from bench.data.splits import Split
-from bench.evidence import summed
-from bench.metrics.regions import region_score, region_scores
+from bench.metrics.regions import region_score, region_scores, summed
 from bench.run import checkpoints, distributed
 from bench.run.evaluation import evaluate, evaluation_network, told_scores
 from bench.run.training import Training
@@ -94,7 +93,7 @@ def patience_exhausted(folder: Path, config: Config) -> str | None:
 
 
 def _beats_all(evidence: dict[str, NDArray[Any]], folder: Path, config: Config) -> bool:
-    score = region_score(summed(evidence), config.protocol.validation.criterion)
+    score = region_score(summed(evidence["confusion"]), config.protocol.validation.criterion)
     return all(score > earlier for _, earlier in validations(folder, config))
 
 
@@ -130,6 +129,6 @@ def _record(
     }
     records.write_evaluation(training.folder, summary, evidence)
     training.monitor.notice(f"iteration {iteration}, {split}: {told_scores(evidence)}")
-    scores = region_scores(summed(evidence))
+    scores = region_scores(summed(evidence["confusion"]))
     measured = {f"{split}/{name}": value for name, value in scores.items()}
     training.monitor.measure(training.iteration, measured)

@@ -1,19 +1,20 @@
 """From configuration to network: built, seeded, checked against the contract, counted, fed."""
 
 import contextlib
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.config import Config
-from bench.data.normalisation import normalise
-from bench.data.staging import staged
-from bench.pretraining import KEY
+from bench.data.normalisation import normalise, staged
+from bench.pretraining import KEY, NONE, of_run
 from bench.protocol import ProtocolConfig
 from bench.run.contract import DOCTOR, check_not_lazy, failures_explained, misfit
-from bench.run.padding import logits_of, size_multiple
+from bench.run.inference import logits_of, size_multiple
 from bench.seeds import derive_seed
 from bench.target import build
 from bench.trust import NETWORKS
@@ -122,3 +123,31 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
         "initialisation": "loaded weights" if loaded else said or OWN,
         "loaded_weights": loaded,
     }
+
+
+def describe(network: nn.Module, config: Config) -> dict[str, Any]:
+    """Describes a network before its training, and whose weights it starts from.
+
+    As `describe_network`; loaded weights with their digest, and what they were learned from.
+    """
+    described = describe_network(network)
+    if config.init_from is not None:
+        source = f"{Path(config.init_from).name}, iteration {config.init_iteration}"
+        described["initialisation"] = f"the weights of {source}"
+        described["loaded_weights"] = dict.fromkeys(network.state_dict(), source)
+    if described["loaded_weights"]:
+        learned_from = of_run(config)
+        if learned_from != NONE:
+            described[KEY] = learned_from
+        described["weights_digest"] = weights_digest(network, described["loaded_weights"])
+    return described
+
+
+def weights_digest(network: nn.Module, names: Iterable[str]) -> str:
+    """Hashes tensors of a network by name, type, shape and value; names it has not are left out."""
+    state, sha = network.state_dict(), hashlib.sha256()
+    for name in sorted(set(names) & set(state)):
+        tensor = state[name].detach().cpu().contiguous()
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()

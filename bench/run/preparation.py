@@ -14,20 +14,19 @@ from bench.data.class_weights import class_weights, require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
-from bench.pretraining import check_loaded
+from bench.pretraining import KEY, check_loaded
 from bench.protocol import optimiser_states
 from bench.run import checkpoints, distributed
 from bench.run.contract import failures_explained, warnings
 from bench.run.device import has_fast_bf16
 from bench.run.environment import changes, describe_environment
 from bench.run.graph import graphed
-from bench.run.init_from import describe, require_same_weights, start_from_run
-from bench.run.input_sizes import evaluation_sizes, training_size
+from bench.run.inference import evaluation_sizes, padded_size, size_multiple
+from bench.run.init_from import require_same_weights, start_from_run
 from bench.run.monitor import Monitor
-from bench.run.network import build_network, check_logits, placed
+from bench.run.network import build_network, check_logits, describe, placed
 from bench.run.optimiser import make_optimiser, pretrained_parameters
-from bench.run.padding import padded_size, size_multiple
-from bench.run.training import Training, seconds_per_iteration
+from bench.run.training import Training, seconds_per_iteration, training_size
 from bench.words import DAY, duration
 
 
@@ -46,9 +45,11 @@ def prepare_network(config: Config) -> nn.Module:
         ValueError: it cannot be built as configured.
     """
     network = build_network(config)
-    check_loaded(config, getattr(network, "loaded_weights", {}))
+    loaded: dict[str, str] = getattr(network, "loaded_weights", {})
+    if loaded or KEY in config.arch:
+        check_loaded(config, loaded)
     pretrained_parameters(network, config.protocol)
-    return start_from_run(network, config)
+    return network if config.init_from is None else start_from_run(network, config)
 
 
 def prepare_training(
@@ -87,7 +88,7 @@ def prepare_training(
         network=network,
         model=distributed.training_model(network, device, compiled=protocol.compile),
         optimiser=optimiser,
-        graph=graphed(optimiser, config),
+        graph=graphed(optimiser, protocol) if config.cuda_graph else None,
         split=split,
         class_weights=None
         if weights is None

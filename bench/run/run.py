@@ -10,8 +10,8 @@ evaluate, and at the end evaluate the best network that validation found.
 import time
 from pathlib import Path
 
-from bench.config import Config, identity, read_config
-from bench.data.splits import load_splits
+from bench.config import Config, WandbMode, identity, read_config
+from bench.data.splits import Split, load_splits
 from bench.records import End, State
 from bench.run import checkpoints, distributed
 from bench.run.device import prepare_device
@@ -26,9 +26,7 @@ from bench.run.preparation import (
     resume,
     wanted_splits,
 )
-from bench.run.training import train
-from bench.run.views_row import evaluate_views
-from bench.run.wandb_log import attach_wandb
+from bench.run.training import Training, train
 
 
 def run(folder: Path, monitor: Monitor) -> End:
@@ -48,7 +46,9 @@ def run(folder: Path, monitor: Monitor) -> End:
         return End(State.finished, iteration=0, estimated_seconds=seconds)
     resume(training)
     record_start(training, splits)
-    if distributed.is_first():
+    if distributed.is_first() and config.wandb.mode != WandbMode.disabled:
+        from bench.run.wandb_log import attach_wandb  # noqa: PLC0415 - what is off is not loaded
+
         attach_wandb(monitor, config, identity(config), folder)
 
     reason = None
@@ -64,13 +64,7 @@ def run(folder: Path, monitor: Monitor) -> End:
     evaluate_best(training, splits)
     if not distributed.is_first():
         return End(State.finished)
-    postprocessed = []
-    if config.postprocess["name"] == "dense_crf":
-        from bench.crf.stage import postprocess  # noqa: PLC0415 - only this row needs the CRF
-
-        postprocessed = postprocess(training, splits)
-    elif config.postprocess["name"] == "test_time_augmentation":
-        postprocessed = evaluate_views(training, splits)
+    postprocessed = postprocessings(training, splits)
     checkpoints.prune(folder)
     return End(
         State.finished,
@@ -80,6 +74,20 @@ def run(folder: Path, monitor: Monitor) -> End:
         postprocessed=postprocessed,
         seconds=round(time.monotonic() - start, 1),
     )
+
+
+def postprocessings(training: Training, splits: dict[str, Split]) -> list[str]:
+    """Evaluates as `postprocess` asks for; returns the names of such rows in the record."""
+    match training.config.postprocess["name"]:
+        case "dense_crf":
+            from bench.crf.stage import postprocess  # noqa: PLC0415 - as above
+
+            return postprocess(training, splits)
+        case "test_time_augmentation":
+            from bench.run.views_row import evaluate_views  # noqa: PLC0415 - as above
+
+            return evaluate_views(training, splits)
+    return []
 
 
 def stops(config: Config) -> list[int]:

@@ -17,19 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.checks import fits
 from bench.config import Config, identity
+from bench.data.normalisation import staged
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Batch, Split
-from bench.data.staging import staged
 from bench.losses import append_losses
 from bench.run import checkpoints, distributed
 from bench.run.contract import check_training_logits, failures_explained
 from bench.run.graph import GraphedUpdate
+from bench.run.inference import padded, padded_labels, size_multiple
 from bench.run.loss import shrink_labels, training_loss
 from bench.run.monitor import InterruptedRunError, Monitor
 from bench.run.network import autocast, network_input
 from bench.run.optimiser import clip_gradients, set_rates
-from bench.run.padding import padded, padded_labels, size_multiple
 
 DRAIN_ITERATIONS = 20
 DRAIN_SECONDS = 2.0  # slow networks report, and can be stopped, sooner
@@ -77,6 +78,33 @@ class Training:
         self.iteration = state["iteration"]
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
+
+
+def training_size(config: Config, split: Split) -> tuple[int, int]:
+    """Returns the size of what is trained on.
+
+    Raises:
+        ValueError: images of several sizes would make a batch, or a crop is larger than each.
+    """
+    protocol, sizes = config.protocol, sorted(set(split.sizes), key=lambda size: size[0] * size[1])
+    crop, (_, high) = protocol.augmentation.crop, protocol.augmentation.scale or (1.0, 1.0)
+    if protocol.image_size is None and crop is None and len(sizes) > 1:
+        raise ValueError(
+            f"protocol.image_size is null, but the images of split {split.name!r} have "
+            f"{len(sizes)} sizes, from {_in_words(sizes[0])} to {_in_words(sizes[-1])}; give "
+            "protocol.augmentation.crop=[H,W], so that they make batches"
+        )
+    if crop is not None and not any(fits(crop, size, high) for size in sizes):
+        raise ValueError(
+            f"protocol.augmentation.crop is {crop}, and no image of split {split.name!r} is so "
+            f"large, enlarged by at most {high:g}: the largest is {_in_words(sizes[-1])}; lower it"
+        )
+    height, width = protocol.input_size or sizes[0]
+    return height, width
+
+
+def _in_words(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def training_batches(training: Training, iterations: range) -> Iterator[tuple[Tensor, Tensor]]:

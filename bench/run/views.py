@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.config import Config, variant_of
 from bench.protocol import InferenceConfig, InferenceMode
-from bench.run.inference import infer
+from bench.run.inference import infer, scaled
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,6 @@ def as_evaluated(network: nn.Module, config: Config) -> nn.Module:
     if views is None and inference.mode == InferenceMode.whole:
         return network
     return AsEvaluated(network, inference, views)
-
-
-def scaled(size: Sequence[int], scale: float) -> tuple[int, int]:
-    """Returns the H, W of an image of H, W at a scale."""
-    height, width = (max(1, round(scale * side)) for side in size)
-    return height, width
 
 
 def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:

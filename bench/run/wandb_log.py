@@ -27,10 +27,7 @@ Point = tuple[int, dict[str, float]]  # iteration, what was measured
 
 
 def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) -> None:
-    """Has the monitor send what it measures to wandb, if the configuration asks for it."""
-    mode = config.wandb.mode
-    if mode == WandbMode.disabled:
-        return
+    """Has the monitor send what it measures to wandb."""
     import wandb  # noqa: PLC0415 - half a second, for those who use it
 
     failures = (wandb.errors.Error, OSError)
@@ -49,7 +46,7 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
     try:
         run = wandb.init(
             project=config.wandb.project,
-            mode="offline" if mode == WandbMode.offline else "online",
+            mode="offline" if config.wandb.mode == WandbMode.offline else "online",
             id=identity,  # a resumed run goes on in the same place
             name=folder.name,
             group=seeds_group(config),
@@ -62,7 +59,7 @@ def attach_wandb(monitor: Monitor, config: Config, identity: str, folder: Path) 
         )
         if before:
             send_recorded(run, before, trained_iterations(folder))
-            if mode == WandbMode.offline:
+            if config.wandb.mode == WandbMode.offline:
                 remove_earlier(folder / "wandb", Path(run.dir).parent, identity)
     except failures as error:
         monitor.notice(f"wandb is left out: {error}")

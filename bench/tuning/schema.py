@@ -8,9 +8,12 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from bench.typed import hashed
+from bench.typed import hashed, leaves
 
 TRIALS = "trials"  # the folder, beside the runs, that holds the trials which chose their values
+
+
+RANGE = {"low", "high", "log"}  # what an entry of a space has that is no list of values
 
 
 class Criterion(StrEnum):
@@ -57,17 +60,12 @@ def is_trial(tuning: TuningConfig | None) -> bool:
     return tuning is not None and tuning.trial is not None
 
 
-def flat(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(space: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a space by the dotted keys of the protocol."""
-    found: dict[str, Any] = {}
-    for name, entry in space.items():
-        key = f"{prefix}{name}"
-        is_part = isinstance(entry, Mapping) and not entry.keys() & {"low", "high", "log"}
-        found |= flat(entry, f"{key}.") if is_part else {key: entry}
-    return found
+    return leaves(space, whole=RANGE) if space else {}
 
 
-def hashed_tuning(tuning: TuningConfig | None, protocol: dict[str, Any]) -> dict[str, Any]:
+def hashed_tuning(tuning: TuningConfig, protocol: dict[str, Any]) -> dict[str, Any]:
     """Returns what tuning changes in the content of a fingerprint.
 
     A tuned run has the space in the place of the values, so that networks with other values stand
@@ -77,8 +75,6 @@ def hashed_tuning(tuning: TuningConfig | None, protocol: dict[str, Any]) -> dict
         tuning: of the run.
         protocol: as it is hashed without tuning.
     """
-    if tuning is None:
-        return {}
     if is_trial(tuning):
         return {"trial": True}
     content = {k: v for k, v in hashed(tuning).items() if k not in OF_ONE_RUN}

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bench import records
 from bench.data.schema import NOT_IN_FINGERPRINT, DatasetConfig
-from bench.metrics.regions import region_score
 from bench.protocol import ProtocolConfig
+from bench.selection import best_of, scored
 from bench.sound_files import require
 from bench.typed import leaves, neutral_values
 from reports.read.shapes import CONFIG, SHAPES
@@ -78,12 +78,8 @@ class Run:
         validation = self.config["protocol"]["validation"]
         if validation["every"] is None:
             return None
-        scores = [
-            (region_score(matrix(e), validation["criterion"]), -e["iteration"])
-            for e in self.evaluations
-            if e["split"] == validation["split"]
-        ]
-        return -max(scores)[1] if scores else None
+        validations = (e for e in self.evaluations if e["split"] == validation["split"])
+        return best_of(scored(validations, validation["criterion"]))
 
     def evaluation(self, split: str, iteration: int | None) -> Evaluation | None:
         """Returns the evaluation of a split at an iteration; None: the last one's, if it is there.

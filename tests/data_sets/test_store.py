@@ -13,9 +13,8 @@ from PIL import Image
 from synthetic_files import LAYOUTS
 
 from bench.config import Config, fingerprint
-from bench.data import decoded as decoded_module
+from bench.data import decoding, store
 from bench.data import splits as splits_module
-from bench.data import store
 from bench.data.__main__ import main
 from bench.data.ahead import ahead
 from bench.data.order import batch_indices
@@ -39,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where stores are kept, even small ones."""
-    monkeypatch.setattr(decoded_module, "WORTH_BYTES", 0)
+    monkeypatch.setattr(decoding, "WORTH_BYTES", 0)
     return tmp_path / "cache" / store.FOLDER
 
 

@@ -11,7 +11,6 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from bench.metrics.boundaries import TOLERANCE
-from bench.metrics.boundary_iou import boundary_region_counts, class_boundary_iou
 from bench.metrics.calibration import (
     BINS,
     UNIT,
@@ -19,8 +18,13 @@ from bench.metrics.calibration import (
     expected_calibration_error,
     reliability,
 )
+from bench.metrics.contours import (
+    boundary_region_counts,
+    class_boundary_iou,
+    class_surface_distance,
+    surface_counts,
+)
 from bench.metrics.scores import Evidence, all_scores, other_scores
-from bench.metrics.surface_distance import class_surface_distance, surface_counts
 
 K, VOID = 5, 255
 Maps = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -13,9 +13,8 @@ from torch import nn
 from bench.config import Config
 from bench.data.splits import load_splits
 from bench.metrics.boundaries import boundary_counts
-from bench.metrics.boundary_iou import boundary_region_counts
 from bench.metrics.calibration import UNIT
-from bench.metrics.surface_distance import surface_counts
+from bench.metrics.contours import boundary_region_counts, surface_counts
 from bench.run.evaluation import confidence, evaluate
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, check_logits

@@ -13,7 +13,7 @@ from bench.run.monitor import Monitor
 
 ROOT = Path(__file__).parents[2]
 # Another file is a decision, not an accident: what is off is not executed.
-MOST = 61
+MOST = 49
 
 
 def test_a_tiny_run_executes_few_files(
@@ -23,7 +23,8 @@ def test_a_tiny_run_executes_few_files(
     executed = set()
 
     def called(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
+        # A file that is only imported may have been so before, by another test.
+        if event == "call" and frame.f_code.co_name != "<module>":
             executed.add(frame.f_code.co_filename)
 
     threading.setprofile(called)

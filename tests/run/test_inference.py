@@ -18,8 +18,7 @@ from bench.evaluate import evaluate_elsewhere
 from bench.predict import predict
 from bench.protocol import InferenceConfig, InferenceMode
 from bench.run.evaluation import evaluate, evaluation_network
-from bench.run.inference import infer, windows
-from bench.run.input_sizes import evaluation_sizes
+from bench.run.inference import evaluation_sizes, infer, windows
 from bench.run.monitor import Monitor
 from bench.run.network import build_network, describe_network
 from bench.run.preparation import prepare_training

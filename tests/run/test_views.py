@@ -17,7 +17,7 @@ from bench.cost.workload import Workload, measured_input
 from bench.data.splits import load_splits
 from bench.launch.launch import covers
 from bench.protocol import InferenceConfig
-from bench.run.input_sizes import evaluation_sizes
+from bench.run.inference import evaluation_sizes
 from bench.run.monitor import Monitor
 from bench.run.network import build_network
 from bench.run.preparation import prepare_training

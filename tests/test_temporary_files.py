@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.data.camvid.fetch import RemoteFile, download
-from bench.leftovers import KILLED_SECONDS, SCRATCH, remove_leftovers, remove_old_scratch
+from bench.temporary_files import KILLED_SECONDS, SCRATCH, remove_leftovers, remove_old_scratch
 
 
 def made(path: Path, days: float) -> Path:
