@@ -132,12 +132,12 @@ def _units(count: int | None) -> str:
 
 
 def _difference(row: dict[str, Any]) -> str:
-    for ours, published, unit, scale in (
+    for counted, published, unit, scale in (
         ("parameters", "published_parameters", "M", 1e6),
         ("model_mb", "published_model_mb", "MB", 1),
     ):
         if published in row:
-            relative = row[ours] / row[published] - 1
+            relative = row[counted] / row[published] - 1
             return f"{row[published] / scale:g} {unit} ({relative:+.1%})"
     return ""
 

@@ -31,7 +31,7 @@ def main(words: list[str] | None = None) -> None:
         plan.require_extras()
         torch.set_num_threads(plan.threads)
         exporters = [_exporter(run, arguments, plan) for run in arguments.runs]
-        deployments = [one for exporter in exporters for one in exporter.deployments()]
+        deployments = [each for exporter in exporters for each in exporter.deployments()]
         if not arguments.untimed:
             measure(deployments, cost, plan.threads)
     print('python -m reports FOLDER shows them in the table "as deployed"')

@@ -44,8 +44,8 @@ def read_losses(folder: Path, *, whole: bool = True) -> Iterator[dict[str, Any]]
     for number, text in enumerate(_lines(path), start=1):
         line = _parse_losses(text, f"{path}:{number}")
         if line["first"] < expected or (whole and line["first"] != expected):
-            found = f"iteration {line['first']} stands where {expected} belongs"
-            raise ValueError(f"{path}:{number}: {found}; losses are missing or doubled")
+            misplaced = f"iteration {line['first']} stands where {expected} belongs"
+            raise ValueError(f"{path}:{number}: {misplaced}; losses are missing or doubled")
         expected = line["first"] + len(line["losses"])
         yield line
 

@@ -31,8 +31,8 @@ def quoted(argument: str) -> str:
     if GRAMMAR.fullmatch(value):  # and wrong there
         return argument
     values = (f"{key}={part}" for part in value.split(","))
-    readable = (one if _is_readable(one) else override(*one.split("=", 1)) for one in values)
-    return f"{key}={','.join(one.partition('=')[2] for one in readable)}"
+    readable = (text if _is_readable(text) else override(*text.split("=", 1)) for text in values)
+    return f"{key}={','.join(text.partition('=')[2] for text in readable)}"
 
 
 def value_of(argument: str) -> Any:
@@ -80,8 +80,8 @@ def in_a_sentence(error: Exception, known: Callable[[], Collection[str]]) -> str
 def nearest_key(key: str, known: Collection[str]) -> str | None:
     """Returns the known key that was meant: spelt a little differently, or of another place."""
     parent, _, last = key.rpartition(".")
-    by_last = {one.rpartition(".")[2]: one for one in sorted(known, reverse=True)}
-    beside = {end: one for end, one in by_last.items() if f"{parent}.{end}" in known}
+    by_last = {other.rpartition(".")[2]: other for other in sorted(known, reverse=True)}
+    beside = {end: other for end, other in by_last.items() if f"{parent}.{end}" in known}
     for keys in (beside, by_last):
         matches = get_close_matches(last, keys, n=1)
         if matches:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
-from bench.data.files import composed, picture_files, tell_skipped
+from bench.data.files import OVERLAY, composed, picture_files, tell_skipped
 from bench.data.images import UInt8Array, label_picture, read_image, resize_image
 from bench.results import check_plan, write_picture, zip_mark
 from bench.run.inference import infer
@@ -30,7 +30,6 @@ from bench.run.resizing import resized_bands
 from bench.run.trained import Trained, add_arguments, load_trained
 
 COMMAND = "bench.predict"
-OVERLAY = ".overlay"  # ends the stem of a picture to look at, which is no label map
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -70,14 +69,14 @@ def image_files(place: Path, out: Path) -> dict[str, Path]:
         return {composed(place.stem, place): place}
     if not place.exists():
         raise ValueError(f"{place}: no such file or folder")
-    found = picture_files(place)
-    tell_skipped(found)
+    pictures = picture_files(place)
+    tell_skipped(pictures)
     results = out.resolve()
     if place.resolve() not in results.parents:
-        return found.paths
+        return pictures.paths
     images = {
         name: path
-        for name, path in found.paths.items()
+        for name, path in pictures.paths.items()
         if results not in (path.parent.resolve() / path.name).parents
     }
     if not images:

@@ -211,8 +211,9 @@ def read_evaluations(
     Raises:
         ValueError: one of them is damaged.
     """
-    found = [read_evaluation(path) for path in sorted((folder / "evaluations").glob("*.json"))]
-    chosen = [e for e in found if e.get("variant", "") == variant]
+    paths = sorted((folder / "evaluations").glob("*.json"))
+    evaluations = [read_evaluation(path) for path in paths]
+    chosen = [e for e in evaluations if e.get("variant", "") == variant]
     return [e for e in chosen if split is None or e["split"] == split]
 
 

@@ -115,10 +115,10 @@ def _ignores_case(out: Path) -> bool:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Returns what tells a file from others, whatever links and names lead to it."""
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:  # absent, or a link that leads nowhere
         return None
-    return found.st_dev, found.st_ino
+    return state.st_dev, state.st_ino
 
 
 def _is_result(path: Path, command: str) -> bool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.console import outlive_consoles
-from bench.data.files import SUFFIXES, Pictures, paired, picture_files, tell_skipped
+from bench.data.files import OVERLAY, SUFFIXES, Pictures, paired, picture_files, tell_skipped
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
@@ -33,7 +33,6 @@ from bench.metrics.score_table import as_json, as_table
 from bench.metrics.scores import Evidence
 
 LABEL_SUFFIXES = SUFFIXES - {".jpg", ".jpeg"}  # what JPEG keeps of a label is no label
-OVERLAY = ".overlay"
 
 # Of an image: confusion (K+1, K+1), boundaries (K, 5), boundary regions (K, 3), surfaces (K, 4).
 Result = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
@@ -87,9 +86,9 @@ def pair_files(predictions: Path, labels: Path) -> list[tuple[Path, Path]]:
     Raises:
         ValueError: a folder is missing or holds no picture, or a file has no partner.
     """
-    found = _label_files(predictions), _label_files(labels)
-    tell_skipped(*found)
-    return list(paired(*found).values())
+    folders = _label_files(predictions), _label_files(labels)
+    tell_skipped(*folders)
+    return list(paired(*folders).values())
 
 
 def measure(
@@ -128,10 +127,10 @@ def measure(
 
 def _label_files(folder: Path) -> Pictures:
     """Finds the label pictures of a folder, without the overlays that lie beside some of them."""
-    found = picture_files(folder, LABEL_SUFFIXES)
-    overlays = {f"{name}{OVERLAY}" for name in found.paths}
-    kept = {name: path for name, path in found.paths.items() if name not in overlays}
-    return Pictures(folder, kept, found.skipped)
+    pictures = picture_files(folder, LABEL_SUFFIXES)
+    overlays = {f"{name}{OVERLAY}" for name in pictures.paths}
+    kept = {name: path for name, path in pictures.paths.items() if name not in overlays}
+    return Pictures(folder, kept, pictures.skipped)
 
 
 def _measure_pair(

@@ -135,17 +135,17 @@ def _misfit(key: str, value: Any, shape: Any) -> tuple[str, Any, str] | None:
     if isinstance(shape, list):
         if not isinstance(value, list):
             return key, value, WORDS[list]
-        parts = (_misfit(f"{key}[{n}]", one, shape[0]) for n, one in enumerate(value))
+        parts = (_misfit(f"{key}[{n}]", item, shape[0]) for n, item in enumerate(value))
         return next((part for part in parts if part is not None), None)
     return None if _is_a(value, shape) else (key, value, _in_words(shape))
 
 
 def _misfit_of_all(key: str, value: Any, shapes: tuple[Any, ...]) -> tuple[str, Any, str] | None:
     """Returns what does not fit where one of several shapes would do."""
-    if any(_misfit(key, value, one) is None for one in shapes):
+    if any(_misfit(key, value, alternative) is None for alternative in shapes):
         return None
-    objects = [one for one in shapes if isinstance(one, dict) and isinstance(value, dict)]
-    if objects:  # what is wrong is inside
+    objects = [alternative for alternative in shapes if isinstance(alternative, dict)]
+    if objects and isinstance(value, dict):  # what is wrong is inside
         return _misfit(key, value, objects[0])
     return key, value, " or ".join(map(_in_words, shapes))
 
@@ -162,10 +162,10 @@ def _misfit_in_object(key: str, value: Any, shape: dict[str, Any]) -> tuple[str,
     every = {name: shape["*"] for name in value} if "*" in shape else {}
     for name, part in ({k: v for k, v in shape.items() if k != "*"} | every).items():
         plain = name.removesuffix("?")
-        found = value.get(plain, MISSING)
-        if found is MISSING and plain != name:
+        part_value = value.get(plain, MISSING)
+        if part_value is MISSING and plain != name:
             continue
-        misfit = _misfit(f"{key}.{plain}" if key else plain, found, part)
+        misfit = _misfit(f"{key}.{plain}" if key else plain, part_value, part)
         if misfit is not None:
             return misfit
     return None

@@ -69,16 +69,16 @@ def _closure(target: str) -> set[Path]:
     if origin.name != "__init__.py" and module != top:
         return {origin}
     root = origin.parent.parent if origin.name == "__init__.py" else origin.parent
-    found: set[Path] = set()
+    closure: set[Path] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
         path = root.joinpath(*name.split("."))
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if file.is_file() and file not in found:
-            found.add(file)
+        if file.is_file() and file not in closure:
+            closure.add(file)
             waiting += _imported(file, name)
-    return found
+    return closure
 
 
 def _imported(file: Path, module: str) -> Iterator[str]:

@@ -59,8 +59,8 @@ def remove_leftovers(folder: Path, seconds: float = 0.0) -> None:
     for path in folder.rglob(".*.tmp"):
         with contextlib.suppress(OSError):  # somebody else's, or somebody else was faster
             state = path.lstat()
-            ours = UNFINISHED.fullmatch(path.name) and stat.S_ISREG(state.st_mode)
-            if ours and time.time() - state.st_mtime >= seconds:
+            is_unfinished = UNFINISHED.fullmatch(path.name) and stat.S_ISREG(state.st_mode)
+            if is_unfinished and time.time() - state.st_mtime >= seconds:
                 path.unlink()
 
 
@@ -69,6 +69,6 @@ def remove_old_scratch() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         with contextlib.suppress(OSError):  # somebody else was faster
             state = folder.lstat()
-            ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
-            if ours and time.time() - state.st_mtime > DAY:
+            is_own = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
+            if is_own and time.time() - state.st_mtime > DAY:
                 shutil.rmtree(folder)

@@ -64,10 +64,10 @@ def _why(key: str, record: dict[str, Any]) -> str:
     if key != f"arch.{TARGET}":
         return "and from a record only networks and readers of this program are called;"
     folder = record.get("config_dir")
-    theirs = f" (it was {folder})" if folder else ""
+    recorded = f" (it was {folder})" if folder else ""
     return (
         "which is no network of this program; give the folder of your own network on the command "
-        f"line, --config-dir PATH{theirs}, or"
+        f"line, --config-dir PATH{recorded}, or"
     )
 
 

@@ -81,8 +81,8 @@ def _named_device(name: str) -> torch.device:
     if name != "cpu" and (kind != "cuda" or not (number or "0").isdigit()):
         raise ValueError(f"--device is {name}; it must be auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(number or 0) >= count:
-        found = f"{count} CUDA devices" if count else "no CUDA device"
-        raise ValueError(f"--device {name}: torch finds {found}; try --device cpu")
+        devices = f"{count} CUDA devices" if count else "no CUDA device"
+        raise ValueError(f"--device {name}: torch finds {devices}; try --device cpu")
     return torch.device(name)
 
 

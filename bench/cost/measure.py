@@ -67,12 +67,13 @@ def _describe(config: Config) -> Measurement:
         with measurement.process(timing=False) as process:
             where = process.ask("environment")
             measurement.record.update(where, device=where["environment"]["device_type"])
-            found = process.ask("describe")
+            description = process.ask("describe")
     except MeasurementError as error:
         measurement.fail(error, "network")
         return measurement
-    measurement.estimates, measurement.free_bytes = found.pop("estimates"), found.pop("free_bytes")
-    measurement.record.update(found)
+    measurement.estimates = description.pop("estimates")
+    measurement.free_bytes = description.pop("free_bytes")
+    measurement.record.update(description)
     return measurement
 
 

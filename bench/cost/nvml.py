@@ -49,13 +49,13 @@ def match_process(
     """
     new = {number: used for number, used in processes or () if number not in before}
     if pid in new:
-        found = Match(new[pid], "pid")
+        match = Match(new[pid], "pid")
     elif len(new) == 1:
-        found = Match(next(iter(new.values())), "only new process")
+        match = Match(next(iter(new.values())), "only new process")
     else:
-        found = Match(None, None)
-    if found.bytes is not None:
-        return found
+        match = Match(None, None)
+    if match.bytes is not None:
+        return match
     return Match(delta, None if delta is None else "device delta")
 
 
@@ -102,8 +102,8 @@ class Card:
 
     def processes(self) -> list[Process] | None:
         """Lists the processes that compute on the card; None where the driver does not tell."""
-        found = self._ask("processes", pynvml.nvmlDeviceGetComputeRunningProcesses)
-        return None if found is None else [(p.pid, p.usedGpuMemory) for p in found]
+        processes = self._ask("processes", pynvml.nvmlDeviceGetComputeRunningProcesses)
+        return None if processes is None else [(p.pid, p.usedGpuMemory) for p in processes]
 
     def energy_joules(self) -> float | None:
         """Returns the energy used since the driver was loaded; differences have a meaning."""

@@ -65,7 +65,7 @@ def _events(work: Timed) -> Sample:
     work.run(mark)
     torch.cuda.synchronize(work.device)
     wall = 1e3 * (time.perf_counter() - start)
-    laps = [one.elapsed_time(two) for one, two in itertools.pairwise(events)]
+    laps = [start.elapsed_time(end) for start, end in itertools.pairwise(events)]
     device = _named(work, laps, events[0].elapsed_time(events[-1]))
     return {"device": device, "wall": {"step_ms": wall}}
 
@@ -85,7 +85,7 @@ def _host_clocks(work: Timed) -> Sample:
     after = waited_ms()
     sample = {}
     for clock, times in zip(("wall", "process"), zip(*readings, strict=True), strict=True):
-        laps = [two - one for one, two in itertools.pairwise(times)]
+        laps = [end - start for start, end in itertools.pairwise(times)]
         sample[clock] = _named(work, laps, times[-1] - times[0])
     if not cuda and before:
         waited = sum(after[thread] - before[thread] for thread in before.keys() & after.keys())

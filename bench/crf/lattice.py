@@ -59,7 +59,8 @@ class Lattice:
         Raises:
             ValueError: if the positions are too far apart for the lattice to be indexed.
         """
-        points, axes_count = features.shape[0], features.shape[1] + 1
+        points, dimensions = features.shape
+        axes_count = dimensions + 1
         origin, axes, weights = _enclosing_simplex(features)
         keys, steps = _vertex_keys(origin, axes)
 

@@ -122,10 +122,12 @@ def check_input(probs: Tensor, image: Tensor) -> None:
             f"image must be uint8 (H, W, 3), RGB in 0..255 and not normalised, not {image.dtype} "
             f"of shape {tuple(image.shape)}"
         )
-    if probs.shape[1:] != image.shape[:2]:
+    _, height, width = probs.shape
+    image_height, image_width, _ = image.shape
+    if (height, width) != (image_height, image_width):
         raise ValueError(
-            f"probs are {probs.shape[1]}x{probs.shape[2]} but the image is {image.shape[0]}x"
-            f"{image.shape[1]}: resample the probabilities to the size of the image first"
+            f"probs are {height}x{width} but the image is {image_height}x{image_width}: "
+            "resample the probabilities to the size of the image first"
         )
     if not probs.isfinite().all():
         raise ValueError("probs contain NaN or infinity")

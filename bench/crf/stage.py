@@ -75,11 +75,11 @@ class _DenseCrf:
         best = search.run(ranges, self.pool, training.monitor)
         shown = ", ".join(f"{name} {value:g}" for name, value in best._asdict().items())
         training.monitor.notice(f"dense CRF: {shown}, by mIoU on {len(names)} training images")
-        found = {"search": search.table(), "searched_images": names}
+        search_record = {"search": search.table(), "searched_images": names}
         for split in splits:
-            self._evaluate(split, best, found)
+            self._evaluate(split, best, search_record)
 
-    def _evaluate(self, split: Split, best: Appearance, found: dict[str, Any]) -> None:
+    def _evaluate(self, split: Split, best: Appearance, search_record: dict[str, Any]) -> None:
         folder, start = self.training.folder, time.monotonic()
         name = records.evaluation_name(split.name, self.iteration, VARIANT)
         pictures = folder / "predictions" / name
@@ -96,7 +96,7 @@ class _DenseCrf:
             "processes": os.cpu_count(),
             "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
         }
-        records.write_evaluation(folder, summary | found, evidence)
+        records.write_evaluation(folder, summary | search_record, evidence)
         arch = self.training.config.arch["name"]
         self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {told_scores(evidence)}")
 

@@ -114,8 +114,8 @@ class Augmentation:
         """
         if cv2 is None:
             pair = torch.tensor(image)[None], torch.tensor(label)[None]
-            one, truth = self.cut_batch(*pair, draw[None])
-            return one[0].numpy(), truth[0].numpy()
+            image, truth = self.cut_batch(*pair, draw[None])
+            return image[0].numpy(), truth[0].numpy()
         window, (height, width) = self.window(draw, label.shape), self.crop
         cut = np.empty((3, height, width), np.uint8)
         for channel, plane in enumerate(image):

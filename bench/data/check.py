@@ -71,9 +71,10 @@ def _inspect_split(
 ) -> tuple[list[Inspected], list[str]]:
     """Reads every pair; returns those that are sound, and what is wrong with the others."""
     results = ahead(partial(_inspect_pair, decoder), pairs)
-    found = list(tqdm(results, total=len(pairs), desc=f"checking {split}", ncols=100, disable=None))
-    errors = [f"{split}: {result}" for result in found if isinstance(result, str)]
-    sound = [result for result in found if isinstance(result, Inspected)]
+    bar = tqdm(results, total=len(pairs), desc=f"checking {split}", ncols=100, disable=None)
+    outcomes = list(bar)
+    errors = [f"{split}: {result}" for result in outcomes if isinstance(result, str)]
+    sound = [result for result in outcomes if isinstance(result, Inspected)]
     return sound, _some(errors, f"pairs of {split} cannot be used")
 
 
@@ -83,8 +84,8 @@ def _inspect_pair(decoder: Decoder, pair: Pair) -> Inspected | str:
     except ValueError as error:
         return str(error)
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
-    size = f"{truth.shape[1]}x{truth.shape[0]}"
-    return Inspected(pair, size, pixel_counts(truth, decoder.num_classes), digest)
+    height, width = truth.shape
+    return Inspected(pair, f"{width}x{height}", pixel_counts(truth, decoder.num_classes), digest)
 
 
 def _unlike_the_release(dataset: DatasetConfig) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".webp", ".gif"}
 )
+OVERLAY = ".overlay"  # ends the stem of a picture to look at, which is no label map
 SHOWN = 3  # names in a message; of more it says how many
 
 
@@ -37,9 +38,7 @@ class Pictures:
         return f"{self.folder}: passed over {some(self.skipped)} ({kinds})"
 
 
-def picture_files(
-    folder: Path, suffixes: Collection[str] = SUFFIXES, *, without: str | None = None
-) -> Pictures:
+def picture_files(folder: Path, suffixes: Collection[str] = SUFFIXES) -> Pictures:
     """Finds the pictures of a folder by their suffix, in small letters or capitals.
 
     Hidden files and directories (`._x.png`, `.git`), and directories named like a picture are
@@ -49,7 +48,6 @@ def picture_files(
     Args:
         folder: where to look.
         suffixes: of the files that are wanted, in small letters.
-        without: the end of names that are not wanted, such as `.overlay`; these are passed over.
 
     Raises:
         ValueError: there is no such folder, it holds no picture, a name is no UTF-8, or two
@@ -61,7 +59,7 @@ def picture_files(
     skipped: list[str] = []
     for path in _walk(folder, suffixes, skipped):
         below = path.relative_to(folder)
-        if path.suffix.lower() not in suffixes or (without and path.stem.endswith(without)):
+        if path.suffix.lower() not in suffixes:
             skipped.append(below.as_posix())
             continue
         name = composed(below.with_suffix("").as_posix(), folder)
@@ -71,16 +69,16 @@ def picture_files(
     # Whatever their names are made of, they can be printed.
     skipped = [name.encode(errors="backslashreplace").decode() for name in sorted(skipped)]
     if not paths:
-        found = f", but {some(skipped)}" if skipped else ""
-        raise ValueError(f"{folder}: holds no {', '.join(sorted(suffixes))} file{found}")
+        others = f", but {some(skipped)}" if skipped else ""
+        raise ValueError(f"{folder}: holds no {', '.join(sorted(suffixes))} file{others}")
     return Pictures(folder, dict(sorted(paths.items())), skipped)
 
 
 def tell_skipped(*folders: Pictures) -> None:
     """Says on stderr what was passed over in each of some folders."""
-    for found in folders:
-        if found.skipped:
-            print(found.note(), file=sys.stderr)
+    for pictures in folders:
+        if pictures.skipped:
+            print(pictures.note(), file=sys.stderr)
 
 
 def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:

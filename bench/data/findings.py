@@ -55,13 +55,13 @@ def without_a_pixel(splits: Splits, dataset: DatasetConfig, training: str) -> li
         return []
     absent = np.flatnonzero(total == 0).tolist()
     names = [repr(dataset.classes[index]) for index in absent]
-    found = f"{', '.join(where)}: no pixel of class {some(names)}" if absent else ""
+    absence = f"{', '.join(where)}: no pixel of class {some(names)}" if absent else ""
     swallowed = _swallowed(pairs) if absent and "values" in dataset.reader else None
     if swallowed is None:
-        return [found] if found else []
+        return [absence] if absence else []
     value, source = swallowed
     remedy = f"if the value {value} in {source}, which counts as void, is class {names[0]}, set "
-    return [remedy + f"{_values_with(dataset, absent[0], value)}; {found}"]
+    return [remedy + f"{_values_with(dataset, absent[0], value)}; {absence}"]
 
 
 def leaks(splits: Splits) -> list[str]:

@@ -55,7 +55,7 @@ def prepare(
     _describe(config, out)
     remove_leftovers(out, KILLED_SECONDS)
     writer = _Writer(out, Decoder.of(config), config.dataset.colours)
-    tasks = [(split, pair) for split, some in pairs.items() for pair in some]
+    tasks = [(split, pair) for split, of_split in pairs.items() for pair in of_split]
     missing = [task for task in tasks if not writer.is_written(*task)]
     try:
         for split in pairs:
@@ -77,8 +77,8 @@ def wrong_files(folder: Path) -> list[str]:
     """Names the files of a prepared folder that are missing or have another checksum."""
     with (folder / CHECKSUMS).open(newline="") as file:
         expected = {row["file"]: row["sha256"] for row in csv.DictReader(file)}
-    found = ahead(partial(_sha256, folder), expected)
-    return [name for name, sha256 in zip(expected, found, strict=True) if sha256 != expected[name]]
+    actual = ahead(partial(_sha256, folder), expected)
+    return [name for name, sha256 in zip(expected, actual, strict=True) if sha256 != expected[name]]
 
 
 @dataclass(frozen=True)

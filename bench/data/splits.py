@@ -133,11 +133,11 @@ class Split:
                 yield augment.cut_batch(images, labels, draws)
             return
 
-        def cut(one: tuple[int, NDArray[np.float64]]) -> tuple[UInt8Array, UInt8Array]:
-            return augment.cut(*self._pair(one[0]), one[1])
+        def cut(item: tuple[int, NDArray[np.float64]]) -> tuple[UInt8Array, UInt8Array]:
+            return augment.cut(*self._pair(item[0]), item[1])
 
         sets, coming = itertools.tee(zip(chosen, drawn, strict=True))
-        pairs = ahead(cut, (one for each in coming for one in zip(*each, strict=True)))
+        pairs = ahead(cut, (item for each in coming for item in zip(*each, strict=True)))
         for indices, _ in sets:
             parts = zip(*itertools.islice(pairs, len(indices)), strict=True)
             images, labels = (torch.from_numpy(np.stack(part)) for part in parts)

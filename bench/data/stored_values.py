@@ -117,13 +117,13 @@ def _palette(path: Path) -> dict[int, tuple[int, ...]]:
 
 def spans(values: Sequence[int]) -> str:
     """Writes values as `value_list` reads them: 0..36,255."""
-    found: list[list[int]] = []
+    spans: list[list[int]] = []
     for value in values:
-        if found and found[-1][1] == value - 1:
-            found[-1][1] = value
+        if spans and spans[-1][1] == value - 1:
+            spans[-1][1] = value
         else:
-            found.append([value, value])
-    return ",".join(str(a) if a == b else f"{a}..{b}" for a, b in found)
+            spans.append([value, value])
+    return ",".join(str(a) if a == b else f"{a}..{b}" for a, b in spans)
 
 
 def value_list(text: str) -> tuple[int, ...]:

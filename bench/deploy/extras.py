@@ -3,8 +3,6 @@
 import importlib
 from typing import Any
 
-RUNTIMES = {"onnxruntime": "onnxruntime", "openvino": "openvino"}  # what a user names: its module
-
 
 def extra(module: str) -> Any:
     """Imports a module of the extra `deploy`.

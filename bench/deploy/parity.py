@@ -27,9 +27,10 @@ class Deployed(nn.Module):
             ValueError: the graph is for images of another size.
         """
         size, _, height, width = self.session.shape
-        if height is not None and (height, width) != tuple(images.shape[2:]):
+        _, _, rows, columns = images.shape
+        if height is not None and (height, width) != (rows, columns):
             raise ValueError(
-                f"an image or window of {images.shape[2]}x{images.shape[3]} does not fit a graph "
+                f"an image or window of {rows}x{columns} does not fit a graph "
                 f"for {height}x{width}; export it with --any-size"
             )
         size = size or len(images)
@@ -84,10 +85,10 @@ def compare(network: nn.Module, deployed: nn.Module, batches: Iterable[Tensor]) 
     images = pixels = same = 0
     difference = logit = 0.0
     for batch in batches:
-        expected, found = network(batch).float(), deployed(batch)
+        expected, actual = network(batch).float(), deployed(batch)
         images += len(batch)
-        difference = max(difference, (found - expected).abs().max().item())
+        difference = max(difference, (actual - expected).abs().max().item())
         logit = max(logit, expected.abs().max().item())
-        equal = found.max(dim=1).indices == expected.max(dim=1).indices
+        equal = actual.max(dim=1).indices == expected.max(dim=1).indices
         same, pixels = same + int(equal.sum()), pixels + equal.numel()
     return Parity(images, difference, logit, same / pixels)

@@ -49,7 +49,7 @@ class OnnxRuntime:
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        _require_ours([one.name for one in inputs], [one.name for one in outputs])
+        _require_ours([tensor.name for tensor in inputs], [tensor.name for tensor in outputs])
         self.shape = [n if isinstance(n, int) else None for n in inputs[0].shape]
 
     def run(self, images: Array) -> Array:

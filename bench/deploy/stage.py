@@ -249,8 +249,8 @@ class Exporter:
         return records.evaluation_name(split.name, self.trained.iteration, variant)
 
     def _evaluation(self, variant: str) -> dict[str, Any] | None:
-        found = records.read_evaluations(self.run, self.plan.split, variant)
-        return next((e for e in found if e["iteration"] == self.trained.iteration), None)
+        evaluations = records.read_evaluations(self.run, self.plan.split, variant)
+        return next((e for e in evaluations if e["iteration"] == self.trained.iteration), None)
 
     def _shared(self) -> dict[str, Any]:
         """Returns what all records of a run say; if it changes, they are made again."""

@@ -7,6 +7,7 @@ else those of one run do.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 
 import torch
 
@@ -33,10 +34,10 @@ def measure(deployments: Sequence[Deployment], cost: CostConfig, threads: int) -
         cost: how they are timed; of inference with one image.
         threads: that compute.
     """
-    measurements = [_measurement(one, cost, threads) for one in deployments]
-    for one in measurements:
-        _measure_memory(one)
-    sound = [one for one in measurements if one.is_sound()]
+    measurements = [_measurement(deployment, cost, threads) for deployment in deployments]
+    for measurement in measurements:
+        _measure_memory(measurement)
+    sound = [measurement for measurement in measurements if measurement.is_sound()]
     for group in [sound] if _fit_together(sound) else _by_run(sound):
         for crowded in time_in_turns(group):
             time_in_turns([crowded])
@@ -44,8 +45,8 @@ def measure(deployments: Sequence[Deployment], cost: CostConfig, threads: int) -
         deployment.write()
 
 
-def _measurement(one: Deployment, cost: CostConfig, threads: int) -> Measurement:
-    config, record = one.trained.config, one.record
+def _measurement(deployment: Deployment, cost: CostConfig, threads: int) -> Measurement:
+    config, record = deployment.trained.config, deployment.record
     size = config.protocol.image_size or [*record["image_size"]]
     name = f"{config.arch['name']}, {record['runtime']} {record['precision']}"
     config = replace(
@@ -69,30 +70,30 @@ def _measurement(one: Deployment, cost: CostConfig, threads: int) -> Measurement
     )
     worker: tuple[str, ...] = WORKER
     if record["variant"]:
-        file = one.run / FOLDER / record["file"]
-        multiple = size_multiple(one.trained.network)
+        file = deployment.run / FOLDER / record["file"]
+        multiple = size_multiple(deployment.trained.network)
         worker = (GRAPH_WORKER, str(file.absolute()), record["runtime"], str(multiple))
-    return Measurement(config, record, one.run / FOLDER / "log.txt", worker=worker)
+    return Measurement(config, record, deployment.run / FOLDER / "log.txt", worker=worker)
 
 
-def _measure_memory(one: Measurement) -> None:
-    print(f"{one.name}: memory", flush=True)
+def _measure_memory(measurement: Measurement) -> None:
+    print(f"{measurement.name}: memory", flush=True)
     try:
-        with one.process(timing=False) as process:
-            one.record["memory"] = process.ask("memory", training=False, batch=1)
+        with measurement.process(timing=False) as process:
+            measurement.record["memory"] = process.ask("memory", training=False, batch=1)
     except MeasurementError as error:
-        one.fail(error, "memory")
+        measurement.fail(error, "memory")
 
 
 def _fit_together(measurements: Sequence[Measurement]) -> bool:
     free = free_bytes(torch.device("cpu"))
     need = sum(
-        one.record["memory"]["readings"]["resident_bytes"]
-        + (one.record["memory"]["baselines"]["resident_bytes"] or 0)
-        for one in measurements
+        measurement.record["memory"]["readings"]["resident_bytes"]
+        + (measurement.record["memory"]["baselines"]["resident_bytes"] or 0)
+        for measurement in measurements
     )
     return free is None or MEMORY_MARGIN * need < free
 
 
 def _by_run(measurements: Sequence[Measurement]) -> list[list[Measurement]]:
-    return [list(some) for _, some in groupby(measurements, key=lambda one: one.log)]
+    return [list(group) for _, group in groupby(measurements, key=attrgetter("log"))]

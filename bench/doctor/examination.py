@@ -79,9 +79,9 @@ def check_shapes(patient: Patient) -> Iterator[Finding]:
 
 def check_habits(patient: Patient) -> Iterator[Finding]:
     """The input stays as it is, and logits are no probabilities."""
-    found = remarks(patient.twin(), patient.inputs[0])
-    yield from (Finding("bad", text) for text in found)
-    if not found:
+    texts = remarks(patient.twin(), patient.inputs[0])
+    yield from (Finding("bad", text) for text in texts)
+    if not texts:
         yield Finding("good", "the input stays as it is, and the output is no softmax")
 
 
@@ -168,10 +168,10 @@ def check_export(patient: Patient) -> Iterator[Finding]:
     odd = padded_size((size[0] + ODD[0], size[1] + ODD[1]), multiple)
     larger = torch.nn.functional.interpolate(images, odd)
     network = patient.twin().cpu().float().eval()
-    found = compare(network, exported, [images, larger] if any_size else [images])
-    yield Finding("good" if found.is_near else "bad", f"exported to ONNX: {found}")
+    parity = compare(network, exported, [images, larger] if any_size else [images])
+    yield Finding("good" if parity.is_near else "bad", f"exported to ONNX: {parity}")
     together, alone = exported(images), exported(images[:1])
-    if (together[:1] - alone).abs().max() > LOGITS * max(1.0, found.largest_logit):
+    if (together[:1] - alone).abs().max() > LOGITS * max(1.0, parity.largest_logit):
         yield Finding("bad", "exported, the answer for an image changes with its batch")
     if not any_size:
         yield Finding("note", "exported for its own size alone; for any size it cannot be")

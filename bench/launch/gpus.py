@@ -86,9 +86,9 @@ def gpus_of_own(folder: Path, count: int) -> Iterator[None]:
     if count == 0 or not folder.is_dir():  # no GPU, or one job at a time
         yield
         return
-    mine = _taken_gpus(folder, count)
+    taken = _taken_gpus(folder, count)
     before = os.environ.get(VISIBLE)
-    os.environ[VISIBLE] = ",".join(path.read_text() for path in mine)
+    os.environ[VISIBLE] = ",".join(path.read_text() for path in taken)
     try:
         yield
     finally:
@@ -96,16 +96,16 @@ def gpus_of_own(folder: Path, count: int) -> Iterator[None]:
             del os.environ[VISIBLE]
         else:
             os.environ[VISIBLE] = before
-        for path in mine:
+        for path in taken:
             path.rename(path.with_suffix(""))
 
 
 def _taken_gpus(folder: Path, count: int) -> list[Path]:
     """Renames files of free GPUs, which only one process can; the lowest numbers first."""
-    mine: list[Path] = []
-    while len(mine) < count:  # what another job puts back meanwhile is seen the next time
+    taken: list[Path] = []
+    while len(taken) < count:  # what another job puts back meanwhile is seen the next time
         free = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-        for path in free[: count - len(mine)]:
+        for path in free[: count - len(taken)]:
             with contextlib.suppress(FileNotFoundError):  # another job was faster
-                mine.append(path.rename(path.with_suffix(".taken")))
-    return mine
+                taken.append(path.rename(path.with_suffix(".taken")))
+    return taken

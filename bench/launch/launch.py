@@ -171,12 +171,12 @@ def _check_record(folder: Path, config: Config) -> None:
     if not path.exists():
         return
     try:
-        found = f"identity {identity(read_config(folder))}"
+        recorded = f"identity {identity(read_config(folder))}"
     except ValueError as error:
-        found = str(error)
-    if found != f"identity {identity(config)}":
+        recorded = str(error)
+    if recorded != f"identity {identity(config)}":
         raise ValueError(
-            f"{path} is not of this run ({found} instead of identity {identity(config)}); "
+            f"{path} is not of this run ({recorded} instead of identity {identity(config)}); "
             "restore it, or start afresh with rerun=true"
         )
 

@@ -149,5 +149,5 @@ def worker_pool(
 
 def _place(number: int, count: int) -> dict[str, str]:
     """Names one of several processes as torchrun does; see bench/run/distributed.py."""
-    mine = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    return {key: str(value) for key, value in mine.items()}
+    place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    return {key: str(value) for key, value in place.items()}

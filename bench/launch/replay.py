@@ -81,8 +81,8 @@ def _config_dir(arguments: list[str]) -> Path | None:
     """Returns what Hydra will take for --config-dir."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
-    found: Path | None = parser.parse_known_args(arguments)[0].config_dir
-    return found
+    folder: Path | None = parser.parse_known_args(arguments)[0].config_dir
+    return folder
 
 
 def _completed(config: dict[str, Any], folder: Path, given: set[str]) -> dict[str, Any]:

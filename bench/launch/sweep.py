@@ -60,7 +60,7 @@ class Sweep:
         labels = {job.number: job.label for job in self.jobs}
         folders = {job.number: job.folder for job in self.jobs}
         trials = {job.number for job in self.jobs if job.is_trial}
-        found = []
+        outcomes = []
         for number, file in sorted(files.items()):
             if file.end is not None:
                 outcome = Outcome(file.end, file.folder)
@@ -72,8 +72,8 @@ class Sweep:
                 outcome = Outcome(End(State.killed, reason), str(folder) if folder else None)
             if number in trials:
                 outcome = _of_trial(outcome)
-            found.append((labels.get(number, f"job {number}"), outcome))
-        return found
+            outcomes.append((labels.get(number, f"job {number}"), outcome))
+        return outcomes
 
     def stopped(self) -> bool:
         """Says whether the user stopped the sweep, or waiting for it."""

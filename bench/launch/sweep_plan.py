@@ -118,13 +118,13 @@ def check_data(jobs: Sequence[Job]) -> None:
     Raises:
         ValueError: they share a folder that is not there.
     """
-    found = {
+    sources = {
         (job.config.dataset.root, job.config.dataset.download)
         for job in jobs
         if job.config is not None
     }
-    if len(found) == 1:
-        ((root, download),) = found
+    if len(sources) == 1:
+        ((root, download),) = sources
         if root is not None and not download and not Path(root).is_dir():
             raise ValueError(
                 f"dataset.root is {root}, which is no folder: all {len(jobs)} runs would fail; set "

@@ -66,15 +66,15 @@ def seconds_left(standings: Sequence[Standing], at_once: int) -> float | None:
         at_once: how many train at the same time.
     """
     seen: dict[str, list[float]] = {}
-    for one in standings:
-        if one.seconds is not None:
-            seen.setdefault(one.name, []).append(one.seconds)
+    for standing in standings:
+        if standing.seconds is not None:
+            seen.setdefault(standing.name, []).append(standing.seconds)
     if not seen:
         return None
     rates = {name: sum(values) / len(values) for name, values in seen.items()}
     mean = sum(rates.values()) / len(rates)
-    due = [one for one in standings if one.left > 0]
-    total = sum(one.left * rates.get(one.name, mean) for one in due)
+    due = [standing for standing in standings if standing.left > 0]
+    total = sum(standing.left * rates.get(standing.name, mean) for standing in due)
     return total / max(1, min(at_once, len(due)))
 
 

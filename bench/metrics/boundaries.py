@@ -151,9 +151,9 @@ def pairs_within(
     height, width = size
     # The relative slack keeps distances that equal the tolerance, whatever the rounding.
     radius_squared = floor(tolerance**2 * (height**2 + width**2) * (1 + 1e-12))
-    for one, other in zip(predicted, truth, strict=True):
-        first, last = _near_runs(one, other, width, radius_squared)
-        yield BoundaryPair(len(one), len(other), first, last)
+    for predicted_pixels, true_pixels in zip(predicted, truth, strict=True):
+        first, last = _near_runs(predicted_pixels, true_pixels, width, radius_squared)
+        yield BoundaryPair(len(predicted_pixels), len(true_pixels), first, last)
 
 
 def class_f1(

@@ -63,13 +63,13 @@ def _region(pixels: NDArray[np.integer], distance: int) -> NDArray[np.bool_]:
     They are those whose square of `distance` to each side is not of one class, so that one pass
     serves all classes. Beyond the image, neighbours always differ.
     """
-    found: NDArray[np.bool_] = np.zeros(pixels.shape, bool)
+    region: NDArray[np.bool_] = np.zeros(pixels.shape, bool)
     for axis in (0, 1):
         steps = np.diff(pixels, axis=axis) != 0
         marks = np.pad(steps, distance, constant_values=True)
         marks = _any_within(marks, 2 * distance, axis)
-        found |= _any_within(marks, 2 * distance + 1, 1 - axis)
-    return found
+        region |= _any_within(marks, 2 * distance + 1, 1 - axis)
+    return region
 
 
 def _any_within(marks: NDArray[np.bool_], size: int, axis: int) -> NDArray[np.bool_]:

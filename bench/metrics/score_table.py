@@ -8,7 +8,7 @@ from typing import Any
 from bench.metrics.boundaries import BOUNDARY_CLASSES
 from bench.metrics.contours import DISTANCE
 from bench.metrics.regions import ABSENT_CLASSES
-from bench.metrics.scores import HEADLINE, Evidence, all_scores, headline
+from bench.metrics.scores import HEADLINE, Evidence, all_scores, weighted_scores
 
 OTHERS = ("FWIoU", "Dice", "image mIoU", "boundary IoU", "NSD")
 NOTES = """\
@@ -45,11 +45,11 @@ def as_table(evidence: Evidence, classes: Sequence[int], **notes: Any) -> str:
         classes: the value of each class as stored in the labels.
         notes: what the text below the tables is filled with.
     """
-    scores = all_scores(evidence)
+    scores, (of_set, _) = all_scores(evidence), weighted_scores(evidence)
     of_class, bf = scores["per_class"], scores["BF"]
     columns = (of_class["accuracy"], of_class["IoU"], of_class["BF"]["one_to_one"]["ground_truth"])
     blocks: list[list[tuple[Any, ...]]] = [
-        [("", *HEADLINE), ("all", *(value.item() for value in headline(evidence).values()))],
+        [("", *HEADLINE), ("all", *(score.item() for score in of_set.values()))],
         [("class", "accuracy", "IoU", "BF"), *zip(classes, *columns, strict=True)],
         [("absent classes", "C", "mIoU")]
         + [(rule, scores["C"][rule], scores["mIoU"][rule]) for rule in ABSENT_CLASSES],

@@ -91,11 +91,11 @@ class Conventions:
 PAPER = Conventions()
 
 
-def headline(
+def weighted_scores(
     evidence: Evidence,
     conventions: Conventions = PAPER,
     weights: NDArray[np.number] | None = None,
-) -> dict[str, FloatArray]:
+) -> tuple[dict[str, FloatArray], FloatArray]:
     """G, C, mIoU and BF of the images, or of many resamples of them at once.
 
     Args:
@@ -104,24 +104,16 @@ def headline(
         weights: (B, N), how often each image occurs in each of B resamples; default: once, B = 1.
 
     Returns:
-        Each score as (B,) fractions of 1; NaN where it is undefined.
+        Each score as (B,) fractions of 1; NaN where it is undefined. The accuracy of every class
+        beside them: (B, K).
     """
-    return weighted_scores(evidence, conventions, weights)[0]
-
-
-def weighted_scores(
-    evidence: Evidence,
-    conventions: Conventions = PAPER,
-    weights: NDArray[np.number] | None = None,
-) -> tuple[dict[str, FloatArray], FloatArray]:
-    """`headline`, and the accuracy of every class beside it: (B, K)."""
     if weights is None:
         weights = np.ones((1, len(evidence.names)))
     # float64 counts exactly up to 2^53 pixels, and multiplies far faster than int64.
     weights = np.asarray(weights, np.float64)
     of_images = np.stack(regions.class_pixels(evidence.confusion), axis=1)  # (N, 3, K)
-    summed = weights @ of_images.reshape(len(of_images), -1).astype(np.float64)
-    pixels = regions.ClassPixels(*np.moveaxis(summed.reshape(-1, *of_images.shape[1:]), 1, 0))
+    of_resamples = weights @ of_images.reshape(len(of_images), -1).astype(np.float64)
+    pixels = regions.ClassPixels(*np.moveaxis(of_resamples.reshape(-1, *of_images.shape[1:]), 1, 0))
     per_image = image_f1(
         evidence.counted_boundaries,
         matching=conventions.matching,

@@ -71,13 +71,13 @@ def _weights(path: Path, content: Any) -> dict[str, Any]:
     Raises:
         ValueError: a part is missing or something else.
     """
-    found: dict[str, Any] = content if isinstance(content, dict) else {}
-    iteration, network = found.get("iteration"), found.get("network")
+    weights: dict[str, Any] = content if isinstance(content, dict) else {}
+    iteration, network = weights.get("iteration"), weights.get("network")
     if type(iteration) is not int or iteration < 0:
         raise ValueError(f"{path}: its iteration is {iteration}; it is no file of a run, remove it")
     if not isinstance(network, dict) or not all(map(torch.is_tensor, network.values())):
         raise ValueError(f"{path}: has no tensors of a network; it is no file of a run, remove it")
-    return found
+    return weights
 
 
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor], where: Path) -> None:

@@ -124,14 +124,15 @@ def _remedy(shape: tuple[int, ...], expected: tuple[int, int, int, int]) -> str:
     _, classes, height, width = expected
     if len(shape) != 4:
         return ""
-    if shape[1] == classes and shape[2] < height and shape[3] < width:
+    _, channels, rows, columns = shape
+    if channels == classes and rows < height and columns < width:
         return (
-            f", logits at a stride of {height / shape[2]:.3g}; enlarge them at the end, as "
+            f", logits at a stride of {height / rows:.3g}; enlarge them at the end, as "
             "F.interpolate(logits, size=images.shape[2:], mode='bilinear')"
         )
     if shape[1:] == (height, width, classes):
         return ", the classes last; return logits.permute(0, 3, 1, 2)"
-    if shape[2:] == (height, width):
+    if (rows, columns) == (height, width):
         return f"; its last layer must have num_classes={classes} channels"
     return ""
 
@@ -144,21 +145,21 @@ def remarks(network: nn.Module, images: Tensor) -> list[str]:
         network: gives logits.
         images: normalised (N, 3, H, W).
     """
-    given, found = images.clone(), []
+    given, faults = images.clone(), []
     logits = network.eval()(given).float()
     if not torch.equal(given, images):
-        found.append(
+        faults.append(
             "it changes its input in place; give its first layer inplace=False, or a copy of the "
             "images"
         )
     if not logits.isfinite().all():
-        found.append("its logits are not all finite, before any training")
+        faults.append("its logits are not all finite, before any training")
     elif (logits >= 0).all() and ((logits.sum(1) - 1).abs() < SUM_OF_PROBABILITIES).all():
-        found.append(
+        faults.append(
             "it gives probabilities, not logits: the loss has a softmax of its own, so that it "
             "would learn slowly; leave the softmax out"
         )
-    return found
+    return faults
 
 
 def without_gradient(network: nn.Module, images: Tensor) -> list[str]:
@@ -174,11 +175,11 @@ def without_gradient(network: nn.Module, images: Tensor) -> list[str]:
 
 def warnings(network: nn.Module, images: Tensor) -> list[str]:
     """Says everything that is found, each in a sentence."""
-    found = remarks(network, images)
+    faults = remarks(network, images)
     unused = without_gradient(network, images)
     if unused:
-        found.append(f"no gradient reaches {some(unused)}: its forward pass skips them")
-    return found
+        faults.append(f"no gradient reaches {some(unused)}: its forward pass skips them")
+    return faults
 
 
 def _given(config: Config, images: int) -> str:

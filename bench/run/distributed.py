@@ -92,8 +92,8 @@ def largest(values: list[float]) -> list[float]:
         return values
     tensor = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)
-    found: list[float] = tensor.tolist()
-    return found
+    maxima: list[float] = tensor.tolist()
+    return maxima
 
 
 def agreed(value: T) -> T:
@@ -109,8 +109,8 @@ def agreed(value: T) -> T:
     dist.broadcast(length, 0)
     text = text if is_first() else torch.empty(int(length), dtype=torch.uint8)
     dist.broadcast(text, 0)
-    found: T = json.loads(bytes(text.tolist()))
-    return found
+    first: T = json.loads(bytes(text.tolist()))
+    return first
 
 
 def wait_for_all() -> None:

@@ -54,10 +54,10 @@ def evaluation_network(training: Training) -> nn.Module:
 
     def inputs() -> Iterator[Tensor]:
         numbers = range(distributed.rank(), batches, distributed.size())
-        mine = order.reshape(batches, size)[numbers.start :: numbers.step]
-        for number, (images, _) in enumerate(_unaltered(training, mine, numbers)):
+        own_batches = order.reshape(batches, size)[numbers.start :: numbers.step]
+        for number, (images, _) in enumerate(_unaltered(training, own_batches, numbers)):
             training.monitor.check_stop()
-            training.monitor.beat("batch-norm statistics", number, len(mine))
+            training.monitor.beat("batch-norm statistics", number, len(own_batches))
             yield padded(network_input(images, protocol, training.device), multiple)
 
     return batch_norm.recomputed(
@@ -140,8 +140,8 @@ def label_map(logits: Tensor) -> UInt8Array:
 
 def confidence(logits: Tensor) -> NDArray[np.float32]:
     """Turns logits (K, H, W) into the probability of the likeliest class, float32 (H, W)."""
-    found: NDArray[np.float32] = logits.softmax(dim=0).amax(dim=0).cpu().numpy()
-    return found
+    probability: NDArray[np.float32] = logits.softmax(dim=0).amax(dim=0).cpu().numpy()
+    return probability
 
 
 def resized_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -102,7 +102,8 @@ def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     """Returns the logits (N, K, H, W) of images (N, 3, H, W), in evaluation."""
     given = padded(images, size_multiple(network))
     logits: Tensor = network(given)
-    return logits if given is images else logits[..., : images.shape[2], : images.shape[3]]
+    height, width = images.shape[2:]
+    return logits if given is images else logits[..., :height, :width]
 
 
 def _missing(maps: Tensor, multiple: int) -> tuple[int, int, int, int]:

@@ -25,13 +25,13 @@ def start_from_run(network: nn.Module, config: Config) -> nn.Module:
             f"init_from={run} has no weights of iteration {iteration}; a run keeps weights-best.pt "
             "and weights-last.pt, of its best and its last evaluation, unless they were removed"
         )
-    theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    for name in {**ours, **theirs}:
-        if ours.get(name) != theirs.get(name):
+    of_run = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    of_network = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name in {**of_network, **of_run}:
+        if of_network.get(name) != of_run.get(name):
             raise ValueError(
                 f"init_from={run} does not fit this network: its tensor {name} is "
-                f"{theirs.get(name, 'missing')}, and here it is {ours.get(name, 'missing')}; "
+                f"{of_run.get(name, 'missing')}, and here it is {of_network.get(name, 'missing')}; "
                 "give the arch and the data set's classes of that run"
             )
     network.load_state_dict(tensors)

@@ -95,19 +95,21 @@ def shrink_labels(labels: Tensor, logits: Tensor, network: nn.Module) -> Tensor:
         ValueError: the stride gives another size than the logits have.
     """
     height, width = logits.shape[2:]
-    if labels.shape[1:] == (height, width):
+    _, label_height, label_width = labels.shape
+    if (label_height, label_width) == (height, width):
         return labels
     stride = getattr(network, "logit_stride", None)
     if stride is None:
         rows = torch.arange(height, device=labels.device) + 0.5
         columns = torch.arange(width, device=labels.device) + 0.5
-        rows, columns = rows * labels.shape[1] / height, columns * labels.shape[2] / width
+        rows, columns = rows * label_height / height, columns * label_width / width
         return labels[:, rows.long()][:, :, columns.long()]
     picked = labels[:, ::stride, ::stride]
-    if picked.shape[1:] != (height, width):
+    _, picked_height, picked_width = picked.shape
+    if (picked_height, picked_width) != (height, width):
         raise ValueError(
-            f"logit_stride is {stride}, which makes {picked.shape[1]}x{picked.shape[2]} logits of "
-            f"{labels.shape[1]}x{labels.shape[2]} pixels, but the network gave {height}x{width}; "
+            f"logit_stride is {stride}, which makes {picked_height}x{picked_width} logits of "
+            f"{label_height}x{label_width} pixels, but the network gave {height}x{width}; "
             "correct the attribute, or leave it out"
         )
     return picked

@@ -21,6 +21,9 @@ log = logging.getLogger("bench")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
+INTERVAL_SECONDS = 0.5  # between two times that progress is written
+
+
 class InterruptedRunError(Exception):
     """A signal asked the run to stop; everything needed to resume is on the disk."""
 
@@ -31,8 +34,8 @@ class Monitor:
     Of several processes that share a run, only the first `reports`.
     """
 
-    def __init__(self, folder: Path, interval: float = 0.5, *, reports: bool = True) -> None:
-        self.folder, self.interval, self.reports = folder, interval, reports
+    def __init__(self, folder: Path, *, reports: bool = True) -> None:
+        self.folder, self.reports = folder, reports
         self.stop_requested = False
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         self._progress = records.Progress(time.time())
@@ -60,7 +63,7 @@ class Monitor:
         self._progress = replace(
             self._progress, phase=phase, done=done, total=total, loss=loss, seconds=seconds
         )
-        if time.monotonic() - self._written >= self.interval or done == total:
+        if time.monotonic() - self._written >= INTERVAL_SECONDS or done == total:
             self._write()
 
     def check_stop(self) -> None:

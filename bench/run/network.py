@@ -113,8 +113,8 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
     """
     parameters = sum(p.numel() for p in network.parameters())
     loaded: dict[str, str] = getattr(network, "loaded_weights", {})
-    ours = type(network).__module__.split(".")[0] == NETWORKS
-    said = getattr(network if ours else type(network), "initialisation", None)
+    is_of_this_package = type(network).__module__.split(".")[0] == NETWORKS
+    said = getattr(network if is_of_this_package else type(network), "initialisation", None)
     return {
         "parameters": parameters,
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),

@@ -109,14 +109,14 @@ def _examine(
     """Holds a network to its contract, and says what it does that training would not soon show."""
     size = training_size(config, splits[config.protocol.train_split])
     evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
-    for one in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
-        check_logits(network, config, device, one)
+    for given_size in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
+        check_logits(network, config, device, given_size)
     height, width = padded_size(size, size_multiple(network))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, height, width, generator=generator).to(device)
     with failures_explained(config, len(images), "training"):
-        found = warnings(network, images)
-    for text in found:
+        texts = warnings(network, images)
+    for text in texts:
         monitor.notice(f"WARNING {config.arch['name']}: {text}")
 
 

@@ -43,9 +43,10 @@ def _evaluate(training: Training, network: nn.Module, split: Split, iteration: i
     pictures = folder / "predictions" / name
     pictures.mkdir(parents=True, exist_ok=True)
     device, monitor = training.device, training.monitor
-    found = full_size_logits(network, split, config, device, monitor, predict=views.probs)
+    of_images = full_size_logits(network, split, config, device, monitor, predict=views.probs)
     predictions = (
-        (index, label_map(probs), probs.amax(dim=0).float().cpu().numpy()) for index, probs in found
+        (index, label_map(probs), probs.amax(dim=0).float().cpu().numpy())
+        for index, probs in of_images
     )
     evidence = collect_evidence(predictions, split, config.dataset, pictures)
     summary = {

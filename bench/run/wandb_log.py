@@ -80,12 +80,12 @@ def selected_scores(folder: Path, config: Config) -> dict[str, float]:
     The last ones are there by themselves. Empty where nothing is selected.
     """
     best = best_iteration(folder, config)
-    found: dict[str, float] = {} if best is None else {"selected/iteration": best}
+    summary: dict[str, float] = {} if best is None else {"selected/iteration": best}
     for evaluation in records.read_evaluations(folder):
         if evaluation["iteration"] == best:
             scores = _scores(evaluation)
-            found |= {f"selected/{name}": score for name, score in scores.items()}
-    return found
+            summary |= {f"selected/{name}": score for name, score in scores.items()}
+    return summary
 
 
 def _scores(evaluation: dict[str, Any]) -> dict[str, float]:

@@ -39,14 +39,14 @@ def trial_score(folder: Path, config: Config, last: int, criterion: Criterion) -
     assert config.tuning is not None
     end = records.read_end(folder)
     read = records.read_evaluations(folder, config.tuning.select_on)
-    found = {e["iteration"]: e for e in read if e["iteration"] <= last}
+    by_iteration = {e["iteration"]: e for e in read if e["iteration"] <= last}
     stopped = end is not None and end.state == State.finished and (end.max_iterations or 0) >= last
-    best = best_iteration(folder, config, last) or max(found, default=None)
-    if not (last in found or stopped) or best not in found:
+    best = best_iteration(folder, config, last) or max(by_iteration, default=None)
+    if not (last in by_iteration or stopped) or best not in by_iteration:
         if end is not None and end.state == State.diverged:
             return None
         raise ValueError(_unfinished(config, end))
-    score = region_score(np.array(found[best]["confusion"]), criterion)
+    score = region_score(np.array(by_iteration[best]["confusion"]), criterion)
     return None if isnan(score) else score
 
 

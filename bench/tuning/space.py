@@ -106,7 +106,7 @@ def numeric_kind(key: str) -> type | None:
     for part in key.split("."):
         kind = typing.get_type_hints(kind).get(part) if is_dataclass(kind) else None
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return next((one for one in (int, float) if one in kinds), None)
+    return next((kind for kind in (int, float) if kind in kinds), None)
 
 
 def as_text(values: Values) -> str:

@@ -69,12 +69,6 @@ def test_a_name_that_is_no_utf_8_is_refused_in_plain_letters(tmp_path: Path) -> 
     str(error.value).encode()
 
 
-def test_overlays_are_passed_over_where_they_are_not_wanted(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "a.overlay.png")
-    found = picture_files(tmp_path, without=".overlay")
-    assert (list(found.paths), found.skipped) == (["a"], ["a.overlay.png"])
-
-
 def test_other_suffixes_may_be_asked_for(tmp_path: Path) -> None:
     touch(tmp_path, "a.npz", "b.NPY", "a.png")
     assert list(picture_files(tmp_path, {".npz", ".npy"}).paths) == ["a", "b"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench.metrics.scores import Conventions, Evidence, all_scores, headline
+from bench.metrics.scores import Conventions, Evidence, all_scores, weighted_scores
 from bench.metrics.uncertainty import (
     Resampling,
     Source,
@@ -37,12 +37,12 @@ def evidence(quality, seed=0):
 
 def bootstrap(images, sequence_of, resampling=DEFAULT, level=0.95):
     """The interval of each score over the images, as reports make it."""
-    samples = headline(images, weights=resample(sequence_of, resampling))
+    samples = weighted_scores(images, weights=resample(sequence_of, resampling))[0]
     freedom = image_freedom(sequence_of, resampling)
     errors = {name: image_error(each, sequence_of, resampling) for name, each in samples.items()}
     return {
         name: interval(value.item(), [Source(float(errors[name]), freedom)], level=level)
-        for name, value in headline(images).items()
+        for name, value in weighted_scores(images)[0].items()
     }
 
 
@@ -82,10 +82,10 @@ def test_weights_score_like_the_images_drawn():
     images = evidence(np.linspace(0.2, 0.9, 12))
     weights = resample(["a"] * 12, Resampling(block_length=2, resamples=5))
     conventions = Conventions("union", "tolerance", "union")
-    by_weight = headline(images, conventions, weights)
+    by_weight = weighted_scores(images, conventions, weights)[0]
     for row, weight in enumerate(weights):
         repeated = images.select(np.repeat(np.arange(12), weight))
-        for name, value in headline(repeated, conventions).items():
+        for name, value in weighted_scores(repeated, conventions)[0].items():
             assert by_weight[name][row] == pytest.approx(value.item())
 
 
@@ -118,7 +118,7 @@ def test_a_difference_on_the_same_resamples_sees_through_hard_images():
     hard = np.random.default_rng(2).uniform(0.2, 0.9, 233)
     better, worse = evidence(hard + 0.02, seed=1), evidence(hard, seed=2)
     drawn = resample(TWO_DRIVES)
-    first, second = (headline(images, weights=drawn)["G"] for images in (better, worse))
+    first, second = (weighted_scores(images, weights=drawn)[0]["G"] for images in (better, worse))
     difference, alone = image_error(np.stack([first - second, first]), TWO_DRIVES)
     assert (first - second).mean() == pytest.approx(0.02, abs=0.003)
     assert difference < 0.2 * alone
@@ -148,7 +148,7 @@ def test_images_without_labels_change_no_score_and_no_convention():
     assert all_scores(both) == all_scores(seen)
     for classes in ("ground_truth", "union"):
         conventions = Conventions(boundary_classes=classes)
-        assert headline(both, conventions) == headline(seen, conventions)
+        assert weighted_scores(both, conventions)[0] == weighted_scores(seen, conventions)[0]
 
 
 def test_resamples_without_labels_leave_the_interval():
@@ -159,7 +159,7 @@ def test_resamples_without_labels_leave_the_interval():
     )
     three = Evidence(("a", "b", "c"), confusion, boundaries)
     found = bootstrap(three, ["", "", ""], resampling=Resampling(block_length=1))
-    expected = headline(one)
+    expected = weighted_scores(one)[0]
     for name, its in found.items():
         ends = (its.low, its.estimate, its.high)
         assert ends == pytest.approx((expected[name].item(),) * 3)

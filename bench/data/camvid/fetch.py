@@ -45,9 +45,9 @@ class RemoteFile:
         return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
 
 
-def remote_files(listing: Path = LIST) -> list[RemoteFile]:
+def remote_files() -> list[RemoteFile]:
     """Reads the list of the set's files."""
-    with listing.open(newline="") as file:
+    with LIST.open(newline="") as file:
         rows = csv.DictReader(file)
         return [RemoteFile(row["file"], int(row["bytes"]), row["sha256"]) for row in rows]
 

@@ -84,16 +84,16 @@ def find(root: Path) -> dict[str, tuple[Path, Path]]:
     }
 
 
-def pairs(found: dict[str, tuple[Path, Path]], names: list[str], root: str) -> list[Pair]:
+def pairs(files: dict[str, tuple[Path, Path]], names: list[str], root: str) -> list[Pair]:
     """Returns the pairs of the given names.
 
     Raises:
-        ValueError: one of them was not found.
+        ValueError: one of them is not there.
     """
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in files]
     if missing:
         raise ValueError(
             f"{root}: {len(missing)} of the {len(names)} images of this split have no picture "
             f"with a label ({missing[0]}.png, {missing[0]}{LABEL_ENDING}.png); complete the folder"
         )
-    return [file_pair(*found[name], CODING.read) for name in names]
+    return [file_pair(*files[name], CODING.read) for name in names]
