@@ -9,8 +9,6 @@ these values and, where it is given, `init_from` complete a run's identity. Ever
 where and how far to run, or, as `postprocess`, adds rows and changes none.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +21,7 @@ from bench import records
 from bench.cost.schema import CostConfig
 from bench.data.schema import GONE, NOT_IN_FINGERPRINT, DatasetConfig, hashed_reader
 from bench.protocol import ProtocolConfig, depends_on_end
+from bench.sound_files import digest_of
 from bench.tuning.schema import TuningConfig, hashed_tuning
 from bench.typed import hashed, plain, typed
 
@@ -100,7 +99,7 @@ def fingerprint(config: Config) -> str:
         content |= hashed_tuning(config.tuning, protocol)
     if depends_on_end(config.protocol):
         content["max_iterations"] = config.max_iterations
-    return _digest(content)
+    return digest_of(content)[:12]
 
 
 def identity(config: Config) -> str:
@@ -116,7 +115,7 @@ def identity(config: Config) -> str:
         parts.append(hashed(config.protocol))
     if config.init_from is not None:
         parts.append([Path(config.init_from).name, config.init_iteration])
-    return _digest(parts)
+    return digest_of(parts)[:12]
 
 
 def variant_of(postprocess: dict[str, Any]) -> str:
@@ -173,8 +172,3 @@ def recorded(folder: Path) -> dict[str, Any]:
     if isinstance(dataset, dict):
         config["dataset"] = {key: value for key, value in dataset.items() if key not in GONE}
     return config
-
-
-def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

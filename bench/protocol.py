@@ -152,6 +152,11 @@ def depends_on_end(protocol: ProtocolConfig) -> bool:
     return protocol.schedule != Schedule.constant
 
 
-def optimiser_states(protocol: ProtocolConfig) -> int:
-    """Returns how many numbers the optimiser keeps for each weight: momentum; AdamW's two."""
-    return 2 if protocol.optimiser == Optimiser.adamw else 1
+def copies_on_disk(protocol: ProtocolConfig) -> tuple[int, int]:
+    """Returns how many times its weights a checkpoint of a run has, and all that it writes at most.
+
+    A checkpoint has, for each weight, what the optimiser keeps: momentum, AdamW two numbers. There
+    are three while one is renamed, and two sets of weights as evaluated, one more while written.
+    """
+    checkpoint = 3 if protocol.optimiser == Optimiser.adamw else 2
+    return checkpoint, 3 * checkpoint + 3

@@ -89,8 +89,8 @@ def _reason(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
-def digest_of(content: dict[str, Any]) -> str:
-    """Returns the SHA-256 of a JSON object's canonical form: keys sorted, no spaces."""
+def digest_of(content: Any) -> str:
+    """Returns the SHA-256 of the canonical form of what JSON can hold: keys sorted, no spaces."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

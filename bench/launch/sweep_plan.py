@@ -17,7 +17,7 @@ from bench.data.class_weights import check_limited
 from bench.launch.launch import covers
 from bench.launch.processes import child_environment
 from bench.losses import read_losses
-from bench.protocol import optimiser_states
+from bench.protocol import copies_on_disk
 from bench.tuning.schema import is_trial
 from bench.tuning.space import as_text, values_of
 from bench.typed import plain
@@ -192,13 +192,12 @@ def check_disk(root: Path, jobs: Sequence[Job], sizes: dict[int, int | None]) ->
 def _copies(job: Job) -> tuple[int, int]:
     """Returns how many times its weights a run leaves on the disk, and how many more in training.
 
-    Of a finished run stay weights and momentum, and the weights evaluated last and best; of a trial
-    weights and momentum, where trials are halved, or nothing. While a run trains there are two more
-    checkpoints, and one more set of weights while one is written.
+    Of a finished run stay a checkpoint and the weights evaluated last and best; of a trial a
+    checkpoint, where trials are halved, or nothing.
     """
     assert job.config is not None
-    checkpoint, tuning = 1 + optimiser_states(job.config.protocol), job.config.tuning
-    staying, most = checkpoint + 2, 3 * checkpoint + 3
+    (checkpoint, most), tuning = copies_on_disk(job.config.protocol), job.config.tuning
+    staying = checkpoint + 2
     if tuning is not None and is_trial(tuning):
         staying = checkpoint if tuning.halving else 0
     return staying, most - staying

@@ -15,7 +15,7 @@ from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
 from bench.pretraining import KEY, check_loaded
-from bench.protocol import optimiser_states
+from bench.protocol import copies_on_disk
 from bench.run import checkpoints, distributed
 from bench.run.contract import failures_explained, warnings
 from bench.run.device import has_fast_bf16
@@ -183,10 +183,9 @@ def announce(training: Training, splits: dict[str, Split]) -> float:
 def _needed_bytes(training: Training, splits: dict[str, Split]) -> int:
     """Returns what the run may write, or raises ValueError where the disk has no room for it."""
     config, protocol = training.config, training.config.protocol
-    # Weights and momentum, three times while a checkpoint is renamed; two sets of weights, one more
-    # while written. Predictions and evidence are some 10 kB an image.
+    # Predictions and evidence are some 10 kB an image.
     images = sum(len(splits[name].names) for name in protocol.evaluation_splits)
-    copies = 3 * (1 + optimiser_states(protocol)) + 3
+    _, copies = copies_on_disk(protocol)
     need = int(copies * training.description["model_bytes"] + 20_000 * images)
     there = sum(path.stat().st_size for path in training.folder.glob("*.pt"))
     free = shutil.disk_usage(training.folder).free
