@@ -140,6 +140,12 @@ class ProtocolConfig:
         return self.augmentation.crop or self.image_size
 
     @property
+    def splits(self) -> list[str]:
+        """Names of all that a run reads: what it trains on, validates on, and evaluates."""
+        validation = [] if self.validation.every is None else [self.validation.split]
+        return [self.train_split, *validation, *self.evaluation_splits]
+
+    @property
     def measured_size(self) -> list[int]:
         """Height and width at which costs are measured: of an image or, as they vary, of a crop."""
         size = self.image_size or self.augmentation.crop

@@ -27,7 +27,6 @@ def test_the_printed_class_weights_are_there_for_each_set_of_the_paper(dataset: 
     config = compose_config([f"dataset={dataset}", "protocol.class_weights=segnet_prototxt"])
     classes = config.dataset.classes
     weights = class_weights("segnet_prototxt", np.ones((1, len(classes) + 1)), config.dataset)
-    assert weights is not None
     by_name = dict(zip(classes, weights.tolist(), strict=True))
     if dataset == "sunrgbd":
         assert (by_name["wall"], by_name["lamp"], by_name["bag"]) == (0.382592, 5.347752, 4.017548)

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from bench.config import Config
 from bench.data import findings
 from bench.data.ahead import ahead
-from bench.data.class_weights import class_weights, pixel_counts
-from bench.data.decoding import Decoder
+from bench.data.class_weights import class_weights
+from bench.data.decoding import Decoder, pixel_counts
 from bench.data.findings import Inspected
 from bench.data.images import UInt8Array, resize_image, resize_label, write_png
 from bench.data.pairs import Pair, pairs_of
@@ -121,7 +121,6 @@ def _print_classes(known: findings.Splits, dataset: DatasetConfig) -> None:
     first = next(iter(pixels))
     try:
         weights = class_weights("median_frequency", pixels[first], dataset)
-        assert weights is not None
     except ValueError as error:
         print(f"no median-frequency weights: {error}")
         weights = np.empty(0)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import Config
+from bench.data.decoding import pixel_counts, require_labelled
 from bench.data.files import some
-from bench.data.images import UInt8Array, resize_label
+from bench.data.images import resize_label
 from bench.data.pairs import pairs_of
 from bench.data.schema import DatasetConfig
 
@@ -25,11 +26,11 @@ BALANCED = ("median_frequency", "plain_frequency")
 
 def class_weights(
     choice: Any, pixels: NDArray[np.int64], dataset: DatasetConfig
-) -> NDArray[np.float64] | None:
-    """Returns the weights (K,), or None for an unweighted loss.
+) -> NDArray[np.float64]:
+    """Returns the weights (K,).
 
     Args:
-        choice: `protocol.class_weights`.
+        choice: `protocol.class_weights`, other than none.
         pixels: of each class in each training label (N, K+1), void last.
         dataset: the data set's configuration.
 
@@ -38,8 +39,6 @@ def class_weights(
     """
     num_classes = len(dataset.classes)
     published = dataset.published_class_weights
-    if choice == "none":
-        return None
     if choice in BALANCED:
         return _balancing(choice, pixels, dataset)
     values = published.get(choice) if isinstance(choice, str) else choice
@@ -55,19 +54,6 @@ def class_weights(
             f"protocol.class_weights is {choice}; it must hold {num_classes} numbers of 0 or more"
         )
     return weights
-
-
-def require_labelled(split: str, pixels: NDArray[np.int64]) -> None:
-    """Refuses a split, to train or select on, in which every pixel is void.
-
-    Raises:
-        ValueError: naming it.
-    """
-    if not pixels[:, :-1].any():
-        raise ValueError(
-            f"split {split!r}: none of its {len(pixels)} labels has a labelled pixel, all is void; "
-            "give labels, or set dataset.reader.values to the values that they store"
-        )
 
 
 def check_limited(config: Config) -> None:
@@ -90,12 +76,6 @@ def check_limited(config: Config) -> None:
             return
     require_labelled(protocol.train_split, np.stack(pixels))
     _balancing(protocol.class_weights, np.stack(pixels), dataset)
-
-
-def pixel_counts(label: UInt8Array, num_classes: int) -> NDArray[np.int64]:
-    """Counts the pixels (K+1,) of each class in a label map; all others, void, come last."""
-    counts = np.bincount(label.ravel(), minlength=256)
-    return np.append(counts[:num_classes], counts[num_classes:].sum())
 
 
 def _balancing(

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from bench.config import Config
 from bench.data.ahead import ahead
-from bench.data.class_weights import pixel_counts
 from bench.data.images import UInt8Array, resize_image, resize_label
 from bench.data.pairs import Pair
 from bench.data.schema import NOT_IN_FINGERPRINT, Residence
@@ -97,6 +96,25 @@ def check_values(label: UInt8Array, num_classes: int, void: int, source: str) ->
             f"{source}: label value {int(counts.argmax())} is neither a class "
             f"(0..{num_classes - 1}) nor void ({void}); correct the file, "
             "dataset.classes or dataset.void"
+        )
+
+
+def pixel_counts(label: UInt8Array, num_classes: int) -> NDArray[np.int64]:
+    """Counts the pixels (K+1,) of each class in a label map; all others, void, come last."""
+    counts = np.bincount(label.ravel(), minlength=256)
+    return np.append(counts[:num_classes], counts[num_classes:].sum())
+
+
+def require_labelled(split: str, pixels: NDArray[np.int64]) -> None:
+    """Refuses a split, to train or select on, in which every pixel is void.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not pixels[:, :-1].any():
+        raise ValueError(
+            f"split {split!r}: none of its {len(pixels)} labels has a labelled pixel, all is void; "
+            "give labels, or set dataset.reader.values to the values that they store"
         )
 
 

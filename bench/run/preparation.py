@@ -10,7 +10,8 @@ from torch import nn
 
 from bench import records
 from bench.config import Config, identity
-from bench.data.class_weights import class_weights, require_labelled
+from bench.data.class_weights import class_weights
+from bench.data.decoding import require_labelled
 from bench.data.files import some
 from bench.data.splits import Split
 from bench.losses import cut_losses
@@ -28,14 +29,6 @@ from bench.run.network import build_network, check_logits, describe, placed
 from bench.run.optimiser import make_optimiser, pretrained_parameters
 from bench.run.training import Training, seconds_per_iteration, training_size
 from bench.words import DAY, duration
-
-
-def wanted_splits(config: Config) -> list[str]:
-    """Names every split the run will read."""
-    protocol = config.protocol
-    validates = protocol.validation.every is not None
-    validation = [protocol.validation.split] if validates else []
-    return [protocol.train_split, *validation, *protocol.evaluation_splits]
 
 
 def prepare_network(config: Config) -> nn.Module:
@@ -67,7 +60,7 @@ def prepare_training(
         ValueError: the training split is smaller than a batch, its images do not make batches, the
             network breaks the contract, or there is no GPU for a CUDA graph.
     """
-    protocol, dataset = config.protocol, config.dataset
+    protocol = config.protocol
     if config.cuda_graph and device.type != "cuda":
         raise ValueError(f"cuda_graph is true, but device={device}; set cuda_graph=false")
     split = splits[protocol.train_split]
@@ -76,7 +69,10 @@ def prepare_training(
             f"protocol.batch_size is {protocol.batch_size}, but split {split.name!r} has only "
             f"{len(split.names)} images; lower it or raise dataset.limit"
         )
-    weights = class_weights(protocol.class_weights, split.pixels, dataset)
+    weights = None
+    if protocol.class_weights != "none":
+        of_classes = class_weights(protocol.class_weights, split.pixels, config.dataset)
+        weights = torch.tensor(of_classes, dtype=torch.float32, device=device)
     network = network or prepare_network(config)
     description = describe(network, config)
     network = placed(network, protocol, device)
@@ -90,9 +86,7 @@ def prepare_training(
         optimiser=optimiser,
         graph=graphed(optimiser, protocol) if config.cuda_graph else None,
         split=split,
-        class_weights=None
-        if weights is None
-        else torch.tensor(weights, dtype=torch.float32, device=device),
+        class_weights=weights,
         device=device,
         monitor=monitor,
         description=description,
@@ -108,7 +102,7 @@ def _examine(
 ) -> None:
     """Holds a network to its contract, and says what it does that training would not soon show."""
     size = training_size(config, splits[config.protocol.train_split])
-    evaluated = [splits[name] for name in wanted_splits(config)[1:] if name in splits]
+    evaluated = [splits[name] for name in config.protocol.splits[1:] if name in splits]
     for given_size in dict.fromkeys([size, *evaluation_sizes(config, evaluated)]):
         check_logits(network, config, device, given_size)
     height, width = padded_size(size, size_multiple(network))
@@ -127,7 +121,7 @@ def check_splits(config: Config, splits: dict[str, Split]) -> None:
         ValueError: naming the split, or the picture of dataset.pictures that none evaluated has.
     """
     evaluated = config.protocol.evaluation_splits
-    for name in wanted_splits(config)[: -len(evaluated)]:
+    for name in config.protocol.splits[: -len(evaluated)]:
         require_labelled(name, splits[name].pixels)
     names = {name for split in evaluated for name in splits[split].names}
     for name in config.dataset.pictures:

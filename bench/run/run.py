@@ -24,7 +24,6 @@ from bench.run.preparation import (
     prepare_training,
     record_start,
     resume,
-    wanted_splits,
 )
 from bench.run.training import Training, train
 
@@ -37,7 +36,7 @@ def run(folder: Path, monitor: Monitor) -> End:
     device = prepare_device(config)
     network = prepare_network(config)  # a wrong argument shows before data are read
     splits = distributed.first_alone(
-        lambda: load_splits(config, wanted_splits(config), device, monitor.beat)
+        lambda: load_splits(config, config.protocol.splits, device, monitor.beat)
     )
     check_splits(config, splits)
     training = prepare_training(config, folder, splits, device, monitor, network=network)

@@ -12,7 +12,6 @@ from bench import records
 from bench.config import Config, run_folder, write_config
 from bench.records import End, State
 from bench.run.monitor import Monitor
-from bench.run.preparation import wanted_splits
 from bench.run.run import run
 from bench.tuning.choice import chosen, ranked, standing
 from bench.tuning.schema import Criterion
@@ -89,7 +88,7 @@ def test_a_trial_needs_no_test_set(tiny_config: Compose, tmp_path: Path) -> None
         "    return synthetic.read(split=split, **more)\n"
     )
     config = tiny_config(*FOUR, "tuning.trial=1", "dataset.cache=null")
-    assert wanted_splits(config) == ["train", "val"]
+    assert config.protocol.splits == ["train", "val"]
     config.dataset.reader["_target_"] = "jealous.read"
     config.config_dir = str(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
