@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import resource
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,16 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bench import records
 from bench.crf.search import Appearance, Example, Fixed, Search, describe, refine
 from bench.data.images import UInt8Array
 from bench.data.splits import Split
 from bench.launch.processes import worker_pool
-from bench.run.evaluation import Prediction, collect_evidence, full_size_logits, told_scores
+from bench.run.evaluation import Prediction, full_size_logits
 from bench.run.milestones import evaluated_network
+from bench.run.postprocessing import missing_rows, record_row
 from bench.run.training import Training
 from bench.seeds import derive_seed
-from bench.selection import best_iteration
 
 VARIANT = "denseCRF"
 
@@ -43,15 +41,12 @@ def postprocess(training: Training, splits: dict[str, Split]) -> list[str]:
         The names of the post-processings that the record now holds.
     """
     settings = training.config.postprocess
-    iteration = best_iteration(training.folder, training.config) or training.iteration
-    done = records.read_evaluations(training.folder, variant=VARIANT)
-    evaluated = {evaluation["split"] for evaluation in done if evaluation["iteration"] == iteration}
-    missing = [s for s in settings["splits"] if s in splits and s not in evaluated]
+    iteration, missing = missing_rows(training, splits, VARIANT)
     if missing:
         with worker_pool(os.cpu_count(), partial(torch.set_num_threads, 1)) as pool:
             network = evaluated_network(training, iteration)
             stage = _DenseCrf(training, network, iteration, pool, Fixed(**settings["fixed"]))
-            stage.run([splits[name] for name in missing])
+            stage.run(missing)
     return [settings["name"]]
 
 
@@ -75,30 +70,20 @@ class _DenseCrf:
         best = search.run(ranges, self.pool, training.monitor)
         shown = ", ".join(f"{name} {value:g}" for name, value in best._asdict().items())
         training.monitor.notice(f"dense CRF: {shown}, by mIoU on {len(names)} training images")
-        search_record = {"search": search.table(), "searched_images": names}
-        for split in splits:
-            self._evaluate(split, best, search_record)
 
-    def _evaluate(self, split: Split, best: Appearance, search_record: dict[str, Any]) -> None:
-        folder, start = self.training.folder, time.monotonic()
-        name = records.evaluation_name(split.name, self.iteration, VARIANT)
-        pictures = folder / "predictions" / name
-        pictures.mkdir(parents=True, exist_ok=True)
-        dataset = self.training.config.dataset
-        evidence = collect_evidence(self._refined(split, best), split, dataset, pictures)
-        summary = {
-            "split": split.name,
-            "iteration": self.iteration,
-            "variant": VARIANT,
-            "images": len(split.names),
-            "parameters": describe(best, self.fixed),
-            "seconds_per_image": (time.monotonic() - start) / len(split.names),
-            "processes": os.cpu_count(),
-            "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
-        }
-        records.write_evaluation(folder, summary | search_record, evidence)
-        arch = self.training.config.arch["name"]
-        self.training.monitor.notice(f"{arch}-{VARIANT}, {split.name}: {told_scores(evidence)}")
+        def details() -> dict[str, Any]:
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            return {
+                "parameters": describe(best, self.fixed),
+                "processes": os.cpu_count(),
+                "peak_resident_bytes": 1024 * peak,
+                "search": search.table(),
+                "searched_images": names,
+            }
+
+        for split in splits:
+            refined = self._refined(split, best)
+            record_row(training, split, self.iteration, VARIANT, refined, details=details)
 
     def _search_images(self) -> NDArray[np.int64]:
         """Chooses the training images that the search looks at, the same for every contestant."""

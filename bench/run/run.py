@@ -83,7 +83,7 @@ def postprocessings(training: Training, splits: dict[str, Split]) -> list[str]:
 
             return postprocess(training, splits)
         case "test_time_augmentation":
-            from bench.run.views_row import evaluate_views  # noqa: PLC0415 - as above
+            from bench.run.postprocessing import evaluate_views  # noqa: PLC0415 - as above
 
             return evaluate_views(training, splits)
     return []
