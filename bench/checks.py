@@ -1,4 +1,8 @@
-"""What the types of a configuration cannot say of a value: that it can work. Imports no torch."""
+"""What the types of a configuration cannot say of a value: that it can work. Imports no torch.
+
+A data set is looked at by bench/data/check.py, a machine by bench/cost/check.py, a network by
+bench/doctor; and before each training by bench/run/contract.py.
+"""
 
 import re
 from collections.abc import Sequence

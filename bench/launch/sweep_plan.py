@@ -211,7 +211,7 @@ def model_bytes(jobs: Sequence[Job]) -> dict[int, int | None]:
         shape = json.dumps([job.config.arch, job.config.dataset.classes])
         networks.setdefault(shape, []).append(job)
     child = subprocess.run(
-        [sys.executable, "-m", "bench.run.sizes"],
+        [sys.executable, "-m", "bench.run.model_bytes"],
         input=json.dumps([plain(alike[0].config) for alike in networks.values()]),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a network that cannot be built says why when it is trained

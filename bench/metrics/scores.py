@@ -1,4 +1,7 @@
-"""Evidence in, scores out: the one place that turns stored counts into the table's figures."""
+"""Evidence in, scores out: the one place that turns stored counts into the table's figures.
+
+Evidence comes from a run's evaluations, or from label maps by the command bench/score.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Evaluating a network: one prediction an image, kept as evidence from which scores follow.
 
-Evidence is the confusion matrix of every image (and its counts of contours and confidences);
-scores, intervals and tables are functions of it, in bench/metrics and reports.
+Runs call it at their milestones, and the command bench/evaluate.py for other data. Evidence is the
+confusion matrix of every image (and its counts of contours and confidences); scores, intervals and
+tables are functions of it, in bench/metrics and reports.
 """
 
 from collections import deque

@@ -5,6 +5,10 @@ calls `run`; several processes can share a run (bench/run/distributed.py). FOLDE
 what to do; everything the run has to say goes into FOLDER (see bench/records.py). In order: build
 the network, read and check the data, train to each stop, re-estimate batch-norm statistics,
 evaluate, and at the end evaluate the best network that validation found.
+
+Read on with preparation.py, which has all that comes before the first iteration; training.py, the
+loop; milestones.py and evaluation.py, what a stop does. What a configuration leaves off (a graph of
+the GPU, views, the CRF, wandb, weights of another run) is in files of its own, and not called.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""`python -m bench.run.sizes`: counts the bytes of networks' weights, without allocating any.
+"""`python -m bench.run.model_bytes`: counts the bytes of networks' weights, without allocating any.
 
 Standard input is a JSON list of configurations; output is one line for each, in order: bytes, or
 null where a network cannot be built here.
