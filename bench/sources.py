@@ -19,7 +19,9 @@ ROOMS = ("run", "data", "metrics", "crf", "seeds.py")
 NAMES = {"network": "its network", "reader": "its reader", "bench": "the numeric code of bench"}
 # Files of these rooms that compute nothing of a result.
 WITHOUT_NUMBERS = {
-    "run": {"__main__", "checkpoints", "environment", "model_bytes", "monitor", "trained", "wandb_log"},
+    "run": {
+        "__main__", "checkpoints", "environment", "model_bytes", "monitor", "trained", "wandb_log",
+    },
     "data": {"__main__", "check", "fetch", "prepare", "schema"},
 }  # fmt: skip
 
