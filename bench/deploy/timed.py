@@ -87,8 +87,8 @@ def _measure_memory(one: Measurement) -> None:
 def _fit_together(measurements: Sequence[Measurement]) -> bool:
     free = free_bytes(torch.device("cpu"))
     need = sum(
-        one.record["memory"]["readings"]["resident_bytes"]
-        + (one.record["memory"]["baselines"]["resident_bytes"] or 0)
+        (one.record["memory"]["readings"]["resident_bytes"] or 0)
+        + one.record["memory"]["baselines"]["resident_bytes"]
         for one in measurements
     )
     return free is None or MEMORY_MARGIN * need < free
