@@ -82,9 +82,9 @@ def plan(
     Raises:
         ValueError: a file has no partner, or a result would overwrite something of the user's.
     """
-    folders = picture_files(probs, {".npz", ".npy"}), picture_files(images)
-    tell_skipped(*folders)
-    pairs = paired(*folders)
+    found = picture_files(probs, {".npz", ".npy"}), picture_files(images)
+    tell_skipped(*found)
+    pairs = paired(*found)
     ends = [".png", ".npz"] if save_probs else [".png"]
     targets = {pair[0]: [name + end for end in ends] for name, pair in pairs.items()}
     check_plan(out, targets, itertools.chain(*pairs.values()), COMMAND)

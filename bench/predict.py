@@ -69,14 +69,14 @@ def image_files(place: Path, out: Path) -> dict[str, Path]:
         return {composed(place.stem, place): place}
     if not place.exists():
         raise ValueError(f"{place}: no such file or folder")
-    pictures = picture_files(place)
-    tell_skipped(pictures)
+    found = picture_files(place)
+    tell_skipped(found)
     results = out.resolve()
     if place.resolve() not in results.parents:
-        return pictures.paths
+        return found.paths
     images = {
         name: path
-        for name, path in pictures.paths.items()
+        for name, path in found.paths.items()
         if results not in (path.parent.resolve() / path.name).parents
     }
     if not images:

@@ -60,17 +60,17 @@ def check_pretraining(config: Config) -> None:
             raise ValueError(
                 f"arch.{KEY}.{part} is {said.get(part)!r}; it must be text, as in {EXAMPLE}"
             )
-    known, of_protocol = list(Normalisation), config.protocol.normalisation
+    known, ours = list(Normalisation), config.protocol.normalisation
     if said["normalisation"] not in known:
         raise ValueError(
             f"arch.{KEY}.normalisation is {said['normalisation']}; it must be one of "
             f"{', '.join(known)}"
         )
-    if said["normalisation"] != of_protocol:
+    if said["normalisation"] != ours:
         raise ValueError(
             f"arch.{KEY}.normalisation is {said['normalisation']}, which the weights of "
-            f"{config.arch['name']} expect, but protocol.normalisation is {of_protocol}; set that "
-            f"to {said['normalisation']}, for all contestants"
+            f"{config.arch['name']} expect, but protocol.normalisation is {ours}; set that to "
+            f"{said['normalisation']}, for all contestants"
         )
 
 

@@ -89,14 +89,14 @@ def hashed(node: Any) -> dict[str, Any]:
 
 def neutral_values(kind: type[Any], where: str) -> dict[str, Any]:
     """Returns the later keys of a dataclass, dotted, with the values that older records mean."""
-    neutral: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for field in _fields(kind):
         hint, name = _hints(kind)[field.name], _joined(where, field.name)  # type: ignore[arg-type]
         if dataclasses.is_dataclass(hint):
-            neutral |= neutral_values(typing.cast("type[Any]", hint), name)
+            found |= neutral_values(typing.cast("type[Any]", hint), name)
         elif field.metadata.get("added"):
-            neutral[name] = field.default
-    return neutral
+            found[name] = field.default
+    return found
 
 
 def _neutral(field: "dataclasses.Field[Any]") -> Any:

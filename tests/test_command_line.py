@@ -7,9 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 import torch
-from tiny_run import TINY
+from tiny_run import TINY, TINY_MODERN
 
 from bench import records
 from bench.losses import read_losses
@@ -18,14 +17,16 @@ from bench.run import checkpoints
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def command(runs: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "bench", *TINY, f"runs={runs}", *overrides]
+def command(runs: Path, *overrides: str, words: list[str] = TINY) -> list[str]:
+    return [sys.executable, "-m", "bench", *words, f"runs={runs}", *overrides]
 
 
-def bench(runs: Path, *overrides: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def bench(
+    runs: Path, *overrides: str, words: list[str] = TINY, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(runs, *overrides), capture_output=True, text=True, env=ENVIRONMENT, check=False,
-        cwd=cwd,
+        command(runs, *overrides, words=words), capture_output=True, text=True, env=ENVIRONMENT,
+        check=False, cwd=cwd,
     )  # fmt: skip
 
 
@@ -66,25 +67,20 @@ def test_a_run_ends_in_a_table_and_is_not_repeated(tmp_path: Path) -> None:
     assert losses(folders[0]) == losses(folders[1]) == before
 
 
-LONGER = ["max_iterations=300", "milestones=[10]", "protocol.dropout=0.5"]
+# Whatever a run holds between iterations: moments of AdamW, a rate that moves, draws of crops.
+LONGER = ["protocol.validation.every=300", "protocol.warm_up_iterations=50", "max_iterations=300"]
+MODERN = [*TINY_MODERN, *LONGER, "milestones=[10]", "protocol.dropout=0.5"]
 
 
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run."""
-    runs = tmp_path_factory.mktemp("whole")
-    answer = bench(runs, *LONGER)
-    assert answer.returncode == 0, answer.stderr
-    return only_run(runs)
-
-
-def test_a_run_that_every_signal_stops_goes_on_bit_for_bit(tmp_path: Path, whole_run: Path) -> None:
-    """One run, stopped by one after the other."""
-    runs, options = tmp_path / "stopped", LONGER
+def test_a_modern_run_that_every_signal_stops_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """One run, stopped by one after the other, against another that none stopped."""
+    whole = bench(tmp_path / "whole", words=MODERN)
+    assert whole.returncode == 0, whole.stderr
+    runs, whole_run = tmp_path / "stopped", only_run(tmp_path / "whole")
     done = 0
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGKILL):
         with subprocess.Popen(
-            command(runs, *options, "checkpoint_minutes=0.001"), env=ENVIRONMENT, text=True,
+            command(runs, "checkpoint_minutes=0.001", words=MODERN), env=ENVIRONMENT, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             folder = wait_for(runs, done + 20, process)
@@ -95,7 +91,7 @@ def test_a_run_that_every_signal_stops_goes_on_bit_for_bit(tmp_path: Path, whole
             assert process.returncode == 75
             assert "interrupted" in errors
             assert records.read_json(folder / "end.json")["state"] == "interrupted"
-    again = bench(runs, *options)
+    again = bench(runs, words=MODERN)
     assert again.returncode == 0, again.stderr
     assert "resuming at iteration" in again.stdout
     assert losses(folder) == losses(whole_run)

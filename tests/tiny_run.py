@@ -12,3 +12,13 @@ TINY = [
     "max_iterations=6",
     "threads=1",
 ]
+
+# The same under today's protocol: AdamW, poly with warm-up, crops and colours.
+TINY_MODERN = [
+    *(word for word in TINY if word != "protocol=demo"),
+    "protocol=modern_short",
+    "protocol.augmentation.crop=[32,48]",
+    "protocol.validation.every=1",
+    "protocol.warm_up_iterations=1",
+    "max_iterations=2",
+]

@@ -131,10 +131,13 @@ def check_memory(meter: MemoryMeter, device: torch.device) -> Iterator[Finding]:
     for source, reading in after.items():
         if not source.endswith("_bytes"):
             continue
-        if reading is None or before[source] is None:
+        earlier = before[source]
+        if earlier is None and device.type == "cpu":
+            earlier = 0  # an older peak hid what little the process had grown since its baseline
+        if reading is None or earlier is None:
             yield Finding(f"memory, {source}", None, "n/a")
             continue
-        grown = reading - before[source]
+        grown = reading - earlier
         sound = abs(grown - block.nbytes) <= ALLOCATION_TOLERANCE * block.nbytes
         text = f"{block.nbytes / 1e6:.0f} MB allocated, {grown / 1e6:.0f} MB seen"
         if source == "nvml_process_bytes":

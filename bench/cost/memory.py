@@ -4,7 +4,8 @@
     reserved_bytes       peak of what the allocator holds for them
     nvml_process_bytes   what the driver counts for the process: context, kernels and cached blocks
                          too; the closest to the paper's nvidia-smi (Table 6)
-    resident_bytes       peak resident size of the process, on a CPU
+    resident_bytes       peak resident size of the process, on a CPU; where Linux does not let the
+                         peak be forgotten, known once the process exceeds what it reached before
 
 A reading that a device does not have is None, never 0.
 """
@@ -31,9 +32,10 @@ class MemoryMeter:
     def __init__(self, card: Card | None) -> None:
         """Takes the baselines, so the process must not have used the device before."""
         self.card = card
-        _reset_peak_resident()
+        forget_peak_resident()
+        present, self._earlier_peak = resident_bytes()
         self.baselines = {
-            "resident_bytes": peak_resident_bytes(),
+            "resident_bytes": present,
             "nvml_device_bytes": card.used_bytes() if card else None,
         }
         self._others = {pid for pid, _ in (card.processes() if card else None) or ()}
@@ -47,9 +49,7 @@ class MemoryMeter:
     def read(self, device: torch.device) -> dict[str, Any]:
         """Returns the peaks and present readings, and how the driver's was found."""
         if device.type != "cuda":
-            before = self.baselines["resident_bytes"]
-            assert before is not None
-            return {**NO_READINGS, "resident_bytes": peak_resident_bytes() - before}
+            return {**NO_READINGS, "resident_bytes": self._grown()}
         torch.cuda.synchronize(device)
         before = self.baselines["nvml_device_bytes"]
         now = self.card.used_bytes() if self.card else None
@@ -65,7 +65,17 @@ class MemoryMeter:
             "nvml_device_bytes": delta,
         }
 
+    def _grown(self) -> int | None:
+        """Returns how far the resident size grew; None where an older peak hides it."""
+        present, peak = self.baselines["resident_bytes"], resident_bytes()[1]
+        assert present is not None
+        hidden = peak == self._earlier_peak and peak - present > HIDING_BYTES
+        return None if hidden else peak - present
 
+
+STATUS = Path("/proc/self/status")
+SIZES = ("VmRSS:", "VmHWM:")
+HIDING_BYTES = 2**20  # the system counts pages in batches, so peak and present differ by some
 NO_READINGS: dict[str, Any] = {
     "nvml_process_bytes": None,
     "nvml_source": None,
@@ -76,19 +86,21 @@ NO_READINGS: dict[str, Any] = {
 }
 
 
-def peak_resident_bytes() -> int:
-    """Returns the peak resident size of this process in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+def resident_bytes() -> tuple[int, int]:
+    """Returns the present resident size of this process and its peak, in bytes.
+
+    Where the system tells only the peak, it stands for both.
+    """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    peak = peak if sys.platform == "darwin" else peak * 1024
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    sizes = {line[:6]: int(line.split()[1]) * 1024 for line in lines if line[:6] in SIZES}
+    peak = sizes.get("VmHWM:", peak)
+    return sizes.get("VmRSS:", peak), peak
 
 
-def _reset_peak_resident() -> None:
-    """Sets the peak to the present size; where Linux does not allow it the peak is the start's."""
+def forget_peak_resident() -> None:
+    """Sets the peak to the present size, where Linux allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from bench.config import Config
 from bench.data.images import UInt8Array
-from bench.data.normalisation import staged
 from bench.data.schema import AugmentationConfig
+from bench.data.staging import staged
 from bench.seeds import derive_seed
 
 try:
@@ -114,8 +114,8 @@ class Augmentation:
         """
         if cv2 is None:
             pair = torch.tensor(image)[None], torch.tensor(label)[None]
-            image, truth = self.cut_batch(*pair, draw[None])
-            return image[0].numpy(), truth[0].numpy()
+            one, truth = self.cut_batch(*pair, draw[None])
+            return one[0].numpy(), truth[0].numpy()
         window, (height, width) = self.window(draw, label.shape), self.crop
         cut = np.empty((3, height, width), np.uint8)
         for channel, plane in enumerate(image):

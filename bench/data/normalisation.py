@@ -24,16 +24,6 @@ LCN_FLOOR = 0.01
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
 
 
-def staged(tensor: Tensor, device: torch.device) -> Tensor:
-    """Returns a tensor on the device, itself if it is there already.
-
-    A GPU copies on its own only out of pinned memory; from elsewhere the host waits for it.
-    """
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
 def normalise(images: Tensor, choice: str) -> Tensor:
     """Normalises uint8 RGB images (N, 3, H, W) to float32 of the same shape.
 

@@ -22,9 +22,9 @@ from bench.config import Config
 from bench.data.ahead import ahead
 from bench.data.decoding import Decoder, Progress, decoded
 from bench.data.images import UInt8Array
-from bench.data.normalisation import staged
 from bench.data.pairs import Pair, pairs_of
 from bench.data.schema import DatasetConfig, Residence
+from bench.data.staging import staged
 from bench.data.store import Store
 
 if TYPE_CHECKING:  # it loads OpenCV, which only protocols with an augmentation need

@@ -88,8 +88,8 @@ def _measure_memory(measurement: Measurement) -> None:
 def _fit_together(measurements: Sequence[Measurement]) -> bool:
     free = free_bytes(torch.device("cpu"))
     need = sum(
-        measurement.record["memory"]["readings"]["resident_bytes"]
-        + (measurement.record["memory"]["baselines"]["resident_bytes"] or 0)
+        (measurement.record["memory"]["readings"]["resident_bytes"] or 0)
+        + measurement.record["memory"]["baselines"]["resident_bytes"]
         for measurement in measurements
     )
     return free is None or MEMORY_MARGIN * need < free

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import Config
-from bench.data.normalisation import normalise, staged
+from bench.data.normalisation import normalise
+from bench.data.staging import staged
 from bench.pretraining import KEY, NONE, of_run
 from bench.protocol import ProtocolConfig
 from bench.run.contract import DOCTOR, check_not_lazy, failures_explained, misfit

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from bench.checks import fits
 from bench.config import Config, identity
-from bench.data.normalisation import staged
 from bench.data.order import batch_indices, mirrored
 from bench.data.splits import Batch, Split
+from bench.data.staging import staged
 from bench.losses import append_losses
 from bench.run import checkpoints, distributed
 from bench.run.contract import check_training_logits, failures_explained

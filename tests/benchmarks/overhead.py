@@ -1,12 +1,15 @@
 """What a run costs beside the network: bench.run.training.train against a bare loop, as a ratio.
 
     python tests/benchmarks/overhead.py --width 16 --rounds 10
+    python tests/benchmarks/overhead.py --protocol modern_short
 
-Both train the same SegNet-Basic on the same batches, at the sizes of protocol=short, the bare loop
-with `F.cross_entropy`, and take turns within one process; which of them goes first alternates. The
-bare loop has no losses on disk, no progress, no heartbeat, no seeds, and asks for no signals. The
-figure is the median of the ratios of neighbouring turns; target: at most 1.02. Checkpoints, every
-ten minutes in a run, are timed by themselves. The last line is JSON.
+Both train the same SegNet-Basic on the same batches, the bare loop with `F.cross_entropy`, and with
+torch's own clipping and a rate set by hand where the protocol asks for them, and take turns within
+one process; which of them goes first alternates. Crops and colours are made anew in both; what they
+cost is in augmentation.py. The bare loop has no losses on disk, no progress, no heartbeat, no
+seeds, and asks for no signals. The figure is the median of the ratios of neighbouring turns;
+target: at most 1.02. Checkpoints, every ten minutes in a run, are timed by themselves. The last
+line is JSON.
 """
 
 import argparse
@@ -15,12 +18,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # also where the package is not installed
 
@@ -32,13 +36,13 @@ from bench.run.device import prepare_device
 from bench.run.monitor import Monitor
 from bench.run.network import network_input
 from bench.run.preparation import prepare_training
-from bench.run.training import Training, train
+from bench.run.training import Training, train, training_batches
 
 
-def prepared(folder: Path, width: int, threads: int) -> Training:
+def prepared(folder: Path, protocol: str, width: int, threads: int) -> Training:
     """Prepares a run as bench/run/run.py does."""
     config = compose_config(
-        ["arch=segnet_basic", f"arch.width={width}", "dataset=synthetic", "protocol=short",
+        ["arch=segnet_basic", f"arch.width={width}", "dataset=synthetic", f"protocol={protocol}",
          "dataset.reader.counts={train: 100, val: 4, test: 4}", "dataset.cache=null",
          f"threads={threads}", f"runs='{folder}'", "max_iterations=1000000"]
     )  # fmt: skip
@@ -49,26 +53,45 @@ def prepared(folder: Path, width: int, threads: int) -> Training:
 
 def bare_loop(training: Training, iterations: int) -> Callable[[], None]:
     """Returns a loop over the same batches that does nothing but train, as people write it."""
-    config, split = training.config, training.split
-    protocol, void, device = config.protocol, config.dataset.void, training.device
-    indices = [
-        batch_indices(config.seed, i, protocol.batch_size, len(split.names))
-        for i in range(iterations)
-    ]
-    batches = [(images.clone(), labels.clone()) for images, labels in split.batches(indices)]
+    protocol, void = training.config.protocol, training.config.dataset.void
+    optimiser, device = training.optimiser, training.device
+    kept = None if protocol.augmentation.is_on else uint8_batches(training, iterations)
+    poly = protocol.schedule == "poly"
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        if kept is None:
+            yield from training_batches(training, range(iterations))
+        else:
+            for images, labels in kept:
+                yield network_input(images, protocol, device), labels.to(device)
 
     def loop() -> None:
         training.network.train()
-        for images, labels in batches:
-            logits = training.network(network_input(images, protocol, device))
-            targets = labels.to(device).long()
-            loss = F.cross_entropy(logits, targets, training.class_weights, ignore_index=void)
-            training.optimiser.zero_grad(set_to_none=True)
+        for iteration, (images, labels) in enumerate(batches()):
+            loss = F.cross_entropy(
+                training.network(images), labels.long(), training.class_weights, ignore_index=void
+            )
+            if poly:
+                for group in optimiser.param_groups:
+                    warm = min(1, (iteration + 1) / (protocol.warm_up_iterations or 1))
+                    group["lr"] = protocol.lr * warm * (1 - iteration / 1_000_000) ** 0.9
+            optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            training.optimiser.step()
+            if protocol.clip_norm is not None:
+                nn.utils.clip_grad_norm_(training.network.parameters(), protocol.clip_norm)
+            optimiser.step()
         loss.item()
 
     return loop
+
+
+def uint8_batches(training: Training, iterations: int) -> list[tuple[Tensor, Tensor]]:
+    """Returns the batches of the first iterations, in memory."""
+    split, size = training.split, training.config.protocol.batch_size
+    indices = [
+        batch_indices(training.config.seed, i, size, len(split.names)) for i in range(iterations)
+    ]
+    return [(images.clone(), labels.clone()) for images, labels in split.batches(indices)]
 
 
 def seconds(function: Callable[[], None]) -> tuple[float, float]:
@@ -81,7 +104,10 @@ def seconds(function: Callable[[], None]) -> tuple[float, float]:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Times both in turns; the ratios are those of neighbours."""
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
-        ours, bare = (prepared(Path(scratch), arguments.width, arguments.threads) for _ in range(2))
+        ours, bare = (
+            prepared(Path(scratch), arguments.protocol, arguments.width, arguments.threads)
+            for _ in range(2)
+        )
         plain = bare_loop(bare, arguments.iterations)
 
         def whole() -> None:
@@ -113,6 +139,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure as the flags say; the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--protocol", default="short", choices=["short", "modern_short"])
     parser.add_argument("--width", type=int, default=16, help="channels; SegNet-Basic has 64")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--iterations", type=int, default=20, help="a turn")

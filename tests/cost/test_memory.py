@@ -1,12 +1,17 @@
 """Memory: estimates counted by hand, a known allocation, and readings that are not there."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.cost import memory
 from bench.cost.check import ALLOCATION_BYTES, check_memory
 from bench.cost.memory import MemoryMeter, estimate_peak
 from bench.cost.workload import Workload
@@ -50,18 +55,66 @@ def test_estimating_leaves_the_network_as_it_was(tiny_config: Compose) -> None:
     assert all(p.grad is None for p in network.parameters())
 
 
+KNOWN_ALLOCATION = """
+import torch
+from bench.cost.memory import MemoryMeter
+meter = MemoryMeter(None)
+block = torch.ones(2**28, dtype=torch.uint8)
+print(meter.read(torch.device("cpu"))["resident_bytes"])
+"""
+
+
 def test_a_known_allocation_shows_in_the_resident_size() -> None:
+    """In a process of its own, as memory is measured: an older peak would hide what comes now."""
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", KNOWN_ALLOCATION], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert abs(int(done.stdout) - 2**28) < 0.1 * 2**28
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "grown"),
+    [
+        ((600, 600), (700, 900), 300),  # the peak was set to the present size
+        ((600, 600), (600, 600), 0),
+        ((600, 800), (700, 900), 300),  # it could not be, and was exceeded
+        ((600, 800), (700, 800), None),  # it hides how far the process grew
+    ],
+)
+def test_a_peak_that_an_older_one_hides_is_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[int, int],
+    after: tuple[int, int],
+    grown: int | None,
+) -> None:
+    sizes = iter([before, after])
+    megabyte = 2**20
+    monkeypatch.setattr(memory, "forget_peak_resident", lambda: None)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: tuple(n * megabyte for n in next(sizes)))
     meter = MemoryMeter(None)
-    before = meter.read(torch.device("cpu"))["resident_bytes"]
-    block = torch.ones(2**27, dtype=torch.uint8)
-    grown = meter.read(torch.device("cpu"))["resident_bytes"] - before
-    assert abs(grown - block.nbytes) < 0.1 * block.nbytes
-
-
-def test_readings_that_a_cpu_does_not_have_are_none() -> None:
-    readings = MemoryMeter(None).read(torch.device("cpu"))
-    assert readings.pop("resident_bytes") is not None
+    assert meter.baselines["resident_bytes"] == before[0] * megabyte
+    readings = meter.read(torch.device("cpu"))
+    assert readings.pop("resident_bytes") == (None if grown is None else grown * megabyte)
     assert set(readings.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    "status", ["VmHWM:\t 9 kB\nVmRSS:\t 7 kB\n", "Name:\t python\nVmRSS:\t 7 kB\n", None]
+)
+def test_sizes_are_read_from_what_the_system_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str | None
+) -> None:
+    if status is not None:
+        (tmp_path / "status").write_text(status)
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    present, peak = memory.resident_bytes()
+    if status and "VmHWM" in status:
+        assert peak == 9 * 1024
+    else:  # what the process has reached by getrusage
+        assert peak > 2**20
+    assert present == (7 * 1024 if status else peak)
 
 
 def test_every_iteration_of_a_workload_is_the_same_work(tiny_config: Compose) -> None:

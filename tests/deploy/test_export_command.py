@@ -144,7 +144,7 @@ def test_a_graph_is_measured_by_the_tasks_of_the_cost_worker(
     file = exported / "deployed" / "int8.onnx"
     serve(requests, replies, lambda given: GraphWorker(given, file, "onnxruntime", 1))
     memory, warm, turn = (json.loads(line)["answer"] for line in replies.getvalue().splitlines())
-    assert memory["readings"]["resident_bytes"] >= 0
+    assert memory["readings"].keys() >= {"resident_bytes"}  # None where an older peak hides it
     assert len(warm["step_ms"]) >= 2
     assert [set(sample) >= {"wall", "process"} for sample in turn["samples"]] == [True] * 3
     assert all(sample["wall"]["forward_ms"] > 0 for sample in turn["samples"])

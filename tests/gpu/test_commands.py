@@ -18,7 +18,7 @@ import pytest
 import torch
 from gpu_stand_in import UUID, Gpu
 from PIL import Image
-from tiny_run import TINY
+from tiny_run import TINY, TINY_MODERN
 
 from bench import contestants, dense_crf, evaluate, predict, records, score
 from bench.config import read_config
@@ -162,13 +162,6 @@ def test_a_run_has_its_row_of_the_dense_crf(launched: Any, monkeypatch: pytest.M
     assert np.array(row["confusion"]).sum() == 5 * 40 * 56
 
 
-MODERN = [
-    *(word for word in TINY if word != "protocol=demo"), "protocol=modern_short",
-    "protocol.augmentation.crop=[32,48]", "protocol.validation.every=1",
-    "protocol.warm_up_iterations=1", "max_iterations=2",
-]  # fmt: skip
-
-
 @pytest.fixture
 def bench(
     launched: Any, call: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -193,7 +186,7 @@ def test_a_modern_run_has_its_row_of_views_and_is_continued_as_recorded(
     bench: Callable[..., list[Path]],
 ) -> None:
     views = ["postprocess=test_time_augmentation", "postprocess.scales=[0.75]"]
-    (first,) = bench(*MODERN, *views)
+    (first,) = bench(*TINY_MODERN, *views)
     (row,) = records.read_evaluations(first, variant="TTA-0.75-mirrored")
     assert np.array(row["confusion"]).sum() == 5 * 40 * 56
     *_, second = bench("--from", str(first), "seed=1", f"init_from={first}")
