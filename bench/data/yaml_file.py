@@ -39,10 +39,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def whole_number(value: Any) -> int | None:
-    """Returns the number from 0 to 255 that a text of digits stands for, or None."""
+def whole_number(value: Any, highest: int = 255) -> int | None:
+    """Returns the number from 0 to `highest` that a text of digits stands for, or None."""
     digits = isinstance(value, str) and value.isascii() and value.isdigit()
-    return int(value) if digits and int(value) <= 255 else None
+    return int(value) if digits and int(value) <= highest else None
 
 
 def colour_of(value: Any) -> tuple[int, int, int] | None:
