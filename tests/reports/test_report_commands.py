@@ -406,8 +406,8 @@ def test_a_report_killed_while_it_writes_leaves_the_old_one(make_run: Make, tmp_
     out = tmp_path / "table.md"
     out.write_text("the old report")
     dying = (
-        "import os, signal, sys; from bench import records; "
-        "records.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); "
+        "import os, signal, sys; "
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); "
         "from reports.__main__ import main; "
         f"sys.argv = ['reports', {str(tmp_path / 'runs')!r}, '--out', {str(out)!r}]; main()"
     )
