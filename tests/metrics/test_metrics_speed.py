@@ -40,7 +40,8 @@ def test_metrics_import_numpy_and_scipy_only(module):
     code = (
         f"import sys, bench.metrics.{module}\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'pandas', 'hydra')"
-        " or m.startswith('bench.') and not m.startswith(('bench.metrics', 'bench.memory_limits'))])"
+        " or m.startswith('bench.')"
+        " and not m.startswith(('bench.metrics', 'bench.memory_limits'))])"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
