@@ -63,7 +63,7 @@ def _add_tables(
             help="set rows from scratch and pretrained ones side by side",
         )
     for part in (tables, page, choose):
-        part.add_argument("--given", type=Path, help="CSV of times of exported files, see README")
+        part.add_argument("--given", type=Path, help="CSV of times of exported files, see GUIDE.md")
     page.add_argument("--out", type=Path, help="folder; RUNS/report if not given")
     page.add_argument(
         "--data", type=Path, help="where the images lie, if not where the runs read them"
