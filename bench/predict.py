@@ -21,8 +21,10 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
+from bench.data.bands import Array, widened
 from bench.data.files import composed, picture_files, tell_skipped
-from bench.data.images import UInt8Array, label_picture, read_image, resize_image
+from bench.data.images import UInt8Array, label_picture, resize_image, shown
+from bench.data.pairs import image_reader
 from bench.results import check_plan, write_picture, zip_mark
 from bench.run.inference import infer
 from bench.run.network import autocast, network_input
@@ -92,10 +94,10 @@ def predict(
 
     Memory is bounded by a few times the pixels of one image, whatever the number of classes.
     """
-    left_out = []
+    left_out, read = [], image_reader(trained.config.dataset.bands)
     for name, path in tqdm(images.items(), desc="predicting", ncols=100, disable=None):
         try:
-            image = read_image(path)
+            image = read(path)
         except ValueError as error:
             left_out.append(str(error))
             continue
@@ -103,7 +105,7 @@ def predict(
         with records.writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
         logits = network_logits(trained, image)
-        prediction = predicted(logits, image, trained.config.dataset.colours, probs=probs)
+        prediction = predicted(logits, shown(image), trained.config.dataset.colours, probs=probs)
         stem = target.name  # it may have a dot, which with_suffix would take for a suffix
         write_picture(target.with_name(f"{stem}.png"), prediction.label, COMMAND)
         write_picture(target.with_name(f"{stem}{OVERLAY}.png"), prediction.overlay, COMMAND)
@@ -113,12 +115,12 @@ def predict(
 
 
 @torch.inference_mode()
-def network_logits(trained: Trained, image: UInt8Array) -> Tensor:
-    """Returns what the network gives for an image (H, W, 3): logits (K, h, w) at its own size."""
+def network_logits(trained: Trained, image: Array) -> Tensor:
+    """Returns what the network gives for an image (H, W, C): logits (K, h, w) at its own size."""
     protocol = trained.config.protocol
     size = protocol.image_size or image.shape[:2]
-    resized = torch.from_numpy(resize_image(image, *size).copy()).permute(2, 0, 1)
-    images = network_input(resized[None], protocol, trained.device)
+    resized = torch.from_numpy(widened(resize_image(image, *size)).copy()).permute(2, 0, 1)
+    images = network_input(resized[None], trained.config, trained.device)
     with autocast(trained.device, protocol.precision):
         return infer(trained.network, images, protocol.inference)[0]
 

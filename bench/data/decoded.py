@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import PIL
+import tifffile
 from numpy.typing import NDArray
 
 from bench.config import Config
@@ -77,6 +78,7 @@ def _key(config: Config, pairs: list[Pair]) -> Path | None:
     digests = dict(zip(files, ahead(_file_digest, files), strict=True))
     content = [
         PIL.__version__,
+        tifffile.__version__,
         list(map(_file_digest, code)),
         {k: v for k, v in hashed(dataset).items() if k not in NOT_IN_FINGERPRINT},
         config.protocol.image_size,

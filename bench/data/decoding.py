@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.config import Config
+from bench.data.bands import Array
 from bench.data.images import UInt8Array, resize_image, resize_label
 from bench.data.pairs import Pair
 
@@ -24,8 +25,8 @@ class Decoder:
         dataset, size = config.dataset, config.protocol.image_size
         return cls(len(dataset.classes), dataset.void, None if size is None else (size[0], size[1]))
 
-    def read(self, pair: Pair) -> tuple[UInt8Array, UInt8Array]:
-        """Returns image (h, w, 3) and label (h, w) at their own size.
+    def read(self, pair: Pair) -> tuple[Array, UInt8Array]:
+        """Returns image (h, w, C) and label (h, w) at their own size.
 
         Raises:
             ValueError: a file cannot be read, the sizes differ, or a label value has no class.
@@ -41,8 +42,8 @@ class Decoder:
         check_values(truth, self.num_classes, self.void, pair.label_source)
         return image, truth
 
-    def decode(self, pair: Pair) -> tuple[UInt8Array, UInt8Array, str]:
-        """Returns image (3, H, W), label (h, w) at its own size, and a hash of the stored image.
+    def decode(self, pair: Pair) -> tuple[Array, UInt8Array, str]:
+        """Returns image (C, H, W), label (h, w) at its own size, and a hash of the stored image.
 
         Raises:
             ValueError: as `read`.
@@ -51,8 +52,8 @@ class Decoder:
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
         return self.image(image), truth, digest
 
-    def image(self, image: UInt8Array) -> UInt8Array:
-        """Turns an image (h, w, 3) into one (3, H, W) of the size that is kept."""
+    def image(self, image: Array) -> Array:
+        """Turns an image (h, w, C) into one (C, H, W) of the size that is kept."""
         resized = resize_image(image, *(self.size or image.shape[:2]))
         return np.ascontiguousarray(resized.transpose(2, 0, 1))
 
@@ -77,5 +78,5 @@ def check_values(label: UInt8Array, num_classes: int, void: int, source: str) ->
         )
 
 
-def _size(array: UInt8Array) -> str:
+def _size(array: Array) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from bench.data.bands import Array, resize_bands, stretched
 from bench.data.png import MAX_PIXELS, read_plain_png
 from bench.records import replacing
 
@@ -83,7 +84,8 @@ def read_image(path: Path) -> UInt8Array:
         )
     if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA"}:
         raise ValueError(
-            f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB"
+            f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB, or "
+            "read TIFF as it is with dataset=folder and dataset.bands, the number of bands"
         )
     turn = UPRIGHT.get(_orientation(image))  # none for a TIFF, which Pillow has turned by now
     image = image if image.mode == "RGB" else image.convert("RGB")
@@ -183,10 +185,22 @@ def write_png(path: Path, image: Image.Image) -> None:
         image.save(file, format="PNG", optimize=False)
 
 
-def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """Resizes an RGB image (H, W, 3) to (height, width, 3), bilinear with antialiasing."""
+def is_rgb(image: Array) -> bool:
+    """Says whether an image (H, W, bands) is one of 8-bit RGB, by its form."""
+    return image.dtype == np.uint8 and image.shape[2] == 3
+
+
+def shown(image: Array) -> UInt8Array:
+    """Returns an image as RGB (H, W, 3) to look at: itself, or its first bands stretched."""
+    return image if is_rgb(image) else stretched(image)
+
+
+def resize_image(image: Array, height: int, width: int) -> Array:
+    """Resizes an image (H, W, C) to (height, width, C), bilinear with antialiasing."""
     if image.shape[:2] == (height, width):
         return image
+    if not is_rgb(image):
+        return resize_bands(image, height, width)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 

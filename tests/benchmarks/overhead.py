@@ -60,7 +60,7 @@ def bare_loop(training: Training, iterations: int) -> Callable[[], None]:
     def loop() -> None:
         training.network.train()
         for images, labels in batches:
-            logits = training.network(network_input(images, protocol, device))
+            logits = training.network(network_input(images, training.config, device))
             targets = labels.to(device).long()
             loss = F.cross_entropy(logits, targets, training.class_weights, ignore_index=void)
             training.optimiser.zero_grad(set_to_none=True)
