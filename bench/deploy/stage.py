@@ -201,14 +201,9 @@ class Exporter:
     @cached_property
     def _exported(self) -> bytes:
         print(f"{self.name}: exporting", flush=True)
-        multiple = size_multiple(self.trained.network)
-        size = padded_size(self.size, multiple)
-        return graph.export(
-            self.trained.network,
-            size,
-            any_size=self.plan.any_size,
-            channels=self.trained.config.dataset.in_channels,
-        )
+        network, channels = self.trained.network, self.trained.config.dataset.in_channels
+        size = padded_size(self.size, size_multiple(network))
+        return graph.export(network, size, any_size=self.plan.any_size, channels=channels)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
