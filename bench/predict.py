@@ -1,9 +1,10 @@
 """`python -m bench.predict RUN IMAGES OUT`: a trained network on any images.
 
-Writes for each image OUT/NAME.png, a label map with the data set's palette at the image's own size,
-and OUT/NAME.overlay.png, the colours over the image; with --probs also OUT/NAME.npz, the class
-probabilities `probs` as float16 (K, H, W). NAME is the image's path below IMAGES, folders included.
-An image that cannot be read is left out and named; the exit code is 1 then.
+Writes for each image OUT/NAME.png, a label map with the data set's palette at the image's own size
+(of a GeoTIFF OUT/NAME.tif, with its georeference), and OUT/NAME.overlay.png, the colours over the
+image; with --probs also OUT/NAME.npz, the class probabilities `probs` as float16 (K, H, W). NAME is
+the image's path below IMAGES, folders included. An image that cannot be read is left out and named;
+the exit code is 1 then.
 """
 
 import argparse
@@ -21,11 +22,12 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
-from bench.data.bands import Array, widened
+from bench.data.bands import Array
 from bench.data.files import composed, picture_files, tell_skipped
 from bench.data.images import UInt8Array, label_picture, resize_image, shown
 from bench.data.pairs import image_reader
-from bench.results import check_plan, write_picture, zip_mark
+from bench.data.staging import widened
+from bench.results import check_plan, label_suffix, write_label, write_picture, zip_mark
 from bench.run.inference import infer
 from bench.run.network import autocast, network_input
 from bench.run.resizing import resized_bands
@@ -45,8 +47,11 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     with user_errors(parser):
         images = image_files(arguments.images, arguments.out)
-        ends = [".png", f"{OVERLAY}.png", *([".npz"] if arguments.probs else [])]
-        targets = {path: [name + end for end in ends] for name, path in images.items()}
+        ends = [f"{OVERLAY}.png", *([".npz"] if arguments.probs else [])]
+        targets = {
+            path: [name + end for end in (label_suffix(path), *ends)]
+            for name, path in images.items()
+        }
         check_plan(arguments.out, targets, images.values(), COMMAND)
         trained = load_trained(arguments)
         left_out = predict(trained, images, arguments.out, probs=arguments.probs)
@@ -107,7 +112,7 @@ def predict(
         logits = network_logits(trained, image)
         prediction = predicted(logits, shown(image), trained.config.dataset.colours, probs=probs)
         stem = target.name  # it may have a dot, which with_suffix would take for a suffix
-        write_picture(target.with_name(f"{stem}.png"), prediction.label, COMMAND)
+        write_label(target, prediction.label, path, COMMAND)
         write_picture(target.with_name(f"{stem}{OVERLAY}.png"), prediction.overlay, COMMAND)
         if prediction.log_sums is not None:
             write_probs(target.with_name(f"{stem}.npz"), logits, prediction.log_sums)

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Config
-from bench.data.bands import Array, widened
+from bench.data.bands import Array
 from bench.data.images import UInt8Array
 from bench.data.schema import AugmentationConfig
-from bench.data.staging import staged
+from bench.data.staging import staged, widened
 from bench.seeds import derive_seed
 
 try:

@@ -8,12 +8,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.data.geotiff import FILL, NODATA, ORIENTATION, UPRIGHT, nodata_value
 from bench.data.png import MAX_PIXELS
 
 Array = NDArray[Any]
 
 KINDS = ("uint8", "uint16", "int16", "float32")  # what torch computes with, or holds in int32
-ORIENTATION, UPRIGHT = 274, 1  # TIFF's tag, and its value where nothing is turned
 
 
 def read_bands(path: Path, count: int) -> Array:
@@ -28,7 +28,7 @@ def read_bands(path: Path, count: int) -> Array:
         raise ValueError(f"{path}: no such file")
     try:
         array = _decoded(path)
-    except _UnusableError as error:
+    except UnusableError as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # whatever a damaged file leads to; codecs have their own classes
         reason = " ".join(str(error).split())[:200]
@@ -45,36 +45,41 @@ def read_bands(path: Path, count: int) -> Array:
     return array
 
 
-class _UnusableError(Exception):
+class UnusableError(Exception):
     """The file is sound and cannot be used; says why and what to do."""
 
 
 def _decoded(path: Path) -> Array:
     """Decodes a file to (H, W, bands), in the machine's byte order."""
     with tifffile.TiffFile(path) as file:
-        # Overviews and masks repeat the image in other forms.
-        pages = [p for p in file.pages if not (p.is_reduced or p.is_mask)]  # type: ignore[union-attr]
+        every = [page for page in file.pages if not page.is_reduced]  # type: ignore[union-attr]
+        pages = [page for page in every if not page.is_mask]  # type: ignore[union-attr]
         shapes = {(page.shape, page.dtype) for page in pages}
         if len(shapes) != 1:
-            raise _UnusableError(f"its {len(pages)} pages differ in size or type; save one image")
+            raise UnusableError(f"its {len(pages)} pages differ in size or type; save one image")
         (_, dtype) = next(iter(shapes))
         if str(dtype) not in KINDS:
-            raise _UnusableError(f"its values are {dtype}; save them as {', '.join(KINDS)}")
+            raise UnusableError(f"its values are {dtype}; save them as {', '.join(KINDS)}")
         first = pages[0]
         assert isinstance(first, tifffile.TiffPage)
         if first.imagelength * first.imagewidth > MAX_PIXELS or first.imagedepth > 1:
-            raise _UnusableError(
+            raise UnusableError(
                 f"{first.shape} are a volume or more than {MAX_PIXELS // 1_000_000} million "
                 "pixels; cut it into parts"
             )
         if first.tags.valueof(ORIENTATION, UPRIGHT) != UPRIGHT:
-            raise _UnusableError("its orientation tag turns it; save its pixels as they should lie")
+            raise UnusableError("its orientation tag turns it; save its pixels as they should lie")
         planes = [_bands_last(page.asarray(), first) for page in pages]
+        masked = any(not page.asarray().all() for page in every if page.is_mask)  # type: ignore[union-attr]
+        nodata = nodata_value(first.tags.valueof(NODATA))
     array = np.concatenate(planes, axis=2)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise _UnusableError(
+        raise UnusableError(
             "some values are NaN or infinite; fill them, and label their pixels void"
         )
+    if masked or (nodata is not None and (array == nodata).any()):
+        said = "masked" if masked else f"no data ({nodata:g} by the tag of the file)"
+        raise UnusableError(f"some values are {said}; {FILL} the {'mask' if masked else 'tag'}")
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
@@ -95,11 +100,6 @@ def resize_bands(image: Array, height: int, width: int) -> Array:
         values = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR))
         resized[..., band] = values if image.dtype.kind == "f" else values.round()
     return resized
-
-
-def widened(array: Array) -> Array:
-    """Returns an array that torch computes with: of uint16 it can do little."""
-    return array.astype(np.int32) if array.dtype == np.uint16 else array
 
 
 def stretched(image: Array) -> NDArray[np.uint8]:

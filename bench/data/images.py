@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from bench.data.bands import Array, resize_bands, stretched
+from bench.data.bands import Array, UnusableError, resize_bands, stretched
+from bench.data.geotiff import FILL, nodata_pixels
 from bench.data.png import MAX_PIXELS, read_plain_png
 from bench.records import replacing
 
@@ -82,6 +83,9 @@ def read_image(path: Path) -> UInt8Array:
             f"{path}: the image has transparent pixels, whose colour is undefined; "
             "save it without transparency"
         )
+    nodata = nodata_pixels(image)
+    if nodata is not None and nodata.any():
+        raise ValueError(f"{path}: some pixels are no data by the tag of the file; {FILL} the tag")
     if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA"}:
         raise ValueError(
             f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB, or "
@@ -224,7 +228,7 @@ def _open(path: Path) -> tuple[Image.Image, int]:
             image, orientation = _decoded(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except _UnusableError as error:
+    except UnusableError as error:
         raise ValueError(f"{path}: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(
@@ -235,17 +239,13 @@ def _open(path: Path) -> tuple[Image.Image, int]:
     return image, orientation
 
 
-class _UnusableError(Exception):
-    """The file is sound and cannot be used; says why and what to do."""
-
-
 def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
     if os.fstat(file.fileno()).st_size == 0:
-        raise _UnusableError("the file is empty; fetch it again")
+        raise UnusableError("the file is empty; fetch it again")
     image = Image.open(file)
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise _UnusableError(
+        raise UnusableError(
             f"{width}x{height} are more than {MAX_PIXELS // 1_000_000} million pixels; cut the "
             "picture into parts"
         )
@@ -254,7 +254,7 @@ def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
     image = Image.open(file)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview after it
-        raise _UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")
+        raise UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")
     orientation = _orientation(image)  # before loading, on which Pillow turns TIFF
     image.load()
     return image, orientation

@@ -20,13 +20,12 @@ from torch import Tensor
 
 from bench.config import Config
 from bench.data.ahead import ahead
-from bench.data.bands import widened
 from bench.data.decoded import Progress, decoded
 from bench.data.decoding import Decoder
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair, pairs_of
 from bench.data.schema import DatasetConfig, Residence
-from bench.data.staging import staged
+from bench.data.staging import staged, widened
 from bench.data.store import Store
 
 if TYPE_CHECKING:  # it loads OpenCV, which only protocols with an augmentation need

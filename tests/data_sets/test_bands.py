@@ -10,21 +10,24 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import yaml
 from folders import COLOURS, SIZE, label, save
 from numpy.typing import NDArray
 from PIL import Image
 
 from architectures.unet import UNet
 from bench import records
+from bench.band_checks import check_bands
 from bench.command_line import compose_config
 from bench.config import Config, fingerprint
 from bench.cost.work import count_work
 from bench.data.__main__ import main as data
 from bench.data.augmentation import Augmentation, draws
-from bench.data.bands import read_bands, resize_bands, stretched, widened
+from bench.data.bands import read_bands, resize_bands, stretched
 from bench.data.normalisation import normalise
 from bench.data.schema import AugmentationConfig
 from bench.data.splits import IMAGE, load_splits
+from bench.data.staging import widened
 from bench.deploy.graph import require_repeatable
 from bench.doctor.patient import admit
 from bench.predict import main as predict
@@ -177,7 +180,7 @@ def test_normalised_bands_have_mean_0_and_deviation_1(root: Path, configured: Co
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["arch=fcn"], "takes no in_channels"),
+        (["arch=fcn_resnet50"], "torchvision_network takes no in_channels"),
         (["protocol.normalisation=imagenet"], "it must be bands, or none, where dataset.bands=5"),
         (["protocol.augmentation.contrast=0.5"], "augmentation.contrast is 0.5; it must be 0"),
         (["postprocess=dense_crf"], "postprocess is dense_crf"),
@@ -335,8 +338,23 @@ def test_the_check_shows_the_first_bands(root: Path, tmp_path: Path, capsys: Any
     assert np.asarray(Image.open(sheet)).std() > 10
 
 
-@pytest.mark.parametrize("arch", ["unet", "segnet_basic", "fcn_basic"])
-def test_our_basic_networks_take_bands(root: Path, configured: Configured, arch: str) -> None:
+def test_a_network_that_takes_no_bands_is_refused_by_its_source(
+    tmp_path: Path, configured: Configured
+) -> None:
+    """Of conf/arch those of torchvision; that all others take bands is in the contract's tests."""
+    (tmp_path / "classes.yaml").write_text("classes: [a, b]\nbands: 5\n")
+    config = configured("folder", tmp_path, "protocol.normalisation=none", "arch=unet")
+    for path in sorted((Path(__file__).parents[2] / "conf/arch").glob("*.yaml")):
+        given = replace(config, arch=yaml.safe_load(path.read_text()))
+        if not given.arch["_target_"].endswith("torchvision_network"):
+            check_bands(given)
+            continue
+        with pytest.raises(ValueError, match=r"torchvision_network takes no in_channels; give its"):
+            check_bands(given)
+
+
+@pytest.mark.parametrize("arch", ["unet", "segnet_basic", "fcn_basic", "segnet"])
+def test_our_networks_take_bands(root: Path, configured: Configured, arch: str) -> None:
     """Built, given the doctor's images, and repeatable for an export."""
     config = configured(
         "folder", root, f"arch={arch}", "arch.width=4", "protocol.normalisation=none", "device=cpu"
