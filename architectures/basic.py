@@ -39,6 +39,7 @@ class SegNetBasic(nn.Module):
         conv_bias: the paper has no biases, the authors' released file has.
         dropout: probability, active in training only.
         batch_norm_eps: eps of batch norm.
+        in_channels: bands of the images.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class SegNetBasic(nn.Module):
         conv_bias: bool = False,
         dropout: float = 0.0,
         batch_norm_eps: float = BATCH_NORM_EPS,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width)
+        check_arguments(num_classes, width=width, in_channels=in_channels)
         check_choice("unpooling", unpooling, ("indices", "replication", "fixed", "none"))
         if unpooling == "none" and (encoder_addition or single_channel_decoder):
             raise ValueError(
@@ -64,7 +66,7 @@ class SegNetBasic(nn.Module):
         self.unpooling = unpooling
         self.encoder_addition = encoder_addition
         self.dropout = nn.Dropout(dropout)
-        self.encoder = _encoder(width, batch_norm_eps, conv_bias)
+        self.encoder = _encoder(width, batch_norm_eps, conv_bias, in_channels)
         groups = width if single_channel_decoder else 1
         self.decoder = nn.ModuleList(  # deepest first
             conv_bn(width, width, 7, batch_norm_eps, groups=groups, bias=conv_bias)
@@ -74,7 +76,7 @@ class SegNetBasic(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W)."""
+        """Images (N, C, H, W) to logits (N, K, H, W)."""
         memory, skips = [], []
         for level, stage in enumerate(self.encoder):
             x, kept = self._pool(stage(x))  # 360 -> 180 -> 90 -> 45 -> 23
@@ -123,6 +125,7 @@ class FCNBasic(nn.Module):
         dropout: probability, active in training only.
         batch_norm_eps: eps of batch norm, which follows every learnt layer but the one that
             gives the logits.
+        in_channels: bands of the images.
     """
 
     def __init__(
@@ -136,12 +139,13 @@ class FCNBasic(nn.Module):
         conv_bias: bool = False,
         dropout: float = 0.0,
         batch_norm_eps: float = BATCH_NORM_EPS,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width)
+        check_arguments(num_classes, width=width, in_channels=in_channels)
         check_choice("upsampling", upsampling, ("learnt", "bilinear"))
         self.dropout = nn.Dropout(dropout)
-        self.encoder = _encoder(width, batch_norm_eps, conv_bias)
+        self.encoder = _encoder(width, batch_norm_eps, conv_bias, in_channels)
         self.reductions = nn.ModuleList(  # of pool1 to pool4, or of pool4 alone
             conv_bn(width, num_classes, 1, batch_norm_eps, bias=conv_bias)
             if dim_reduction
@@ -168,7 +172,7 @@ class FCNBasic(nn.Module):
                 initialise_bilinear(deconvolution)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W)."""
+        """Images (N, C, H, W) to logits (N, K, H, W)."""
         sizes, skips = [], []
         *reductions, reduce_deepest = self.reductions
         for level, stage in enumerate(self.encoder):
@@ -188,11 +192,11 @@ class FCNBasic(nn.Module):
         return logits
 
 
-def _encoder(width: int, eps: float, bias: bool) -> nn.ModuleList:
+def _encoder(width: int, eps: float, bias: bool, in_channels: int) -> nn.ModuleList:
     """Four stages of 7x7 convolution, batch norm and ReLU; pooling is not here."""
     return nn.ModuleList(
         conv_bn(channels, width, 7, eps, bias=bias).append(nn.ReLU(inplace=True))
-        for channels in (3, width, width, width)
+        for channels in (in_channels, width, width, width)
     )
 
 

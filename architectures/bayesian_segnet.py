@@ -19,6 +19,7 @@ class BayesianSegNet(SegNet):
         dropout: probability, in training and in the passes.
         batch_norm_eps: eps of batch norm.
         weights: of the encoder, see `architectures.vgg.load_vgg16`.
+        in_channels: bands of the images.
     """
 
     def __init__(
@@ -30,15 +31,21 @@ class BayesianSegNet(SegNet):
         dropout: float = 0.5,
         batch_norm_eps: float = BATCH_NORM_EPS,
         weights: str | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__(
-            num_classes, width, dropout=dropout, batch_norm_eps=batch_norm_eps, weights=weights
+            num_classes,
+            width,
+            dropout=dropout,
+            batch_norm_eps=batch_norm_eps,
+            weights=weights,
+            in_channels=in_channels,
         )
         check_arguments(num_classes, samples=samples)
         self.samples = samples
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits; in evaluation the log of the mean softmax, (N, K, H, W).
+        """Images (N, C, H, W) to logits; in evaluation the log of the mean softmax, (N, K, H, W).
 
         While batch norm alone is in training mode its statistics are being estimated: one pass,
         without dropout.

@@ -34,6 +34,7 @@ class DeconvNet(nn.Module):
         batch_norm_eps: eps of batch norm. fc6 leaves one pixel, whose statistics over the batch
             need at least two images in training.
         weights: of the encoder, see `architectures.vgg.load_vgg16`.
+        in_channels: bands of the images.
 
     Attributes:
         loaded_weights: parameter -> tensor it was filled from; empty after He initialisation.
@@ -49,13 +50,20 @@ class DeconvNet(nn.Module):
         dropout: float = 0.5,
         batch_norm_eps: float = BATCH_NORM_EPS,
         weights: str | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width, fc_width=fc_width, input_size=min(input_size))
         rows, columns = input_size
+        check_arguments(
+            num_classes,
+            width=width,
+            fc_width=fc_width,
+            input_size=min(input_size),
+            in_channels=in_channels,
+        )
         self.kernel = kernel = _pooled(rows), _pooled(columns)
         self.dropout = dropout
-        self.encoder = vgg16_encoder(width, batch_norm_eps)
+        self.encoder = vgg16_encoder(width, batch_norm_eps, in_channels=in_channels)
         channels = vgg16_widths(width)[-1]
         self.fc6 = nn.Sequential(
             WholeMapConvolution(channels, fc_width, kernel),
@@ -74,7 +82,7 @@ class DeconvNet(nn.Module):
         self.loaded_weights = load_vgg16(self, weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W).
+        """Images (N, C, H, W) to logits (N, K, H, W).
 
         Raises:
             ValueError: the image is too small for the kernel of fc6.

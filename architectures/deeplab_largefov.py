@@ -40,6 +40,7 @@ class DeepLabLargeFOV(nn.Module):
             layers", Sec. 4), and after fc6 and fc7 as in the original.
         batch_norm_eps: eps of batch norm.
         weights: of the encoder, fc6 and fc7, see `architectures.vgg.load_vgg16`.
+        in_channels: bands of the images.
 
     Attributes:
         logit_stride: training logits stand on every n-th pixel of the image, from the first.
@@ -57,9 +58,10 @@ class DeepLabLargeFOV(nn.Module):
         dropout: float = 0.5,
         batch_norm_eps: float = BATCH_NORM_EPS,
         weights: str | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width, fc_width=fc_width)
+        check_arguments(num_classes, width=width, fc_width=fc_width, in_channels=in_channels)
         if len(pool_strides) != 5 or not set(pool_strides) <= {1, 2}:
             raise ValueError(f"pool_strides={list(pool_strides)}: must be five strides of 1 or 2")
         if loss_resolution not in (1, prod(pool_strides)):
@@ -70,7 +72,9 @@ class DeepLabLargeFOV(nn.Module):
         self.pool_strides = tuple(pool_strides)
         self.logit_stride = loss_resolution
         self.dropout = nn.Dropout(dropout)
-        self.encoder = vgg16_encoder(width, batch_norm_eps, dilations=(1, 1, 1, 1, 2))
+        self.encoder = vgg16_encoder(
+            width, batch_norm_eps, in_channels=in_channels, dilations=(1, 1, 1, 1, 2)
+        )
         pool5 = vgg16_widths(width)[-1]
         self.fc6 = conv_bn_relu(pool5, fc_width, 3, batch_norm_eps, dilation=12)
         self.fc7 = conv_bn_relu(fc_width, fc_width, 1, batch_norm_eps)
@@ -80,7 +84,7 @@ class DeepLabLargeFOV(nn.Module):
         self.loaded_weights = load_vgg16(self, weights, channel_step=4, tap_step=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W), in training to those of `loss_resolution`."""
+        """Images (N, C, H, W) to logits (N, K, H, W), in training to those of `loss_resolution`."""
         size = image_size(x)
         for level, (stage, stride) in enumerate(zip(self.encoder, self.pool_strides, strict=True)):
             x = F.max_pool2d(stage(x), 3, stride, padding=1)  # 360 -> 180 -> 90 -> 90 -> 45 -> 45

@@ -158,23 +158,34 @@ def smp_network(
     return External(network, _itself, size_multiple=32, loaded=loaded)
 
 
-def segformer(num_classes: int, pretrained: str | None = None, **config: Any) -> External:
+def segformer(
+    num_classes: int, pretrained: str | None = None, *, in_channels: int = 3, **config: Any
+) -> External:
     """SegFormer of transformers; without further arguments MiT-B0's sizes.
 
     Args:
         num_classes: channels of the logits.
         pretrained: None, a checkpoint to download, such as nvidia/mit-b0, or the folder of one.
+        in_channels: bands of the images; checkpoints are of 3.
         config: for ``SegformerConfig`` where nothing is loaded, such as ``depths``.
 
     Raises:
-        ValueError: the extra is not installed; no such checkpoint; fewer than 2 classes.
+        ValueError: the extra is not installed; no such checkpoint, or one for other bands; fewer
+            than 2 classes.
     """
-    check_arguments(num_classes)
+    check_arguments(num_classes, in_channels=in_channels)
+    if pretrained is not None and in_channels != 3:
+        raise ValueError(
+            f"pretrained={pretrained}: its first convolution is of 3 bands and the images have "
+            f"{in_channels}; give null"
+        )
     transformers = _import("transformers")
     kind = transformers.SegformerForSemanticSegmentation
     loaded = {}
     if pretrained is None:
-        network = kind(transformers.SegformerConfig(num_labels=num_classes, **config))
+        network = kind(
+            transformers.SegformerConfig(num_labels=num_classes, num_channels=in_channels, **config)
+        )
     else:
         network, told = _from_pretrained(kind, pretrained, num_classes)
         new = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}

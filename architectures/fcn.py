@@ -31,6 +31,7 @@ class FCN(nn.Module):
             layers", Sec. 4), and after fc6 and fc7 as in the original.
         batch_norm_eps: eps of batch norm, which follows every layer but scores and deconvolutions.
         weights: of the encoder, fc6 and fc7, see `architectures.vgg.load_vgg16`.
+        in_channels: bands of the images.
 
     Attributes:
         loaded_weights: parameter -> tensor it was filled from; empty after He initialisation.
@@ -47,14 +48,17 @@ class FCN(nn.Module):
         dropout: float = 0.5,
         batch_norm_eps: float = BATCH_NORM_EPS,
         weights: str | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width, fc_width=fc_width)
+        check_arguments(num_classes, width=width, fc_width=fc_width, in_channels=in_channels)
         if first_padding not in (1, 100):
             raise ValueError(f"first_padding={first_padding}: must be 100 (the original) or 1")
         self.padded = first_padding == 100
         self.dropout = nn.Dropout(dropout)
-        self.encoder = vgg16_encoder(width, batch_norm_eps, first_padding=first_padding)
+        self.encoder = vgg16_encoder(
+            width, batch_norm_eps, in_channels=in_channels, first_padding=first_padding
+        )
         _, _, pool3, pool4, pool5 = vgg16_widths(width)
         fc6_padding = 0 if self.padded else 3
         self.fc6 = conv_bn_relu(pool5, fc_width, 7, batch_norm_eps, padding=fc6_padding)
@@ -78,7 +82,7 @@ class FCN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W). Sizes in remarks: 360, padded by 100 or 1."""
+        """Images (N, C, H, W) to logits (N, K, H, W). Sizes in remarks: 360, padded by 100 or 1."""
         size = image_size(x)
         scores = {2: self.score_pool3, 3: self.score_pool4}
         skips = []

@@ -24,6 +24,7 @@ class SegNet(nn.Module):
         dropout: probability, active in training only.
         batch_norm_eps: eps of batch norm.
         weights: of the encoder, see `architectures.vgg.load_vgg16`.
+        in_channels: bands of the images.
 
     Attributes:
         loaded_weights: parameter -> tensor it was filled from; empty after He initialisation.
@@ -37,18 +38,19 @@ class SegNet(nn.Module):
         dropout: float = 0.5,
         batch_norm_eps: float = BATCH_NORM_EPS,
         weights: str | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width)
+        check_arguments(num_classes, width=width, in_channels=in_channels)
         self.dropout = dropout
-        self.encoder = vgg16_encoder(width, batch_norm_eps)
+        self.encoder = vgg16_encoder(width, batch_norm_eps, in_channels=in_channels)
         self.decoder = unpooling_decoder(width, batch_norm_eps, last_layers=1)
         self.classifier = nn.Conv2d(width, num_classes, 3, padding=1)
         initialise(self)
         self.loaded_weights = load_vgg16(self, weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W)."""
+        """Images (N, C, H, W) to logits (N, K, H, W)."""
         return self.logits(x, self.dropout if self.training else 0.0)
 
     def logits(self, x: Tensor, dropout: float) -> Tensor:
@@ -75,7 +77,7 @@ def unpooling_decoder(width: int, eps: float, last_layers: int) -> nn.ModuleList
 
 
 def encode(stages: nn.ModuleList, x: Tensor, dropout: float) -> tuple[Tensor, list[PoolingIndices]]:
-    """Five times convolve and pool: (N, 3, H, W) to (N, 512, H/32, W/32) and all indices."""
+    """Five times convolve and pool: (N, C, H, W) to (N, 512, H/32, W/32) and all indices."""
     kept = []
     for level, stage in enumerate(stages):
         x, indices = max_pool(stage(x))  # 360 -> 180 -> 90 -> 45 -> 23 -> 12

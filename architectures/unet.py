@@ -29,6 +29,7 @@ class UNet(nn.Module):
         dropout: probability, active in training only: at the end of the contracting path, as in
             the original, here after its last two levels.
         batch_norm_eps: eps of batch norm.
+        in_channels: bands of the images.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class UNet(nn.Module):
         *,
         dropout: float = 0.5,
         batch_norm_eps: float = BATCH_NORM_EPS,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, width=width)
+        check_arguments(num_classes, width=width, in_channels=in_channels)
         widths = [width << level for level in range(LEVELS + 1)]
         self.dropout = nn.Dropout(dropout)
         self.encoder = nn.ModuleList(
-            _two_convolutions(*pair, batch_norm_eps) for pair in pairwise([3, *widths])
+            _two_convolutions(*pair, batch_norm_eps) for pair in pairwise([in_channels, *widths])
         )
         pairs = list(pairwise(reversed(widths)))  # (1024, 512) ... (128, 64)
         self.enlarge = nn.ModuleList(_up_convolution(*pair, batch_norm_eps) for pair in pairs)
@@ -53,7 +55,7 @@ class UNet(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, K, H, W)."""
+        """Images (N, C, H, W) to logits (N, K, H, W)."""
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(max_pool_values(x) if level > 0 else x)  # 360 -> 180 -> 90 -> 45 -> 23

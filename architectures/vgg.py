@@ -1,6 +1,7 @@
 """The VGG-16 encoder with batch norm that the paper's larger networks share, and its weights."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from architectures.layers import conv_bn_relu
-from architectures.pretrained import read_state_dict
+from architectures.pretrained import read_state_dict, repeat
 
 LAYERS = (2, 2, 3, 3, 3)  # convolutions of each stage: 13
 # Their positions in torchvision's vgg16().features, weights and biases.
@@ -25,6 +26,7 @@ def vgg16_encoder(
     width: int,
     eps: float,
     *,
+    in_channels: int = 3,
     first_padding: int = 1,
     dilations: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1),
 ) -> nn.ModuleList:
@@ -33,11 +35,12 @@ def vgg16_encoder(
     Args:
         width: channels of the first stage, 64 in VGG-16.
         eps: of batch norm.
+        in_channels: bands of the images.
         first_padding: of the very first convolution; FCN-8s has 100.
         dilations: of each stage's convolutions; DeepLab has 2 in the fifth.
     """
     stages = nn.ModuleList()
-    channels = 3
+    channels = in_channels
     padding: int | None = first_padding
     for outputs, layers, dilation in zip(vgg16_widths(width), LAYERS, dilations, strict=True):
         stage = nn.Sequential()
@@ -60,7 +63,9 @@ def load_vgg16(
     """Copies ImageNet weights into ``network.encoder``, and into ``fc6`` and ``fc7`` if asked.
 
     Batch norm starts at the identity scale. The weights expect RGB input with ImageNet's mean and
-    standard deviation. Tensors are named as in torchvision's ``vgg16().state_dict()``.
+    standard deviation; for other bands the first convolution's are adapted, see
+    `architectures.pretrained.repeat`. Tensors are named as in torchvision's
+    ``vgg16().state_dict()``.
 
     Args:
         network: has ``encoder`` from `vgg16_encoder`, and ``fc6``, ``fc7`` from `conv_bn_relu`.
@@ -95,16 +100,17 @@ def load_vgg16(
         tensor = _checked(state, source, weights)
         with torch.no_grad():
             source.parameter.copy_(source.take(tensor))
-    return {names[source.parameter]: source.name for source in sources}
+    return {names[source.parameter]: source.name + source.how for source in sources}
 
 
 class _Source(NamedTuple):
-    """Where a parameter's values come from: tensor name, its shape, and what to take of it."""
+    """Where a parameter's values come from: tensor name, its shape, what to take, how."""
 
     parameter: Tensor
     name: str
     shape: tuple[int, ...]
     take: Callable[[Tensor], Tensor]
+    how: str = ""
 
 
 def _convolutions(encoder: nn.ModuleList) -> Iterator[_Source]:
@@ -112,7 +118,17 @@ def _convolutions(encoder: nn.ModuleList) -> Iterator[_Source]:
     for convolution, position in zip(found, _TORCHVISION_POSITIONS, strict=True):
         for kind, parameter in convolution.named_parameters():
             name = f"features.{position}.{kind}"
-            yield _Source(parameter, name, tuple(parameter.shape), lambda tensor: tensor)
+            if name == "features.0.weight" and convolution.in_channels != 3:
+                yield _of_rgb(convolution, name)
+            else:
+                yield _Source(parameter, name, tuple(parameter.shape), lambda tensor: tensor)
+
+
+def _of_rgb(convolution: nn.Conv2d, name: str) -> _Source:
+    """The first convolution, whose weights are of three bands, for another number of them."""
+    outputs, bands, *taps = convolution.weight.shape
+    how = f", 3 bands by repeat to {bands}"
+    return _Source(convolution.weight, name, (outputs, 3, *taps), partial(repeat, bands=bands), how)
 
 
 def _fully_connected(network: nn.Module, step: int, tap_step: int) -> Iterator[_Source]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from bench.band_checks import check_bands
 from bench.config import Config, variant_of
 from bench.cost.schema import check_cost
 from bench.data.class_file import check_different
@@ -47,6 +48,7 @@ def check(config: Config) -> None:
     check_target("dataset.reader", config.dataset.reader.get("_target_"))
     check_arguments("arch", config.arch, ["name", KEY])
     check_arguments("dataset.reader", config.dataset.reader)
+    check_bands(config)
     check_pretraining(config)
     _check_postprocess(config.postprocess)
 

@@ -3,8 +3,8 @@
     python -m bench.dense_crf PROBS IMAGES OUT
 
 refines every PROBS/NAME.npz (key `probs`) or PROBS/NAME.npy, float (C, H, W), with the image
-IMAGES/NAME.png or .jpg, and writes the labels as OUT/NAME.png, 8-bit class indices. NAME is the
-path below the folder, folders included.
+IMAGES/NAME.png or .jpg, and writes the labels as OUT/NAME.png, 8-bit class indices (of a GeoTIFF
+OUT/NAME.tif, with its georeference). NAME is the path below the folder, folders included.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from bench.data.files import paired, picture_files, tell_skipped
 from bench.data.images import read_image
 from bench.launch.processes import worker_pool
 from bench.records import writing
-from bench.results import check_plan, write_arrays, write_picture
+from bench.results import check_plan, label_suffix, write_arrays, write_label
 
 COMMAND = "bench.dense_crf"
 
@@ -44,7 +44,7 @@ def refine_file(
     save_probs: bool,
     **parameters: Any,
 ) -> None:
-    """Applies `dense_crf` to one pair of files and write `target`.png and, if asked for, .npz."""
+    """Applies `dense_crf` to one pair of files and writes `target`.png and, if asked for, .npz."""
     probs, image = read_probs(probs_path), torch.from_numpy(np.array(read_image(image_path)))
     try:
         refined = dense_crf(probs.to(device), image.to(device), **parameters).cpu()
@@ -55,7 +55,7 @@ def refine_file(
     label = refined.argmax(dim=0).to(torch.uint8).numpy()
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(target.with_name(f"{target.name}.png"), Image.fromarray(label), COMMAND)
+    write_label(target, Image.fromarray(label), image_path, COMMAND)
     if save_probs:
         write_arrays(target.with_name(f"{target.name}.npz"), COMMAND, probs=refined.half().numpy())
 
@@ -85,8 +85,10 @@ def plan(
     found = picture_files(probs, {".npz", ".npy"}), picture_files(images)
     tell_skipped(*found)
     pairs = paired(*found)
-    ends = [".png", ".npz"] if save_probs else [".png"]
-    targets = {pair[0]: [name + end for end in ends] for name, pair in pairs.items()}
+    targets = {
+        pair[0]: [name + label_suffix(pair[1]), *([f"{name}.npz"] if save_probs else [])]
+        for name, pair in pairs.items()
+    }
     check_plan(out, targets, itertools.chain(*pairs.values()), COMMAND)
     return [(*pair, out / name) for name, pair in pairs.items()]
 

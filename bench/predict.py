@@ -1,9 +1,10 @@
 """`python -m bench.predict RUN IMAGES OUT`: a trained network on any images.
 
-Writes for each image OUT/NAME.png, a label map with the data set's palette at the image's own size,
-and OUT/NAME.overlay.png, the colours over the image; with --probs also OUT/NAME.npz, the class
-probabilities `probs` as float16 (K, H, W). NAME is the image's path below IMAGES, folders included.
-An image that cannot be read is left out and named; the exit code is 1 then.
+Writes for each image OUT/NAME.png, a label map with the data set's palette at the image's own size
+(of a GeoTIFF OUT/NAME.tif, with its georeference), and OUT/NAME.overlay.png, the colours over the
+image; with --probs also OUT/NAME.npz, the class probabilities `probs` as float16 (K, H, W). NAME is
+the image's path below IMAGES, folders included. An image that cannot be read is left out and named;
+the exit code is 1 then.
 """
 
 import argparse
@@ -21,9 +22,12 @@ from tqdm import tqdm
 
 from bench import records
 from bench.command_line import user_errors
+from bench.data.bands import Array
 from bench.data.files import OVERLAY, composed, picture_files, tell_skipped
-from bench.data.images import UInt8Array, label_picture, read_image, resize_image
-from bench.results import check_plan, write_picture, zip_mark
+from bench.data.images import UInt8Array, label_picture, resize_image, shown
+from bench.data.pairs import image_reader
+from bench.data.staging import widened
+from bench.results import check_plan, label_suffix, write_label, write_picture, zip_mark
 from bench.run.inference import infer
 from bench.run.network import autocast, network_input
 from bench.run.resizing import resized_bands
@@ -42,8 +46,11 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     with user_errors(parser):
         images = image_files(arguments.images, arguments.out)
-        ends = [".png", f"{OVERLAY}.png", *([".npz"] if arguments.probs else [])]
-        targets = {path: [name + end for end in ends] for name, path in images.items()}
+        ends = [f"{OVERLAY}.png", *([".npz"] if arguments.probs else [])]
+        targets = {
+            path: [name + end for end in (label_suffix(path), *ends)]
+            for name, path in images.items()
+        }
         check_plan(arguments.out, targets, images.values(), COMMAND)
         trained = load_trained(arguments)
         left_out = predict(trained, images, arguments.out, probs=arguments.probs)
@@ -91,10 +98,10 @@ def predict(
 
     Memory is bounded by a few times the pixels of one image, whatever the number of classes.
     """
-    left_out = []
+    left_out, read = [], image_reader(trained.config.dataset.bands)
     for name, path in tqdm(images.items(), desc="predicting", ncols=100, disable=None):
         try:
-            image = read_image(path)
+            image = read(path)
         except ValueError as error:
             left_out.append(str(error))
             continue
@@ -102,9 +109,9 @@ def predict(
         with records.writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
         logits = network_logits(trained, image)
-        prediction = predicted(logits, image, trained.config.dataset.colours, probs=probs)
+        prediction = predicted(logits, shown(image), trained.config.dataset.colours, probs=probs)
         stem = target.name  # it may have a dot, which with_suffix would take for a suffix
-        write_picture(target.with_name(f"{stem}.png"), prediction.label, COMMAND)
+        write_label(target, prediction.label, path, COMMAND)
         write_picture(target.with_name(f"{stem}{OVERLAY}.png"), prediction.overlay, COMMAND)
         if prediction.log_sums is not None:
             write_probs(target.with_name(f"{stem}.npz"), logits, prediction.log_sums)
@@ -112,12 +119,12 @@ def predict(
 
 
 @torch.inference_mode()
-def network_logits(trained: Trained, image: UInt8Array) -> Tensor:
-    """Returns what the network gives for an image (H, W, 3): logits (K, h, w) at its own size."""
+def network_logits(trained: Trained, image: Array) -> Tensor:
+    """Returns what the network gives for an image (H, W, C): logits (K, h, w) at its own size."""
     protocol = trained.config.protocol
     size = protocol.image_size or image.shape[:2]
-    resized = torch.from_numpy(resize_image(image, *size).copy()).permute(2, 0, 1)
-    images = network_input(resized[None], protocol, trained.device)
+    resized = torch.from_numpy(widened(resize_image(image, *size)).copy()).permute(2, 0, 1)
+    images = network_input(resized[None], trained.config, trained.device)
     with autocast(trained.device, protocol.precision):
         return infer(trained.network, images, protocol.inference)[0]
 

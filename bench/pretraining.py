@@ -66,7 +66,7 @@ def check_pretraining(config: Config) -> None:
             f"arch.{KEY}.normalisation is {said['normalisation']}; it must be one of "
             f"{', '.join(known)}"
         )
-    if said["normalisation"] != ours:
+    if said["normalisation"] != ours and config.dataset.bands is None:
         raise ValueError(
             f"arch.{KEY}.normalisation is {said['normalisation']}, which the weights of "
             f"{config.arch['name']} expect, but protocol.normalisation is {ours}; set that to "

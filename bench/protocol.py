@@ -15,13 +15,14 @@ from bench.typed import added, added_group
 
 
 class Normalisation(StrEnum):
-    """How 8-bit RGB images become network input; see bench/data/normalisation.py."""
+    """How images become network input; see bench/data/normalisation.py."""
 
     none = "none"
     imagenet = "imagenet"
     symmetric = "symmetric"
     lcn = "lcn"
     lrn = "lrn"
+    bands = "bands"
 
 
 class LossNormaliser(StrEnum):

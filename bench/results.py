@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from bench import records
+from bench.data.geotiff import georeference
 
 KEY = "segbench"  # of the mark in a PNG's text, whose value is the command
+SOFTWARE = 305  # the tag of a TIFF in which the mark stands
 
 
 def check_plan(
@@ -59,6 +62,40 @@ def write_picture(path: Path, image: Image.Image, command: str) -> None:
         image.save(file, format="PNG", optimize=False, pnginfo=mark)
 
 
+def label_suffix(image: Path) -> str:
+    """Returns the suffix of an image's label map, .tif where the image is placed on the earth."""
+    return ".tif" if georeference(image) else ".png"
+
+
+def write_label(target: Path, label: Image.Image, image: Path, command: str) -> None:
+    """Writes the label map of an image as `target` with `label_suffix`, whole or not at all.
+
+    Args:
+        target: without the suffix.
+        label: of class indices, grey or palette, at the size of the image.
+        image: the file; what places a GeoTIFF's pixels on the earth is taken over.
+        command: of which it is a result.
+    """
+    tags = georeference(image)
+    path = target.with_name(f"{target.name}{label_suffix(image)}")
+    if not tags:
+        write_picture(path, label, command)
+        return
+    palette = label.getpalette("RGB")  # None: grey
+    colours = palette and np.array(palette, np.uint16).reshape(256, 3).T * 257  # 255 -> 65535
+    with records.replacing(path, durable=False) as file:
+        tifffile.imwrite(
+            file,
+            np.asarray(label),
+            photometric="minisblack" if palette is None else "palette",
+            colormap=colours,
+            compression="zlib",
+            software=_mark(command),
+            metadata=None,
+            extratags=tags,
+        )
+
+
 def write_arrays(path: Path, command: str, **arrays: NDArray[Any]) -> None:
     """Writes an npz file that is marked as a result of a command, whole or not at all."""
     content = io.BytesIO()
@@ -70,7 +107,11 @@ def write_arrays(path: Path, command: str, **arrays: NDArray[Any]) -> None:
 
 def zip_mark(command: str) -> bytes:
     """Returns the comment of an npz file that marks it as a result of a command."""
-    return f"{KEY} {command}".encode()
+    return _mark(command).encode()
+
+
+def _mark(command: str) -> str:
+    return f"{KEY} {command}"
 
 
 def _check_target(path: Path, inputs: Mapping[tuple[int, int], Path], command: str) -> None:
@@ -128,6 +169,8 @@ def _is_result(path: Path, command: str) -> bool:
             with zipfile.ZipFile(path) as archive:
                 return archive.comment == zip_mark(command)
         with Image.open(path) as image:
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                return bool(image.tag_v2.get(SOFTWARE) == _mark(command))
             return image.info.get(KEY) == command
     except (OSError, zipfile.BadZipFile, SyntaxError, ValueError):
         return False

@@ -29,7 +29,7 @@ def added(neutral: Any) -> Any:
 
 
 def added_group(kind: type[T]) -> T:
-    """Declares a group of keys that came after records had been shipped, each of them `added`."""
+    """Declares a group of keys, or a list, that came after records had been shipped."""
     return dataclasses.field(default_factory=kind, metadata=NEUTRAL)
 
 
@@ -95,7 +95,7 @@ def neutral_values(kind: type[Any], where: str) -> dict[str, Any]:
         if dataclasses.is_dataclass(hint):
             found |= neutral_values(typing.cast("type[Any]", hint), name)
         elif field.metadata.get("added"):
-            found[name] = field.default
+            found[name] = _neutral(field)
     return found
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench.predict
+from bench.data.geotiff import georeference
 from bench.predict import image_files, main, network_logits, predict, predicted
 from bench.run.evaluation import resized_logits
 from bench.run.resizing import resized_bands
@@ -135,6 +137,29 @@ def test_folders_are_kept_and_the_results_are_scored(
     places = [str(tmp_path / "out"), str(tmp_path / "labels")]
     assert score([*places, "--classes", "3", "--void", "255", "--processes", "1"]) == 0
     assert "100.00" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_a_geotiff_has_a_label_map_with_its_georeference(
+    command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is scored as any other, and a second call replaces it."""
+    place = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0, 0, 0, 5.0, 9.0, 0), True)]
+    (tmp_path / "in").mkdir(), (tmp_path / "labels").mkdir()
+    pixels = np.full((30, 40, 3), COLOURS[1], np.uint8)
+    tifffile.imwrite(tmp_path / "in/a.tif", pixels, photometric="rgb", extratags=place)
+    photo(tmp_path / "in/b.tif", colour=2)
+    for number, name in enumerate("ab", 1):
+        Image.fromarray(np.full((30, 40), number, np.uint8)).save(tmp_path / f"labels/{name}.png")
+    for _ in range(2):
+        assert command(tmp_path / "in", tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.overlay.png", "a.tif", "b.overlay.png", "b.png",
+    ]  # fmt: skip
+    assert georeference(tmp_path / "out/a.tif") == georeference(tmp_path / "in/a.tif") != []
+    capsys.readouterr()
+    places = [str(tmp_path / "out"), str(tmp_path / "labels")]
+    assert score([*places, "--classes", "3", "--void", "255", "--processes", "1"]) == 0
+    assert "100.00" in capsys.readouterr().out
 
 
 def test_results_within_the_folder_of_images_are_no_images(tmp_path: Path) -> None:

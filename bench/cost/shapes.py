@@ -39,38 +39,40 @@ def observe(
     image_size: Sequence[int],
     make_observer: Callable[[], Observer],
     batch: int = 1,
+    channels: int = 3,
 ) -> Observer:
     """Lets an observer see each operation of inference, batch norm in evaluation mode.
 
     A network that needs its numbers is run for real, on a copy.
 
     Args:
-        network: maps (N, 3, H, W) to logits; it is left as it is.
+        network: maps (N, C, H, W) to logits; it is left as it is.
         image_size: H, W.
         make_observer: makes a mode of torch, which is entered around the forward pass.
         batch: N.
+        channels: C.
 
     Raises:
         Exception: whatever the network raises for an image size that it refuses.
     """
+    shape = (batch, channels, *image_size)
     try:
-        return _observe(*shapes_only(network), image_size, make_observer(), batch)
+        return _observe(*shapes_only(network), shape, make_observer())
     except NEEDS_NUMBERS:
         copied = copy.deepcopy(network)
-        return _observe(copied, nullcontext(), image_size, make_observer(), batch)
+        return _observe(copied, nullcontext(), shape, make_observer())
 
 
 def _observe(
     copied: nn.Module,
     mode: AbstractContextManager[Any],
-    image_size: Sequence[int],
+    shape: Sequence[int],
     observer: Observer,
-    batch: int,
 ) -> Observer:
     copied.eval()
     with mode, torch.no_grad():
         device = next(copied.parameters(), torch.empty(0)).device
-        images = torch.zeros(batch, 3, *image_size, device=device)
+        images = torch.zeros(*shape, device=device)
         with observer:
             copied(images)
     return observer

@@ -38,12 +38,15 @@ class Retained(NamedTuple):
     first_level: int
 
 
-def retained_bytes(network: nn.Module, image_size: Sequence[int]) -> Retained | None:
+def retained_bytes(
+    network: nn.Module, image_size: Sequence[int], channels: int = 3
+) -> Retained | None:
     """Counts what a network keeps of its encoder for its decoder, in inference with batch 1.
 
     Args:
-        network: maps (N, 3, H, W) to logits.
+        network: maps (N, C, H, W) to logits.
         image_size: H, W.
+        channels: C.
 
     Returns:
         The bytes, or None for a network without a bottleneck: one that nowhere goes from a
@@ -52,7 +55,7 @@ def retained_bytes(network: nn.Module, image_size: Sequence[int]) -> Retained | 
     Raises:
         Exception: whatever the network raises for an image size that it refuses.
     """
-    trace = observe(network, image_size, _Trace)
+    trace = observe(network, image_size, _Trace, channels=channels)
     start = _decoder_start(trace.operations)
     if start is None:
         return None

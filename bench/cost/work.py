@@ -1,6 +1,7 @@
 """Work of a network: parameters, model size, multiply-accumulates. No arithmetic is done for it."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import IO, Any, cast
 
 import torch
@@ -15,12 +16,13 @@ from bench.run.network import describe_network
 COUNTED = ("parameters", "trainable_parameters", "model_bytes")
 
 
-def count_work(network: nn.Module, image_size: Sequence[int]) -> dict[str, Any]:
+def count_work(network: nn.Module, image_size: Sequence[int], channels: int = 3) -> dict[str, Any]:
     """Counts a network's parameters and the work of inference on one image.
 
     Args:
-        network: maps (N, 3, H, W) to logits.
+        network: maps (N, C, H, W) to logits.
         image_size: H, W.
+        channels: C.
 
     Returns:
         `parameters`, `trainable_parameters`, `model_bytes` (4 for each parameter, as in Table 6),
@@ -32,12 +34,14 @@ def count_work(network: nn.Module, image_size: Sequence[int]) -> dict[str, Any]:
     described = describe_network(network)
     return {
         **{key: described[key] for key in COUNTED},
-        "multiply_accumulates": multiply_accumulates(network, image_size),
-        "moved_bytes": moved_bytes(network, image_size),
+        "multiply_accumulates": multiply_accumulates(network, image_size, channels=channels),
+        "moved_bytes": moved_bytes(network, image_size, channels),
     }
 
 
-def multiply_accumulates(network: nn.Module, image_size: Sequence[int], batch: int = 1) -> int:
+def multiply_accumulates(
+    network: nn.Module, image_size: Sequence[int], batch: int = 1, channels: int = 3
+) -> int:
     """Counts the multiply-accumulates of convolutions, deconvolutions and matrix products.
 
     Everything else (batch norm, pooling, interpolation) is below 1 % in the networks of the paper
@@ -47,11 +51,12 @@ def multiply_accumulates(network: nn.Module, image_size: Sequence[int], batch: i
     Raises:
         Exception: whatever the network raises for an image size that it refuses.
     """
-    counter = observe(network, image_size, lambda: FlopCounterMode(display=False), batch)
+    make_counter = partial(FlopCounterMode, display=False)
+    counter = observe(network, image_size, make_counter, batch, channels)
     return counter.get_total_flops() // 2
 
 
-def moved_bytes(network: nn.Module, image_size: Sequence[int]) -> int:
+def moved_bytes(network: nn.Module, image_size: Sequence[int], channels: int = 3) -> int:
     """Counts the bytes that inference on one image reads and writes, operation by operation.
 
     Nothing is fused and no cache helps: an upper bound of the traffic, for fp32.
@@ -59,7 +64,7 @@ def moved_bytes(network: nn.Module, image_size: Sequence[int]) -> int:
     Raises:
         Exception: whatever the network raises for an image size that it refuses.
     """
-    return observe(network, image_size, _Traffic).bytes
+    return observe(network, image_size, _Traffic, channels=channels).bytes
 
 
 class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's lack annotations

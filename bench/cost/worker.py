@@ -95,9 +95,10 @@ class Worker:
         self._check_logits(network)
         size = measured_input(network, self.config.protocol)
         evaluated = as_evaluated(network, self.config)
-        retained = retained_bytes(evaluated, size)
+        channels = self.config.dataset.in_channels
+        retained = retained_bytes(evaluated, size, channels)
         return {
-            "work": {**count_work(evaluated, size), "file_bytes": file_bytes(network)},
+            "work": {**count_work(evaluated, size, channels), "file_bytes": file_bytes(network)},
             "storage": {
                 "retained_bytes": retained.total if retained else None,
                 "retained_bytes_first_level": retained.first_level if retained else None,

@@ -29,7 +29,7 @@ class Workload:
 
     network: nn.Module
     config: Config
-    images: Tensor  # (N, 3, H, W)
+    images: Tensor  # (N, C, H, W)
     labels: Tensor  # uint8 (N, H, W)
     optimiser: torch.optim.Optimizer | None  # None: inference
 
@@ -56,7 +56,7 @@ class Workload:
         image_size = measured_input(network, config.protocol)
         device = next(network.parameters(), torch.empty(0)).device
         torch.manual_seed(derive_seed(config.seed, "cost"))
-        images = torch.randn(batch, 3, *image_size, device=device)
+        images = torch.randn(batch, config.dataset.in_channels, *image_size, device=device)
         if config.protocol.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         classes = len(config.dataset.classes)

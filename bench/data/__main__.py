@@ -3,6 +3,7 @@
 check dataset=NAME [dataset.root=PATH ...]   inspect before training
 download camvid [--root PATH]                fetch CamVid from the authors' repository
 prepare sunrgbd ROOT OUT                     any set, as plain folders at one size, once
+bands dataset=folder dataset.root=PATH        measure mean and deviation of each band, once
 cache [--prune [DAYS]]                       list the decoded splits on disk, or remove them
 """
 
@@ -13,12 +14,17 @@ from pathlib import Path
 
 from bench.command_line import compose_config, user_errors
 from bench.data import store
+from bench.data.band_statistics import write_statistics
 from bench.data.camvid import fetch
 from bench.data.check import inspect
 from bench.data.pairs import pairs_of
 from bench.data.prepare import prepare
 from bench.data.schema import DatasetConfig
 from bench.overrides import override
+
+# No network and no normalisation is concerned here. These suit a set of any bands, whose statistics
+# may be unknown yet.
+UNCONCERNED = ["arch=unet", "protocol.normalisation=none"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,14 +79,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     cache.set_defaults(run=_cache)
 
+    bands = commands.add_parser("bands", help="measure mean and deviation of each band, once")
+    bands.add_argument("overrides", nargs="+", help="dataset=folder, dataset.root=PATH, ...")
+    bands.set_defaults(run=_bands)
+
     return parser
+
+
+def _with_neutral(overrides: list[str]) -> list[str]:
+    given = {text.partition("=")[0] for text in overrides}
+    return [text for text in UNCONCERNED if text.partition("=")[0] not in given] + overrides
 
 
 def _check(options: argparse.Namespace) -> int:
     # `--splits train dataset=...` is meant as it looks.
     overrides = [*options.overrides, *(word for word in options.splits if "=" in word)]
     splits = [word for word in options.splits if "=" not in word]
-    config = compose_config(overrides, options.config_dir)
+    config = compose_config(_with_neutral(overrides), options.config_dir)
     problems = inspect(config, splits, options.sheet)
     print(f"{len(problems)} problems" if problems else "no problem found")
     return 1 if problems else 0
@@ -103,6 +118,13 @@ def _prepare(options: argparse.Namespace) -> int:
     print(
         f"{count} of {total} pairs written; use dataset={options.name} dataset.root={options.out}"
     )
+    return 0
+
+
+def _bands(options: argparse.Namespace) -> int:
+    config = compose_config(_with_neutral(options.overrides))
+    path = write_statistics(config.dataset, config.protocol.train_split)
+    print(f"{path}: mean and deviation of each band of {config.protocol.train_split}")
     return 0
 
 

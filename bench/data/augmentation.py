@@ -12,6 +12,7 @@ batch by torch on its device (`Augmentation.cut_batch`): both give the same byte
 without OpenCV only loses time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.config import Config
+from bench.data.bands import Array
 from bench.data.images import UInt8Array
 from bench.data.schema import AugmentationConfig
-from bench.data.staging import staged
+from bench.data.staging import staged, widened
 from bench.seeds import derive_seed
 
 try:
@@ -63,17 +65,21 @@ class Augmentation:
         settings: how much is drawn.
         crop: h, w of what is cut out.
         void: the label around an image.
+        outside: what each band is around an image.
     """
 
     settings: AugmentationConfig
     crop: tuple[int, int]
     void: int
+    outside: Sequence[float] = OUTSIDE
 
     @classmethod
     def of(cls, config: Config, own_size: tuple[int, int]) -> "Augmentation":
         """Takes a configuration's; without crop and image_size, crops are of the images' own."""
         height, width = config.protocol.input_size or own_size
-        return cls(config.protocol.augmentation, (height, width), config.dataset.void)
+        dataset = config.dataset
+        outside = OUTSIDE if dataset.bands is None else dataset.band_mean or [0.0] * dataset.bands
+        return cls(config.protocol.augmentation, (height, width), dataset.void, outside)
 
     @property
     def unscaled(self) -> "Augmentation":
@@ -106,20 +112,20 @@ class Augmentation:
         return round(ONE * b * c * s), round(ONE * b * c * (1 - s)), round(ONE * b * (1 - c))
 
     def cut(
-        self, image: UInt8Array, label: UInt8Array, draw: NDArray[np.float64]
-    ) -> tuple[UInt8Array, UInt8Array]:
-        """Returns the crop (3, h, w) of an image (3, H, W) and the (h, w) of its label (H, W).
+        self, image: Array, label: UInt8Array, draw: NDArray[np.float64]
+    ) -> tuple[Array, UInt8Array]:
+        """Returns the crop (C, h, w) of an image (C, H, W) and the (h, w) of its label (H, W).
 
-        Of arrays that are mapped from disk only the window is read.
+        Of 8-bit RGB that is mapped from disk only the window is read.
         """
-        if cv2 is None:
-            pair = torch.tensor(image)[None], torch.tensor(label)[None]
+        if cv2 is None or image.dtype != np.uint8 or len(image) != 3:
+            pair = torch.tensor(widened(image))[None], torch.tensor(label)[None]
             one, truth = self.cut_batch(*pair, draw[None])
             return one[0].numpy(), truth[0].numpy()
         window, (height, width) = self.window(draw, label.shape), self.crop
         cut = np.empty((3, height, width), np.uint8)
         for channel, plane in enumerate(image):
-            part = _part(plane, window, OUTSIDE[channel])
+            part = _part(plane, window, round(self.outside[channel]))
             cv2.resize(part, (width, height), cut[channel], interpolation=cv2.INTER_LINEAR_EXACT)
         factors = self.colours(draw)
         if factors is not None:
@@ -128,10 +134,12 @@ class Augmentation:
         return cut, _part(label, window, self.void).take(rows, 0).take(columns, 1)
 
     def cut_batch(self, images: Tensor, labels: Tensor, drawn: Draws) -> tuple[Tensor, Tensor]:
-        """Returns the crops (N, 3, h, w) and (N, h, w) of images (N, 3, H, W) and their labels.
+        """Returns the crops (N, C, h, w) and (N, h, w) of images (N, C, H, W) and their labels.
 
-        On their device, without waiting for it.
+        On their device, without waiting for it. Sums of more than 8 bits are taken in float64,
+        which has all those of 16 bits exactly.
         """
+        narrow, real = images.dtype == torch.uint8, images.is_floating_point()
         windows = [self.window(draw, labels.shape[1:]) for draw in drawn]
         height, width = self.crop
         rows = np.stack([_places(w.top, w.height, height) for w in windows])
@@ -139,15 +147,18 @@ class Augmentation:
         device = images.device
         up, down, row_weights, row = _staged(rows, device)
         left, right, column_weights, column = _staged(columns, device)
-        outside = staged(torch.tensor(OUTSIDE, dtype=torch.uint8), device)[:, None, None]
+        outside = torch.tensor([value if real else round(value) for value in self.outside])
+        outside = staged(outside.to(images.dtype), device)[:, None, None]
         share, row_share = column_weights.int()[:, None, None], row_weights.int()[:, None, :, None]
+        wide = torch.Tensor.int if narrow else torch.Tensor.double
         upper, lower = (
-            _picked(images, line, left, outside).int() * (WEIGHT - share)
-            + _picked(images, line, right, outside).int() * share
+            wide(_picked(images, line, left, outside)) * (WEIGHT - share)
+            + wide(_picked(images, line, right, outside)) * share
             for line in (up, down)
         )
         mixed = upper * (WEIGHT - row_share) + lower * row_share
-        cut = ((mixed + WEIGHT**2 // 2) // WEIGHT**2).to(torch.uint8)
+        cut = mixed / WEIGHT**2 if real else (mixed + WEIGHT**2 // 2) // WEIGHT**2
+        cut = cut.to(images.dtype)
         factors = [found for draw in drawn if (found := self.colours(draw)) is not None]
         if factors:
             cut = _recoloured(cut, staged(torch.tensor(factors, dtype=torch.int32), device))

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from bench.config import Config
 from bench.data import findings
 from bench.data.ahead import ahead
+from bench.data.bands import Array
 from bench.data.class_weights import class_weights
 from bench.data.decoding import Decoder, pixel_counts
 from bench.data.findings import Inspected
-from bench.data.images import UInt8Array, resize_image, resize_label, write_png
+from bench.data.images import UInt8Array, resize_image, resize_label, shown, write_png
 from bench.data.pairs import Pair, pairs_of
 from bench.data.prepare import is_complete, wrong_files
 from bench.data.schema import DatasetConfig
@@ -158,10 +159,10 @@ def _write_sheet(config: Config, pairs: list[Pair], path: Path) -> bool:
     return True
 
 
-def _tile(image: UInt8Array, truth: UInt8Array, table: UInt8Array) -> UInt8Array:
+def _tile(image: Array, truth: UInt8Array, table: UInt8Array) -> UInt8Array:
     """Lays the colours of a label over its image, at the sheet's size, 4:3."""
     height = SHEET_WIDTH * 3 // 4
-    small = resize_image(image, height, SHEET_WIDTH)
+    small = resize_image(shown(image), height, SHEET_WIDTH)
     painted = table[resize_label(truth, height, SHEET_WIDTH)]
     mixed = OVERLAY_OPACITY * painted + (1 - OVERLAY_OPACITY) * small
     return mixed.astype(np.uint8)

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import PIL
+import tifffile
 from numpy.typing import NDArray
 
 from bench.config import Config
 from bench.data.ahead import ahead
+from bench.data.bands import Array
 from bench.data.images import UInt8Array, resize_image, resize_label
 from bench.data.pairs import Pair
 from bench.data.schema import NOT_IN_FINGERPRINT, Residence
@@ -46,8 +48,8 @@ class Decoder:
         dataset, size = config.dataset, config.protocol.image_size
         return cls(len(dataset.classes), dataset.void, None if size is None else (size[0], size[1]))
 
-    def read(self, pair: Pair) -> tuple[UInt8Array, UInt8Array]:
-        """Returns image (h, w, 3) and label (h, w) at their own size.
+    def read(self, pair: Pair) -> tuple[Array, UInt8Array]:
+        """Returns image (h, w, C) and label (h, w) at their own size.
 
         Raises:
             ValueError: a file cannot be read, the sizes differ, or a label value has no class.
@@ -63,8 +65,8 @@ class Decoder:
         check_values(truth, self.num_classes, self.void, pair.label_source)
         return image, truth
 
-    def decode(self, pair: Pair) -> tuple[UInt8Array, UInt8Array, str]:
-        """Returns image (3, H, W), label (h, w) at its own size, and a hash of the stored image.
+    def decode(self, pair: Pair) -> tuple[Array, UInt8Array, str]:
+        """Returns image (C, H, W), label (h, w) at its own size, and a hash of the stored image.
 
         Raises:
             ValueError: as `read`.
@@ -73,8 +75,8 @@ class Decoder:
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
         return self.image(image), truth, digest
 
-    def image(self, image: UInt8Array) -> UInt8Array:
-        """Turns an image (h, w, 3) into one (3, H, W) of the size that is kept."""
+    def image(self, image: Array) -> Array:
+        """Turns an image (h, w, C) into one (C, H, W) of the size that is kept."""
         resized = resize_image(image, *(self.size or image.shape[:2]))
         return np.ascontiguousarray(resized.transpose(2, 0, 1))
 
@@ -118,7 +120,7 @@ def require_labelled(split: str, pixels: NDArray[np.int64]) -> None:
         )
 
 
-def _size(array: UInt8Array) -> str:
+def _size(array: Array) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
 
 
@@ -171,6 +173,7 @@ def _key(config: Config, pairs: list[Pair]) -> Path | None:
     digests = dict(zip(files, ahead(_file_digest, files), strict=True))
     content = [
         PIL.__version__,
+        tifffile.__version__,
         list(map(_file_digest, code)),
         {k: v for k, v in hashed(dataset).items() if k not in NOT_IN_FINGERPRINT},
         config.protocol.image_size,

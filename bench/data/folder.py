@@ -30,6 +30,7 @@ def read(
     palette: str | None = None,
     threshold: int | None = None,
     names: list[str] | None = None,
+    bands: int | None = None,
 ) -> list[Pair]:
     """Returns the pairs of one split, in the order of its list file or sorted by name.
 
@@ -46,13 +47,15 @@ def read(
         threshold: of two-valued masks that hold other levels too: grey levels from here up are
             the second class, all others the first.
         names: of the classes, for messages.
+        bands: of TIFF images of any depth; None: images are 8-bit RGB.
 
     Raises:
         ValueError: a folder, file or half of a pair is missing, a list is malformed, or an argument
             cannot be.
     """
     if threshold is not None:
-        return _pairs(root, split, threshold_reader(threshold, len(colours), values, void_values))
+        masks = threshold_reader(threshold, len(colours), values, void_values)
+        return _pairs(root, split, masks, bands)
     coding = label_coding(
         colours,
         void,
@@ -62,20 +65,20 @@ def read(
         palette=palette,
         names=names,
     )
-    return _pairs(root, split, coding.read)
+    return _pairs(root, split, coding.read, bands)
 
 
-def _pairs(root: str, split: str, reader: LabelReader) -> list[Pair]:
+def _pairs(root: str, split: str, reader: LabelReader, bands: int | None) -> list[Pair]:
     folder = Path(root)
     if not folder.is_dir():
         raise ValueError(f"dataset.root is {root}, which is no folder; set dataset.root=PATH")
     listing = folder / f"{split}.txt"
     if listing.is_file():
-        return listed_pairs(listing, reader)
+        return listed_pairs(listing, reader, bands)
     images, labels = folder / "images" / split, folder / "labels" / split
     if not images.is_dir():
         raise ValueError(_without_split(folder, split))
-    return folder_pairs(images, labels, reader)
+    return folder_pairs(images, labels, reader, bands)
 
 
 def _without_split(folder: Path, split: str) -> str:
@@ -92,7 +95,7 @@ def _without_split(folder: Path, split: str) -> str:
     )
 
 
-def listed_pairs(listing: Path, read: LabelReader) -> list[Pair]:
+def listed_pairs(listing: Path, read: LabelReader, bands: int | None = None) -> list[Pair]:
     """Returns the pairs that a list file names, in its order.
 
     Raises:
@@ -116,7 +119,8 @@ def listed_pairs(listing: Path, read: LabelReader) -> list[Pair]:
         files[name] = image, label
     if not files:
         raise ValueError(f"{listing}: lists no image; restore it, or delete it to use folders")
-    return [file_pair(*files[path], read, name) for path, name in names_below(files).items()]
+    names = names_below(files)
+    return [file_pair(*files[path], read, name, bands) for path, name in names.items()]
 
 
 def names_below(paths: Iterable[str]) -> dict[str, str]:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from bench.data.bands import Array, UnusableError, resize_bands, stretched
+from bench.data.geotiff import FILL, nodata_pixels
 from bench.data.png import MAX_PIXELS, read_plain_png
 from bench.records import replacing
 
@@ -81,9 +83,13 @@ def read_image(path: Path) -> UInt8Array:
             f"{path}: the image has transparent pixels, whose colour is undefined; "
             "save it without transparency"
         )
+    nodata = nodata_pixels(image)
+    if nodata is not None and nodata.any():
+        raise ValueError(f"{path}: some pixels are no data by the tag of the file; {FILL} the tag")
     if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA"}:
         raise ValueError(
-            f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB"
+            f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB, or "
+            "read TIFF as it is with dataset=folder and dataset.bands, the number of bands"
         )
     turn = UPRIGHT.get(_orientation(image))  # none for a TIFF, which Pillow has turned by now
     image = image if image.mode == "RGB" else image.convert("RGB")
@@ -183,10 +189,22 @@ def write_png(path: Path, image: Image.Image) -> None:
         image.save(file, format="PNG", optimize=False)
 
 
-def resize_image(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """Resizes an RGB image (H, W, 3) to (height, width, 3), bilinear with antialiasing."""
+def is_rgb(image: Array) -> bool:
+    """Says whether an image (H, W, bands) is one of 8-bit RGB, by its form."""
+    return image.dtype == np.uint8 and image.shape[2] == 3
+
+
+def shown(image: Array) -> UInt8Array:
+    """Returns an image as RGB (H, W, 3) to look at: itself, or its first bands stretched."""
+    return image if is_rgb(image) else stretched(image)
+
+
+def resize_image(image: Array, height: int, width: int) -> Array:
+    """Resizes an image (H, W, C) to (height, width, C), bilinear with antialiasing."""
     if image.shape[:2] == (height, width):
         return image
+    if not is_rgb(image):
+        return resize_bands(image, height, width)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -210,7 +228,7 @@ def _open(path: Path) -> tuple[Image.Image, int]:
             image, orientation = _decoded(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except _UnusableError as error:
+    except UnusableError as error:
         raise ValueError(f"{path}: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(
@@ -221,17 +239,13 @@ def _open(path: Path) -> tuple[Image.Image, int]:
     return image, orientation
 
 
-class _UnusableError(Exception):
-    """The file is sound and cannot be used; says why and what to do."""
-
-
 def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
     if os.fstat(file.fileno()).st_size == 0:
-        raise _UnusableError("the file is empty; fetch it again")
+        raise UnusableError("the file is empty; fetch it again")
     image = Image.open(file)
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise _UnusableError(
+        raise UnusableError(
             f"{width}x{height} are more than {MAX_PIXELS // 1_000_000} million pixels; cut the "
             "picture into parts"
         )
@@ -240,7 +254,7 @@ def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
     image = Image.open(file)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview after it
-        raise _UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")
+        raise UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")
     orientation = _orientation(image)  # before loading, on which Pillow turns TIFF
     image.load()
     return image, orientation

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.data.geotiff import nodata_pixels
 from bench.data.images import UInt8Array, indices, open_label
 
 Colour = tuple[int, int, int]
@@ -51,8 +52,18 @@ class LabelCoding:
         elif picture.mode == "P":
             by_colour = self.palette == "colours"
         if by_colour and self.colours:
-            return self.of_colours(np.asarray(picture.convert("RGB")), str(path))
-        return self.of_values(indices(picture, path), str(path))
+            found = self.of_colours(np.asarray(picture.convert("RGB")), str(path))
+        else:
+            found = self.of_values(indices(picture, path), str(path))
+        nodata = nodata_pixels(picture)
+        hidden = nodata is not None and nodata & (found != self.void)
+        if np.any(hidden):
+            raise ValueError(
+                f"{path}: pixels of {self._called(int(found[hidden][0]))} are no data by the tag "
+                "of the file; make their value void (dataset.reader.void_values), or remove the "
+                "tag where the class is meant"
+            )
+        return found
 
     def _check_palette(self, picture: Image.Image, source: str) -> None:
         """Refuses a palette that shows classes at other indices than theirs.

@@ -1,8 +1,9 @@
-"""From 8-bit RGB images to network input; one choice for all contestants of a protocol.
+"""From images to network input; one choice for all contestants of a protocol.
 
 Runs on the device, on whole batches. Names are those of `protocol.normalisation`.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -24,17 +25,23 @@ LCN_FLOOR = 0.01
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
 
 
-def normalise(images: Tensor, choice: str) -> Tensor:
-    """Normalises uint8 RGB images (N, 3, H, W) to float32 of the same shape.
+def normalise(
+    images: Tensor, choice: str, mean: Sequence[float] = (), deviation: Sequence[float] = ()
+) -> Tensor:
+    """Normalises images (N, C, H, W) of any type to float32 of the same shape.
 
     none: values 0..255; imagenet: mean 0 and deviation 1 per channel over ImageNet; symmetric:
     -1..1, as the weights of EfficientNet-Lite and other networks of TensorFlow expect; lcn: local
-    contrast normalisation; lrn: local response normalisation across channels.
+    contrast normalisation; lrn: local response normalisation across channels; bands: mean 0 and
+    deviation 1 per band, by the `mean` and `deviation` (C,) given.
     """
     values = images.float()
     if choice == "imagenet":
-        mean, std = _imagenet(images.device)
-        return (values - mean) / std
+        mean_of_rgb, std = _imagenet(images.device)
+        return (values - mean_of_rgb) / std
+    if choice == "bands":
+        mean_of_bands, deviation_of_bands = _of_bands(tuple(mean), tuple(deviation), images.device)
+        return (values - mean_of_bands) / deviation_of_bands
     if choice == "symmetric":
         return values / 127.5 - 1
     if choice == "lcn":
@@ -51,6 +58,16 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns mean and deviation (3, 1, 1) of the channels, for values 0..255."""
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1) * 255
     return mean, torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1) * 255
+
+
+@cache
+@torch.inference_mode(False)
+def _of_bands(
+    mean: tuple[float, ...], deviation: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation (C, 1, 1) of the bands."""
+    both = torch.tensor([mean, deviation], device=device)[..., None, None]
+    return both[0], both[1]
 
 
 def local_contrast_normalisation(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from bench.data.bands import Array, read_bands
 from bench.data.files import composed, paired, picture_files, short_names
 from bench.data.images import UInt8Array, read_image, read_label
 from bench.data.label_coding import LabelReader
@@ -22,14 +23,14 @@ class Pair:
     Attributes:
         name: unique within the split, with folders where it needs them (`berlin/0000`);
             predictions are stored under it.
-        image: reads the image, uint8 (H, W, 3).
+        image: reads the image, uint8 (H, W, 3), or with `dataset.bands` any type (H, W, bands).
         label: reads the label, uint8 (H, W).
         label_source: the file or place to name when a label is wrong.
         files: all that image and label are read from; none where they are painted.
     """
 
     name: str
-    image: Callable[[], UInt8Array]
+    image: Callable[[], Array]
     label: Callable[[], UInt8Array]
     label_source: str
     files: tuple[Path, ...] = ()
@@ -44,19 +45,30 @@ class Pair:
 
 
 def file_pair(
-    image: Path, label: Path, read: LabelReader = read_label, name: str | None = None
+    image: Path,
+    label: Path,
+    read: LabelReader = read_label,
+    name: str | None = None,
+    bands: int | None = None,
 ) -> Pair:
     """Makes the pair of two files, named after the image without its suffix by default."""
     return Pair(
         name=composed(image.stem, image.parent) if name is None else name,
-        image=partial(read_image, image),
+        image=partial(image_reader(bands), image),
         label=partial(read, label),
         label_source=str(label),
         files=(image, label),
     )
 
 
-def folder_pairs(images: Path, labels: Path, read: LabelReader = read_label) -> list[Pair]:
+def image_reader(bands: int | None) -> Callable[[Path], Array]:
+    """Returns what reads an image: 8-bit RGB, or where `dataset.bands` gives their number these."""
+    return read_image if bands is None else partial(read_bands, count=bands)
+
+
+def folder_pairs(
+    images: Path, labels: Path, read: LabelReader = read_label, bands: int | None = None
+) -> list[Pair]:
     """Pairs the pictures in and below two folders by their paths without suffix, in sorted order.
 
     A pair is named after its file alone, or, where these names repeat, after its path.
@@ -74,7 +86,9 @@ def folder_pairs(images: Path, labels: Path, read: LabelReader = read_label) -> 
     ):  # images in folders, labels in one, or the other way round
         partners = replace(partners, paths=short)
     found = paired(files, partners)
-    return [file_pair(image, label, read, names[path]) for path, (image, label) in found.items()]
+    return [
+        file_pair(image, label, read, names[path], bands) for path, (image, label) in found.items()
+    ]
 
 
 def _by_short_name(labels: dict[str, Path], names: dict[str, str]) -> dict[str, Path]:

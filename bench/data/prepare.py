@@ -52,6 +52,11 @@ def prepare(
     Raises:
         ValueError: a pair is wrong, the disk is full, or the folder holds another preparation.
     """
+    if config.dataset.bands is not None:
+        raise ValueError(
+            f"dataset.bands is {config.dataset.bands}; only sets of 8-bit RGB can be prepared as "
+            "PNG: use the folder as it is"
+        )
     _describe(config, out)
     remove_leftovers(out, KILLED_SECONDS)
     writer = _Writer(out, Decoder.of(config), config.dataset.colours)

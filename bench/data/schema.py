@@ -9,8 +9,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-import bench.data.class_file  # noqa: F401 - conf/dataset/folder.yaml asks it for the classes
-from bench.typed import added
+import bench.data.band_file  # conf/dataset/folder.yaml asks it for the bands
+import bench.data.class_file  # noqa: F401 - and this for the classes
+from bench.typed import added, added_group
 
 
 class Residence(StrEnum):
@@ -39,6 +40,14 @@ class DatasetConfig:
     download: bool = False  # fetch what is missing under root, where the set can be fetched
     resident: Residence = Residence.memory
     cache: str | None = "~/.cache/segbench"  # folder for decoded sets; null: decode each time
+    bands: int | None = added(None)  # of TIFF images of any depth; null: images are 8-bit RGB
+    band_mean: list[float] = added_group(list)  # of each band, in the files' own values
+    band_deviation: list[float] = added_group(list)  # likewise
+
+    @property
+    def in_channels(self) -> int:
+        """The channels of a network's input."""
+        return self.bands or 3
 
 
 @dataclass
@@ -62,7 +71,7 @@ GONE = {"memory_budget_gb", "workers"}  # how older versions held it; only their
 NOT_IN_FINGERPRINT = {"root", "note", "pictures", "download", "resident", "cache", *GONE}
 
 # Arguments of readers that came after records had been shipped.
-ADDED = {"palette", "threshold"}
+ADDED = {"palette", "threshold", "bands"}
 
 
 def hashed_reader(reader: dict[str, Any]) -> dict[str, Any]:

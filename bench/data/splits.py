@@ -24,15 +24,16 @@ from bench.data.decoding import Decoder, Progress, decoded
 from bench.data.images import UInt8Array
 from bench.data.pairs import Pair, pairs_of
 from bench.data.schema import DatasetConfig, Residence
-from bench.data.staging import staged
+from bench.data.staging import staged, widened
 from bench.data.store import Store
 
 if TYPE_CHECKING:  # it loads OpenCV, which only protocols with an augmentation need
     from bench.data.augmentation import Augmentation, Draws
 
-Batch = tuple[Tensor, Tensor]  # images uint8 (n, 3, H, W), labels uint8 (n, H, W)
+# Images (n, C, H, W), uint8 or, with dataset.bands, theirs; labels uint8 (n, H, W).
+Batch = tuple[Tensor, Tensor]
 
-IMAGE, TRUTH = range(2)  # the arrays of a record: (3, H, W) as trained on, (h, w) at its own size
+IMAGE, TRUTH = range(2)  # the arrays of a record: (C, H, W) as trained on, (h, w) at its own size
 
 
 class DoesNotFitError(MemoryError, ValueError):
@@ -51,7 +52,7 @@ class Split:
         pairs: the images and labels, as files.
         decoder: what reads the pairs.
         store: their arrays, or only the checksums.
-        on_device: all images uint8 (N, 3, H, W) and labels uint8 (N, H, W) on a device, or None.
+        on_device: all images (N, C, H, W) and labels uint8 (N, H, W) on a device, or None.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Split:
         return Truths(self)
 
     def array(self, index: int, part: int) -> NDArray[Any]:
-        """Returns the IMAGE (3, H, W) or the TRUTH (h, w) of an index.
+        """Returns the IMAGE (C, H, W) or the TRUTH (h, w) of an index.
 
         Where it is mapped it is a read-only view: only rows that are used are read.
 
@@ -118,7 +119,7 @@ class Split:
         pairs = (map if self.store.holds_arrays else ahead)(self._pair, flat)
         for indices in chosen:
             parts = zip(*itertools.islice(pairs, len(indices)), strict=True)
-            images, labels = (torch.from_numpy(np.stack(part)) for part in parts)
+            images, labels = (torch.from_numpy(widened(np.stack(part))) for part in parts)
             yield images, labels
 
     def crops(
@@ -133,14 +134,14 @@ class Split:
                 yield augment.cut_batch(images, labels, draws)
             return
 
-        def cut(item: tuple[int, NDArray[np.float64]]) -> tuple[UInt8Array, UInt8Array]:
+        def cut(item: tuple[int, NDArray[np.float64]]) -> tuple[NDArray[Any], UInt8Array]:
             return augment.cut(*self._pair(item[0]), item[1])
 
         sets, coming = itertools.tee(zip(chosen, drawn, strict=True))
         pairs = ahead(cut, (item for each in coming for item in zip(*each, strict=True)))
         for indices, _ in sets:
             parts = zip(*itertools.islice(pairs, len(indices)), strict=True)
-            images, labels = (torch.from_numpy(np.stack(part)) for part in parts)
+            images, labels = (torch.from_numpy(widened(np.stack(part))) for part in parts)
             yield images, labels
 
     def moved(self, device: torch.device) -> "Split":
@@ -195,7 +196,8 @@ def load_splits(
 
     Raises:
         ValueError: a pair cannot be read, its sizes differ, a label value has no class, one image
-            stands in two splits, or the data do not fit where they should be kept.
+            stands in two splits, images differ in type, or the data do not fit where they should be
+            kept.
     """
     dataset = config.dataset
     if dataset.download:
@@ -203,6 +205,7 @@ def load_splits(
     progress = progress or (lambda *_: None)
     splits = {name: _load(config, name, progress) for name in dict.fromkeys(names)}
     _require_disjoint(list(splits.values()))
+    _require_one_type(list(splits.values()))
     if dataset.resident == Residence.device and device is not None:
         return {name: split.moved(device) for name, split in splits.items()}
     return splits
@@ -242,3 +245,14 @@ def _require_disjoint(splits: list[Split]) -> None:
                     f"{split.name}/{name} and {other_split}/{other_name} have the same pixels; "
                     "an image may stand in one split only, so remove one of them"
                 )
+
+
+def _require_one_type(splits: list[Split]) -> None:
+    """Refuses images of different types: their values mean different things."""
+    first: dict[str, str] = {}
+    for split in splits:
+        for name, record in zip(split.names, split.store.known["table"], strict=True):
+            first.setdefault(record[IMAGE][2], f"{split.name}/{name}")
+    if len(first) > 1:
+        kinds = " and ".join(f"{np.dtype(kind)} ({name})" for kind, name in first.items())
+        raise ValueError(f"images are of {kinds}; save all of them in one type")

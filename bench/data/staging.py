@@ -1,7 +1,16 @@
-"""From the host to a device without waiting for the device."""
+"""From arrays of the host to tensors on a device, without waiting for the device."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+
+def widened(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns an array that torch computes with: of uint16 it can do little."""
+    return array.astype(np.int32) if array.dtype == np.uint16 else array
 
 
 def staged(tensor: Tensor, device: torch.device) -> Tensor:

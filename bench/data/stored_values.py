@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.images import read_label
+from bench.data.geotiff import nodata_pixels
+from bench.data.images import indices, open_label
 
 LARGEST = 255  # value of an 8-bit picture
 
@@ -33,19 +34,27 @@ class Coding:
         Raises:
             ValueError: it is no index image, or holds a value that is neither class nor void.
         """
-        index_of = np.full(256, -1, np.int16)
+        index_of, picture = np.full(256, -1, np.int16), open_label(path)
         index_of[list(self.void_values)] = len(self.values)
         index_of[list(self.values)] = np.arange(len(self.values))
-        stored = read_label(path)
-        indices = index_of[stored]
-        if indices.min() < 0:
+        stored = indices(picture, path)
+        found = index_of[stored]
+        if found.min() < 0:
             raise ValueError(
-                f"{path}: the value {stored[indices < 0][0]} is neither a class "
+                f"{path}: the value {stored[found < 0][0]} is neither a class "
                 f"({spans(self.values)}) nor void ({spans(self.void_values) or 'none'}); check "
                 f"--classes, --void and --first-class, or give --{self.side}-values and "
                 f"--{self.side}-void-values"
             )
-        return indices
+        nodata = nodata_pixels(picture)
+        hidden = nodata is not None and nodata & (found < len(self.values))
+        if np.any(hidden):
+            raise ValueError(
+                f"{path}: the value {stored[hidden][0]} is a class, and no data by the tag of the "
+                f"file; name it in --{self.side}-void-values, or remove the tag where the class is "
+                "meant"
+            )
+        return found
 
     def check(self, classes: int) -> None:
         """Rejects values that cannot be told apart.

@@ -1,11 +1,12 @@
 """From a network to an ONNX graph, batch norm folded into the convolution before it.
 
-A graph has one input `images`, float32 (N, 3, H, W) normalised as the protocol says, and one output
+A graph has one input `images`, float32 (N, C, H, W) normalised as the protocol says, and one output
 `logits`, float32 (N, K, H, W). Its size is fixed, with one image a batch, or open in N, H and W.
 """
 
 import copy
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +26,16 @@ MARGIN = (33, 47)
 LONGEST = 300  # characters of a library's message that are repeated
 
 
-def export(network: nn.Module, image_size: Sequence[int], *, any_size: bool) -> bytes:
+def export(
+    network: nn.Module, image_size: Sequence[int], *, any_size: bool, channels: int = 3
+) -> bytes:
     """Exports a network in evaluation mode.
 
     Args:
-        network: maps (N, 3, H, W) to logits; left as it is.
+        network: maps (N, C, H, W) to logits; left as it is.
         image_size: H, W.
         any_size: leave N, H and W open.
+        channels: C.
 
     Returns:
         The ONNX file.
@@ -42,10 +46,10 @@ def export(network: nn.Module, image_size: Sequence[int], *, any_size: bool) -> 
     for module in ("onnx", "onnxscript"):
         extra(module)
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format).cpu().float().eval()
-    require_repeatable(network, image_size)
+    require_repeatable(network, (channels, *image_size))
     height, width = image_size
     larger = padded_size((height + MARGIN[0], width + MARGIN[1]), size_multiple(network))
-    shape = (2, 3, *larger) if any_size else (1, 3, height, width)
+    shape = (2, channels, *larger) if any_size else (1, channels, height, width)
     dynamic = torch.export.Dim.DYNAMIC
     axes = ({0: dynamic, 2: dynamic, 3: dynamic},) if any_size else None
     try:
@@ -63,13 +67,13 @@ def export(network: nn.Module, image_size: Sequence[int], *, any_size: bool) -> 
     return _tidied(exported.model_proto, any_size=any_size)
 
 
-def require_repeatable(network: nn.Module, image_size: Sequence[int]) -> None:
+def require_repeatable(network: nn.Module, shape: Sequence[int]) -> None:
     """Refuses a network whose evaluation is random: no runtime repeats torch's draws.
 
     Raises:
         ValueError: two passes over one image differ, or it refuses the image.
     """
-    image = torch.linspace(-1, 1, 3 * image_size[0] * image_size[1]).view(1, 3, *image_size)
+    image = torch.linspace(-1, 1, math.prod(shape)).view(1, *shape)
     passes: list[Tensor] = []
     try:
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):

@@ -116,7 +116,7 @@ def open_session(path: Path, runtime: str, threads: int) -> Session:
         ) from error
 
 
-def graph_session(network: nn.Module, image_size: Sequence[int]) -> Session:
+def graph_session(network: nn.Module, image_size: Sequence[int], channels: int = 3) -> Session:
     """Exports a network for any size, or if that cannot be for its own, and loads it.
 
     Raises:
@@ -124,9 +124,9 @@ def graph_session(network: nn.Module, image_size: Sequence[int]) -> Session:
     """
     extra("onnxruntime")
     try:
-        model = export(network, image_size, any_size=True)
+        model = export(network, image_size, any_size=True, channels=channels)
     except ValueError:
-        model = export(network, image_size, any_size=False)
+        model = export(network, image_size, any_size=False, channels=channels)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         path.write_bytes(model)

@@ -200,9 +200,9 @@ class Exporter:
     @cached_property
     def _exported(self) -> bytes:
         print(f"{self.name}: exporting", flush=True)
-        multiple = size_multiple(self.trained.network)
-        size = padded_size(self.size, multiple)
-        return graph.export(self.trained.network, size, any_size=self.plan.any_size)
+        network, channels = self.trained.network, self.trained.config.dataset.in_channels
+        size = padded_size(self.size, size_multiple(network))
+        return graph.export(network, size, any_size=self.plan.any_size, channels=channels)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
@@ -220,13 +220,13 @@ class Exporter:
             yield images.contiguous().numpy()
 
     def _images(self, split: Split, count: int) -> Iterator[Tensor]:
-        """Yields normalised images (1, 3, H, W), spread evenly over a split."""
+        """Yields normalised images (1, C, H, W), spread evenly over a split."""
         spread = np.linspace(0, len(split.names) - 1, min(count, len(split.names)))
         chosen = [np.array([index]) for index in spread.round().astype(np.int64)]
         height, width = self.size
         multiple = size_multiple(self.trained.network)
         for images, _ in split.batches(chosen):
-            values = network_input(images, self.trained.config.protocol, self.trained.device)
+            values = network_input(images, self.trained.config, self.trained.device)
             yield padded(values[:, :, :height, :width], multiple)
 
     def _scored(self, deployed: Deployed, variant: str) -> str:

@@ -30,7 +30,7 @@ class GraphWork:
 
     Attributes:
         session: of the graph.
-        images: normalised (N, 3, H, W).
+        images: normalised (N, C, H, W).
         evaluated: the graph with the windows that slide over an image; None: it sees it whole.
     """
 
@@ -88,7 +88,8 @@ class GraphWorker(Worker):
         session = open_session(self.path, self.runtime, torch.get_num_threads())
         torch.manual_seed(derive_seed(self.config.seed, "cost"))
         deployed = Deployed(session, self.multiple)
-        images = torch.randn(batch, 3, *measured_input(deployed, self.config.protocol))
+        size = measured_input(deployed, self.config.protocol)
+        images = torch.randn(batch, self.config.dataset.in_channels, *size)
         evaluated = as_evaluated(deployed, self.config)
         return GraphWork(session, images, None if evaluated is deployed else evaluated)
 

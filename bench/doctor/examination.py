@@ -68,7 +68,8 @@ def check_shapes(patient: Patient) -> Iterator[Finding]:
     network = patient.twin().eval()
     for size in ((height, width), (height + ODD[0], width + ODD[1])):
         with torch.inference_mode():
-            logits = logits_of(network, torch.zeros(1, 3, *size, device=patient.device))
+            image = patient.inputs.new_zeros(1, patient.inputs.shape[2], *size)
+            logits = logits_of(network, image)
         expected = (1, patient.num_classes, *size)
         wrong = misfit(logits, expected)
         if wrong is not None:
@@ -159,7 +160,7 @@ def check_export(patient: Patient) -> Iterator[Finding]:
     """Exported to ONNX, it gives the same logits, image by image and at other sizes."""
     size, multiple = patient.inputs.shape[-2:], size_multiple(patient.network)
     try:
-        session = graph_session(patient.network, size)
+        session = graph_session(patient.network, size, patient.config.dataset.in_channels)
     except ValueError as error:  # not installed, or it cannot be exported: no fault in training
         yield Finding("note", str(error))
         return

@@ -28,7 +28,7 @@ class Patient:
     """A freshly built network and two batches to try it on.
 
     Attributes:
-        inputs: normalised images (2, BATCH, 3, H, W).
+        inputs: normalised images (2, BATCH, C, H, W).
         labels: uint8 (2, BATCH, H, W).
         admitted: when, by time.monotonic.
         num_classes: K.
@@ -97,13 +97,15 @@ def admit(config: Config) -> Patient:
     num_classes = len(config.dataset.classes)
     scenes = [halves(index, num_classes, height, width) for index in range(2 * BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in scenes])).permute(0, 3, 1, 2)
+    channels = config.dataset.in_channels
+    images = images[:, np.arange(channels) % 3]  # of other bands than RGB each repeats one of these
     labels = torch.from_numpy(np.stack([label for _, label in scenes]))
-    inputs = network_input(images, config.protocol, device)
+    inputs = network_input(images, config, device)
     return Patient(
         network=network,
         config=config,
         device=device,
-        inputs=inputs.view(2, BATCH, 3, height, width),
+        inputs=inputs.view(2, BATCH, channels, height, width),
         labels=labels.to(device).view(2, BATCH, height, width),
         admitted=time.monotonic(),
         num_classes=num_classes,

@@ -59,7 +59,7 @@ def evaluation_network(training: Training) -> nn.Module:
         for number, (images, _) in enumerate(_unaltered(training, own_batches, numbers)):
             training.monitor.check_stop()
             training.monitor.beat("batch-norm statistics", number, len(own_batches))
-            yield padded(network_input(images, protocol, training.device), multiple)
+            yield padded(network_input(images, training.config, training.device), multiple)
 
     return batch_norm.recomputed(
         training.network, inputs(), protocol.batch_norm.statistics, protocol.precision
@@ -118,7 +118,7 @@ def full_size_logits(
         monitor.check_stop()
         monitor.beat(f"evaluating {split.name}", number * size, count)
         torch.manual_seed(derive_seed(config.seed, "evaluation", int(chosen[number][0])))
-        values = network_input(images, protocol, device)
+        values = network_input(images, config, device)
         with autocast(device, protocol.precision):
             logits = predict(network, values, protocol.inference)
         for index, scores in zip(chosen[number].tolist(), logits, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.band_checks import takes_no
 from bench.config import Config
 from bench.data.normalisation import normalise
 from bench.data.staging import staged
@@ -24,22 +25,25 @@ OWN = "initialisation by its own code"
 
 
 def build_network(config: Config) -> nn.Module:
-    """Instantiates `arch` with the data set's number of classes; weights depend on the seed alone.
+    """Instantiates `arch` with the numbers of classes and bands; weights depend on the seed alone.
+
+    The number of bands is given where `dataset.bands` declares it: all else is RGB.
 
     Raises:
         ValueError: the import path, an argument or a weight file is wrong, or a layer is lazy.
     """
     arguments = {key: value for key, value in config.arch.items() if key not in {"name", KEY}}
     torch.manual_seed(derive_seed(config.seed, "initialisation"))
+    sizes = {"num_classes": len(config.dataset.classes)}
+    if config.dataset.bands is not None:
+        sizes["in_channels"] = config.dataset.bands
     try:
-        network = build("arch", arguments, num_classes=len(config.dataset.classes))
+        network = build("arch", arguments, **sizes)
     except ValueError as error:
-        if "unexpected keyword argument 'num_classes'" not in str(error):
+        refused = [name for name in sizes if f"unexpected keyword argument '{name}'" in str(error)]
+        if not refused:
             raise
-        raise ValueError(
-            f"arch._target_ {arguments['_target_']} takes no num_classes; give its constructor "
-            "that argument, the channels of its last layer"
-        ) from error
+        raise ValueError(takes_no(arguments["_target_"], refused[0])) from error
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"arch._target_ {arguments['_target_']} gives a {type(network).__name__}, "
@@ -62,10 +66,16 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def network_input(images: Tensor, protocol: ProtocolConfig, device: torch.device) -> Tensor:
-    """Moves uint8 images (N, 3, H, W) to the device and normalises them."""
-    values = normalise(staged(images, device), protocol.normalisation)
-    if protocol.channels_last:
+def network_input(images: Tensor, config: Config, device: torch.device) -> Tensor:
+    """Moves images (N, C, H, W), as a split gives them, to the device and normalises them."""
+    dataset = config.dataset
+    values = normalise(
+        staged(images, device),
+        config.protocol.normalisation,
+        dataset.band_mean,
+        dataset.band_deviation,
+    )
+    if config.protocol.channels_last:
         values = values.contiguous(memory_format=torch.channels_last)
     return values
 
@@ -77,7 +87,7 @@ def check_logits(
     device: torch.device,
     size: Sequence[int] | None = None,
 ) -> None:
-    """Holds a network to the contract: in evaluation mode (N, 3, H, W) gives (N, K, H, W).
+    """Holds a network to the contract: in evaluation mode (N, C, H, W) gives (N, K, H, W).
 
     Args:
         network: on the device.
@@ -96,7 +106,8 @@ def check_logits(
     as_trained = [height, width] == config.protocol.input_size
     mode = "evaluation" if as_trained else f"evaluation of {height}x{width}"
     with failures_explained(config, 1, mode):
-        logits = logits_of(network, torch.zeros(1, 3, height, width, device=device))
+        image = torch.zeros(1, config.dataset.in_channels, height, width, device=device)
+        logits = logits_of(network, image)
     wrong = misfit(logits, expected)
     if wrong is not None:
         raise ValueError(

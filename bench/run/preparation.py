@@ -107,7 +107,8 @@ def _examine(
         check_logits(network, config, device, given_size)
     height, width = padded_size(size, size_multiple(network))
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, height, width, generator=generator).to(device)
+    shape = (2, config.dataset.in_channels, height, width)
+    images = torch.randn(shape, generator=generator).to(device)
     with failures_explained(config, len(images), "training"):
         texts = warnings(network, images)
     for text in texts:

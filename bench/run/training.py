@@ -119,7 +119,7 @@ def training_batches(training: Training, iterations: range) -> Iterator[tuple[Te
             flip = staged(flips, training.device)[:, None, None]
             images = torch.where(flip[..., None], images.flip(3), images)
             labels = torch.where(flip, labels.flip(2), labels)
-        values = network_input(images, protocol, training.device)
+        values = network_input(images, training.config, training.device)
         void = training.config.dataset.void
         yield padded(values, multiple), padded_labels(labels, multiple, void)
 

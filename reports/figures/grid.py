@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bench import records
-from bench.data.images import read_label
+from bench.data.images import read_label, shown
 from bench.data.pairs import Pair
 from bench.target import build
 from bench.trust import is_harmless_reader
@@ -174,7 +174,7 @@ def _rows(
 ) -> list[tuple[str, list[Colours]]]:
     """Reads and paints the grid's rows of pictures, each with its title."""
     truths = [pair.label() for pair in chosen]
-    images = [pair.image() for pair in chosen]
+    images = [shown(pair.image()) for pair in chosen]
     rows = [
         ("image", images),
         ("truth", [_paint(truth, dataset) for truth in truths]),

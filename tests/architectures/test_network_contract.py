@@ -13,7 +13,8 @@ Build = Callable[..., nn.Module]
 
 ODD = (75, 101)  # no multiple of anything
 CLASSES = 5
-OUTSIDE = ("deeplabv3_", "fcn_resnet", "lraspp_", "smp_", "segformer")
+OF_TORCHVISION = ("deeplabv3_", "fcn_resnet", "lraspp_")
+OUTSIDE = (*OF_TORCHVISION, "smp_", "segformer")
 
 
 def small(build: Build, arch: str, dropout: float = 0.5) -> nn.Module:
@@ -39,6 +40,23 @@ def test_evaluation(build: Build, arch: str) -> None:
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
     torch.testing.assert_close(network(images[:1]), logits[:1], rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_bands(build: Build, arch: str) -> None:
+    """Images may have another number of bands, but for torchvision's networks; 3 is the default."""
+    arguments = {"small": True, "image_size": ODD, "dropout": 0.0}
+    if arch.startswith(OF_TORCHVISION):
+        with pytest.raises(InstantiationException, match="in_channels"):
+            build(arch, CLASSES, in_channels=5, **arguments)
+        return
+    logits = build(arch, CLASSES, in_channels=5, **arguments).eval()(torch.randn(1, 5, *ODD))
+    assert logits.shape == (1, CLASSES, *ODD)
+    torch.manual_seed(0)
+    given = build(arch, CLASSES, in_channels=3, **arguments).state_dict()
+    torch.manual_seed(0)
+    default = build(arch, CLASSES, **arguments).state_dict()
+    assert all(torch.equal(given[name], tensor) for name, tensor in default.items())
 
 
 def test_gradients_reach_all(build: Build, arch: str) -> None:

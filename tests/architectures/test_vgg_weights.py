@@ -78,6 +78,19 @@ def test_convolutions(constructor: type[SegNet], file: str, state: dict[str, Ten
     assert set(network.loaded_weights) <= {name for name, _ in network.named_parameters()}
 
 
+def test_a_first_convolution_of_other_bands_gets_those_of_rgb_in_turn(
+    file: str, state: dict[str, Tensor]
+) -> None:
+    """Five equal bands give what three gave, and what was loaded says that it was adapted."""
+    network = SegNet(5, width=WIDTH, weights=file, in_channels=5)
+    kernel = state["features.0.weight"]
+    expected = kernel[:, [0, 1, 2, 0, 1]] * (3 / 5)
+    assert torch.equal(network.encoder[0][0][0].weight, expected)
+    said = network.loaded_weights["encoder.0.0.0.weight"]
+    assert said == "features.0.weight, 3 bands by repeat to 5"
+    assert len(network.loaded_weights) == 26
+
+
 def test_nothing_loaded_by_default() -> None:
     """Without weights the record of what was loaded is empty."""
     assert SegNet(5, 4).loaded_weights == {}

@@ -63,7 +63,7 @@ def bare_loop(training: Training, iterations: int) -> Callable[[], None]:
             yield from training_batches(training, range(iterations))
         else:
             for images, labels in kept:
-                yield network_input(images, protocol, device), labels.to(device)
+                yield network_input(images, training.config, device), labels.to(device)
 
     def loop() -> None:
         training.network.train()
