@@ -34,8 +34,8 @@ def start_from_run(network: nn.Module, config: Config) -> nn.Module:
             f"init_from={run} has no weights of iteration {iteration}; a run keeps weights-best.pt "
             "and weights-last.pt, of its best and its last evaluation, unless they were removed"
         )
-    theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    theirs = {name: _kind(tensor) for name, tensor in tensors.items()}
+    ours = {name: _kind(tensor) for name, tensor in network.state_dict().items()}
     for name in {**ours, **theirs}:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
@@ -43,8 +43,20 @@ def start_from_run(network: nn.Module, config: Config) -> nn.Module:
                 f"{theirs.get(name, 'missing')}, and here it is {ours.get(name, 'missing')}; "
                 "give the arch and the data set's classes of that run"
             )
+    infinite = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if infinite:
+        raise ValueError(
+            f"init_from={run}: its tensor {infinite[0]} holds values that are not finite; start "
+            "from another run"
+        )
     network.load_state_dict(tensors)
     return network
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """Returns the shape, and what its numbers are unless they are fractions."""
+    shape = str(tuple(tensor.shape))
+    return shape if tensor.is_floating_point() else f"{shape} of {tensor.dtype}"
 
 
 def describe(network: nn.Module, config: Config) -> dict[str, Any]:
