@@ -14,6 +14,7 @@ from bench.cost.schema import check_cost
 from bench.data.class_file import check_different
 from bench.pretraining import KEY, WEIGHTS, check_pretraining
 from bench.protocol import InferenceMode, Optimiser, ProtocolConfig, Schedule
+from bench.records import evaluation_name
 from bench.signature import parameters
 from bench.target import check_arguments, check_target
 from bench.tuning.checks import check_tuned
@@ -41,6 +42,7 @@ def check(config: Config) -> None:
     for key, holds, remedy in requirements:
         if not holds:
             raise ValueError(f"{key} is {_value(config, key)}; it must be {remedy}")
+    _check_names_of_splits(config.protocol)
     check_different(config.dataset.classes, config.dataset.colours, "dataset")
     check_cost(config.cost)
     check_tuned(config)
@@ -51,6 +53,20 @@ def check(config: Config) -> None:
     check_bands(config)
     check_pretraining(config)
     _check_postprocess(config.postprocess)
+
+
+def _check_names_of_splits(protocol: ProtocolConfig) -> None:
+    """Rejects a split whose name cannot be that of a file, before a network is trained for it.
+
+    Raises:
+        ValueError: naming the key and the split.
+    """
+    named = [("evaluation_splits", split) for split in protocol.evaluation_splits]
+    for key, split in [*named, ("validation.split", protocol.validation.split)]:
+        try:
+            evaluation_name(split, 0)
+        except ValueError as error:
+            raise ValueError(f"protocol.{key}: {error}") from error
 
 
 def _check_postprocess(postprocess: dict[str, Any]) -> None:

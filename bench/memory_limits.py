@@ -4,11 +4,15 @@ Both packages install this as they are imported, before torch, numpy and pandas,
 limit such as `ulimit -v` stops first.
 """
 
+import os
+import resource
 import sys
 from types import TracebackType
 
 EXIT_OUT_OF_MEMORY = 4
 REMEDY = "raise the limit (ulimit -v, SLURM's --mem), or use a machine with more memory"
+# Below, OpenBLAS ends a process without an exception, or waits for ever, as numpy is imported.
+LEAST_BYTES = 300 * 2**20
 # Said by the dynamic linker, by CPython where even its exception has no room, by OpenBLAS, and by
 # threads and processes that cannot be started.
 REFUSALS = (
@@ -31,13 +35,25 @@ def sentence(error: BaseException) -> str:
 
 def tell_refused_memory() -> None:
     """Has a command of ours, started with `python -m`, say so in place of a traceback."""
-    if sys.argv[:1] == ["-m"]:  # which Python has while it looks for the module of a command
-        sys.excepthook = _tell
+    if sys.argv[:1] != ["-m"]:  # which Python has while it looks for the module of a command
+        return
+    sys.excepthook = _tell
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    # What each thread of OpenBLAS maps counts, used or not; of many cores, some have no room.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if limit < LEAST_BYTES:
+        _end(f"not enough memory (a limit of {limit / 1e6:.0f} MB); {REMEDY}")
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not refused_memory(error):
-        sys.__excepthook__(kind, error, trace)
-        return
-    print(sentence(error), file=sys.stderr)
-    raise SystemExit(EXIT_OUT_OF_MEMORY)
+    if refused_memory(error):
+        _end(sentence(error))
+    sys.__excepthook__(kind, error, trace)
+
+
+def _end(text: str) -> None:
+    """Ends the process at once: libraries that are only half there crash as they are torn down."""
+    print(text, file=sys.stderr, flush=True)
+    os._exit(EXIT_OUT_OF_MEMORY)

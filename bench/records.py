@@ -168,7 +168,12 @@ def evaluation_name(split: str, iteration: int, variant: str = "") -> str:
     """Returns the name that an evaluation's files share; it sorts by iteration.
 
     `variant` names a post-processing: its rows stand beside those of the network itself.
+
+    Raises:
+        ValueError: the split's name would lead elsewhere.
     """
+    if Path(split).name != split or not split.isprintable():
+        raise ValueError(f"split {split!r} cannot name the files of a run; give it a plain name")
     return f"{split}{'.' if variant else ''}{variant}-{iteration:07d}"
 
 
@@ -228,7 +233,10 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     matrix = content["confusion"]
     if not matrix or any(len(row) != len(matrix) for row in matrix):
         raise ValueError(f"{path}: its confusion matrix is not square; remove the file")
-    name = evaluation_name(content["split"], content["iteration"], content.get("variant", ""))
+    try:
+        name = evaluation_name(content["split"], content["iteration"], content.get("variant", ""))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if name != path.stem:
         raise ValueError(f"{path}: is the evaluation {name} by its content; restore its own")
     return content

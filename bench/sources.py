@@ -61,26 +61,33 @@ def _files(room: str) -> list[Path]:
 
 
 def _closure(target: str) -> set[Path]:
-    """Returns the file that an import path leads to, and those it imports of the same package."""
-    module = target.rpartition(".")[0]
-    top = module.split(".")[0]
+    """Returns the file that an import path leads to, and those beside it that it imports.
+
+    The path may lead to a part of a class, and through folders that are packages without a file.
+    Beside an installed package lie others, which are not followed.
+    """
+    top = target.split(".", maxsplit=1)[0]
     spec = importlib.util.find_spec(top)
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return set()
-    origin = Path(spec.origin)
-    if origin.name != "__init__.py" and module != top:
-        return {origin}
-    root = origin.parent.parent if origin.name == "__init__.py" else origin.parent
+    places = [*(spec.submodule_search_locations or [spec.origin or ""])] if spec else []
+    roots = [Path(place).parent for place in places]
+    installed = any("-packages" in part for root in roots for part in root.parts)
     closure: set[Path] = set()
-    waiting = [module]
+    waiting = [target]
     while waiting:
         name = waiting.pop()
-        path = root.joinpath(*name.split("."))
-        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if file.is_file() and file not in closure:
+        file = next((file for root in roots if (file := _file_of(name, root)).is_file()), None)
+        if file is None:
+            waiting += [name.rpartition(".")[0]] if "." in name else []
+        elif file not in closure:
             closure.add(file)
-            waiting += _imported(file, name)
+            imported = _imported(file, name)
+            waiting += [n for n in imported if not installed or n.split(".")[0] == top]
     return closure
+
+
+def _file_of(module: str, root: Path) -> Path:
+    path = root.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _imported(file: Path, module: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from reports.compute.groups import Contestant, contestants, groups, told_apart
 from reports.read.costs import Cost, costs_of
 from reports.read.given import by_run
 from reports.read.runs import Run
+from reports.tables.conditions import condition_notes
 from reports.tables.model import figure
 
 
@@ -74,19 +75,21 @@ def choices(
         protocol = f"protocol {config['protocol']['name']} ({group[0].fingerprint})"
         protocol += f", {on}" if (on := told_apart(group, runs)) else ""
         found = contestants(group)
+        unequal = condition_notes(group, found)
         measured = [cost for one in found for cost in _costs(one, context.costs)]
         settings = list(dict.fromkeys(cost.setting for cost in measured))
         for setting in settings or [()]:
             device = ", ".join(setting) or "no device measured"
             lines += [f"{config['dataset']['name']}, {protocol}; {device}", ""]
             candidates = [_candidate(one, setting, context, split) for one in found]
-            lines += [*_listed(candidates, limits), ""]
+            lines += [*_listed(candidates, limits), *unequal, ""]
         deployed = deployed_rows(group, found_deployed, context.estimates)
         for setting, rows in deployed.items():
             lines += [
                 f"{config['dataset']['name']}, {protocol}, as deployed; {', '.join(setting)}",
                 "",
                 *_listed([_as_candidate(row) for row in rows], limits),
+                *unequal,
                 "",
             ]
     return lines[:-1]

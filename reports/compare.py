@@ -19,7 +19,7 @@ from reports.compute.estimates import (
     Difference,
     with_common_seeds,
 )
-from reports.compute.groups import contestants, groups
+from reports.compute.groups import contestants, equally_long, groups
 from reports.compute.kept import Evaluated
 from reports.compute.pooling import ENOUGH_SEEDS
 from reports.read.costs import TIMES, Cost, cost_of
@@ -220,11 +220,17 @@ def _comparable(run: Run) -> dict[str, Any]:
 
 def _obstacle(one: Run, other: Run, change: Difference) -> str:
     """Says why there can be no verdict; one network under two protocols may be judged."""
-    if one.fingerprint != other.fingerprint and one.config["arch"] != other.config["arch"]:
-        return (
-            "networks and protocols both differ, so that the difference is not of the networks "
-            "alone; compare runs of one fingerprint"
-        )
+    if one.config["arch"] != other.config["arch"]:
+        if one.fingerprint != other.fingerprint:
+            return (
+                "networks and protocols both differ, so that the difference is not of the networks "
+                "alone; compare runs of one fingerprint"
+            )
+        if not equally_long([one, other]):
+            return (
+                "the networks were not trained equally long, so that the difference is not of the "
+                "networks alone; compare runs of one max_iterations"
+            )
     if not change.is_of_networks:
         return (
             f"these weights; needs seeds ({ENOUGH_SEEDS} that both sides have, or as many of "

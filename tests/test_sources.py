@@ -64,6 +64,42 @@ def test_the_code_of_an_own_network(
     assert changed({"code": then}, now) == (["its network"] if counts else [])
 
 
+@pytest.mark.parametrize(
+    ("target", "edited"),
+    [
+        ("codenet.Net.build", "blocks.py"),
+        ("folder.net.Net", "folder/net.py"),
+        ("folder.net.Net", "folder/part.py"),
+        ("folder.net.Net.build", "blocks.py"),
+    ],
+)
+def test_the_code_is_found_through_folders_and_parts_of_a_class(
+    own: Path, tiny_config: Callable[..., Config], target: str, edited: str
+) -> None:
+    """Python imports from a folder without __init__.py, and a target may be a class method."""
+    (own / "folder").mkdir()
+    (own / "folder" / "net.py").write_text(f"from .part import depth\n{NET}")
+    (own / "folder" / "part.py").write_text("def depth():\n    return 1\n")
+    config = replace(tiny_config(), arch={"name": "n", "_target_": target})
+    then = code_of(config)
+    (own / edited).write_text((own / edited).read_text() + "\nx = 1\n")
+    assert changed({"code": then}, code_of(config)) == ["its network"]
+
+
+def test_of_an_installed_network_only_its_own_package_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch lies beside torchvision: thousands of files, which would take minutes to read."""
+    place = tmp_path / "site-packages"
+    for name, text in (("others_nets", "from others_nets import parts"), ("others_torch", "")):
+        (place / name).mkdir(parents=True)
+        (place / name / "__init__.py").write_text(f"{text}\nimport others_torch\n")
+    (place / "others_nets" / "parts.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(place)
+    found = sources._closure("others_nets.Net")
+    assert found == {place / "others_nets" / name for name in ("__init__.py", "parts.py")}
+
+
 def test_the_code_of_bench_is_what_computes(tiny_config: Callable[..., Config]) -> None:
     names = {str(p.relative_to(sources.HERE)) for r in sources.ROOMS for p in sources._files(r)}
     computes = {"run/training.py", "run/evaluation.py", "data/order.py", "metrics/regions.py"}

@@ -55,13 +55,22 @@ def written_path(folder: Path, written: str) -> Path:
 
     Backslashes are read as slashes, and letters with accents match in either of Unicode's forms,
     where no file is called exactly as it is written. Whether there is such a file is not checked.
+
+    Raises:
+        ValueError: no file can be called so.
     """
     exact = folder / written
-    if exact.exists():
-        return exact
-    place = folder
-    for part in Path(written.replace("\\", "/")).parts:
-        place = place / part if (place / part).exists() else _in_another_form(place, part)
+    try:
+        if exact.exists():
+            return exact
+        place = folder
+        for part in Path(written.replace("\\", "/")).parts:
+            place = place / part if (place / part).exists() else _in_another_form(place, part)
+    except OSError as error:  # it is too long
+        raise ValueError(
+            f"{folder}: no file can be called {written[:40]!r}... ({error.strerror}); correct the "
+            "list that names it"
+        ) from error
     return place
 
 

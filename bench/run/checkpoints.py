@@ -75,9 +75,19 @@ def _weights(path: Path, content: Any) -> dict[str, Any]:
     iteration, network = weights.get("iteration"), weights.get("network")
     if type(iteration) is not int or iteration < 0:
         raise ValueError(f"{path}: its iteration is {iteration}; it is no file of a run, remove it")
-    if not isinstance(network, dict) or not all(map(torch.is_tensor, network.values())):
+    if not isinstance(network, dict) or not all(map(_is_stored, network.values())):
         raise ValueError(f"{path}: has no tensors of a network; it is no file of a run, remove it")
     return weights
+
+
+def _is_stored(value: Any) -> bool:
+    """Says whether a value is a tensor as layers have them, neither sparse nor without values."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not value.is_meta
+        and not value.is_quantized
+    )
 
 
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor], where: Path) -> None:

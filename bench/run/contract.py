@@ -139,25 +139,41 @@ def _remedy(shape: tuple[int, ...], expected: tuple[int, int, int, int]) -> str:
 
 @torch.no_grad()
 def remarks(network: nn.Module, images: Tensor) -> list[str]:
-    """Says what a network does to its input and makes of its output, in evaluation.
+    """Says what a network does to its input and makes of its output: in evaluation, then training.
 
     Args:
         network: gives logits.
         images: normalised (N, 3, H, W).
     """
+    faults = _habits(network.eval(), images)
+    if not faults:
+        in_training = copy.deepcopy(network).train()
+        faults = [f"in training, {text}" for text in _habits(in_training, images)]
+    return faults
+
+
+def _habits(network: nn.Module, images: Tensor) -> list[str]:
     given, faults = images.clone(), []
-    logits = network.eval()(given).float()
+    logits = network(given)
     if not torch.equal(given, images):
         faults.append(
             "it changes its input in place; give its first layer inplace=False, or a copy of the "
             "images"
         )
+    if not isinstance(logits, Tensor):  # refused by the first training step
+        return faults
+    logits = logits.float()
     if not logits.isfinite().all():
         faults.append("its logits are not all finite, before any training")
     elif (logits >= 0).all() and ((logits.sum(1) - 1).abs() < SUM_OF_PROBABILITIES).all():
         faults.append(
             "it gives probabilities, not logits: the loss has a softmax of its own, so that it "
             "would learn slowly; leave the softmax out"
+        )
+    elif ((logits > 0) & (logits < 1)).all():
+        faults.append(
+            "it gives numbers between 0 and 1 alone, not logits: the loss has a softmax of its "
+            "own; leave the sigmoid out, or a softmax over another dimension than the classes"
         )
     return faults
 

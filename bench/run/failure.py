@@ -4,26 +4,38 @@ import traceback
 
 import torch
 
+from bench.memory_limits import REMEDY, refused_memory, sentence
 from bench.records import State
 
 # Said by the CPU's allocator, which has no exception of its own, and by CUDA and its libraries
 # where they allocate beside torch's allocator, such as for a context or a workspace.
 NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 CPU_ALLOCATOR = "DefaultCPUAllocator: "  # follows the place in torch's sources
+DEVICE_REMEDY = "share the batch between GPUs (processes=N), or use one with more memory"
 
 
 def failure(error: BaseException) -> tuple[State, str]:
     """Returns the state of what an exception ended, and the reason.
 
     A reason of our own (a ValueError) is given as it is, others with the exception's name. Out of
-    memory, a remedy of ours is followed by what the allocator said.
+    memory, a remedy of ours is followed by what the allocator said, or else comes after it.
     """
-    memory = dict.fromkeys(filter(None, map(_lack_of_memory, _with_causes(error))))
+    chain = _with_causes(error)
+    memory = dict.fromkeys(filter(None, map(_lack_of_memory, chain)))
     if memory:
-        return State.out_of_memory, ": ".join(memory)
+        ours = any(isinstance(one, MemoryError) and isinstance(one, ValueError) for one in chain)
+        return State.out_of_memory, ": ".join(memory) + ("" if ours else f"; {_remedy(chain)}")
     if isinstance(error, ValueError):
         return State.failed, str(error)
+    if refused_memory(error):
+        return State.out_of_memory, sentence(error)
     return State.failed, traceback.format_exception_only(error)[-1].strip()
+
+
+def _remedy(chain: list[BaseException]) -> str:
+    """Says what helps, where memory of the machine or of a device was missing."""
+    of_host = any(isinstance(one, MemoryError) or CPU_ALLOCATOR in str(one) for one in chain)
+    return REMEDY if of_host else DEVICE_REMEDY
 
 
 def _with_causes(error: BaseException) -> list[BaseException]:

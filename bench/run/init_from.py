@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from bench import records
@@ -25,8 +26,8 @@ def start_from_run(network: nn.Module, config: Config) -> nn.Module:
             f"init_from={run} has no weights of iteration {iteration}; a run keeps weights-best.pt "
             "and weights-last.pt, of its best and its last evaluation, unless they were removed"
         )
-    of_run = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    of_network = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    of_run = {name: _kind(tensor) for name, tensor in tensors.items()}
+    of_network = {name: _kind(tensor) for name, tensor in network.state_dict().items()}
     for name in {**of_network, **of_run}:
         if of_network.get(name) != of_run.get(name):
             raise ValueError(
@@ -34,8 +35,20 @@ def start_from_run(network: nn.Module, config: Config) -> nn.Module:
                 f"{of_run.get(name, 'missing')}, and here it is {of_network.get(name, 'missing')}; "
                 "give the arch and the data set's classes of that run"
             )
+    infinite = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if infinite:
+        raise ValueError(
+            f"init_from={run}: its tensor {infinite[0]} holds values that are not finite; start "
+            "from another run"
+        )
     network.load_state_dict(tensors)
     return network
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """Returns the shape, and what its numbers are unless they are fractions."""
+    shape = str(tuple(tensor.shape))
+    return shape if tensor.is_floating_point() else f"{shape} of {tensor.dtype}"
 
 
 def require_same_weights(folder: Path, description: dict[str, Any]) -> None:

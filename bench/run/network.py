@@ -122,11 +122,22 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
     What a network started from it says itself: `loaded_weights` (parameter -> where it is from)
     where weights were loaded, else the class's `initialisation`. Of one that says neither it is not
     known, also where it derives from one of ours and may have loaded weights since.
+
+    Raises:
+        ValueError: `loaded_weights` is something else.
     """
     parameters = sum(p.numel() for p in network.parameters())
     loaded: dict[str, str] = getattr(network, "loaded_weights", {})
+    if not isinstance(loaded, dict) or not all(
+        isinstance(text, str) for pair in loaded.items() for text in pair
+    ):
+        raise ValueError(
+            f"{type(network).__name__}.loaded_weights is a {type(loaded).__name__}; it must be a "
+            "dictionary of parameters and the files they were loaded from, both text"
+        )
     is_of_this_package = type(network).__module__.split(".")[0] == NETWORKS
     said = getattr(network if is_of_this_package else type(network), "initialisation", None)
+    said = said if isinstance(said, str) else None  # it may be a method of theirs
     return {
         "parameters": parameters,
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),

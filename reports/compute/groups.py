@@ -127,22 +127,27 @@ def identity(run: Run) -> str:
 
 
 def _networks(group: Sequence[Run]) -> list[dict[str, Any]]:
-    """Returns the network of every run; one that tuning gave two sets of values is two networks.
+    """Returns the network of every run; one that was trained in two ways is two networks.
 
-    That is so where its trials changed in between. Each class weighting has values of its own.
+    That is so where its trials chose other values in between, and where its seeds were not trained
+    equally long: no mean is taken over both. Each class weighting has values of its own.
     """
     found = [_network(run) for run in group]
-    values = [chosen_values(run.config) for run in group]
-    keys = [
-        json.dumps([network, weighting(run)]) for network, run in zip(found, group, strict=True)
-    ]
-    sets: dict[str, set[str]] = {}
-    for key, chosen in zip(keys, values, strict=True):
-        sets.setdefault(key, set()).add(json.dumps(chosen))
-    return [
-        network | chosen if len(sets[key]) > 1 else network
-        for network, chosen, key in zip(found, values, keys, strict=True)
-    ]
+    for ways in (
+        [chosen_values(run.config) for run in group],
+        [{"max_iterations": run.config["max_iterations"]} for run in group],
+    ):
+        keys = [
+            json.dumps([network, weighting(run)]) for network, run in zip(found, group, strict=True)
+        ]
+        sets: dict[str, set[str]] = {}
+        for key, way in zip(keys, ways, strict=True):
+            sets.setdefault(key, set()).add(json.dumps(way))
+        found = [
+            network | way if len(sets[key]) > 1 else network
+            for network, way, key in zip(found, ways, keys, strict=True)
+        ]
+    return found
 
 
 def _network(run: Run) -> dict[str, Any]:
@@ -154,7 +159,7 @@ def _network(run: Run) -> dict[str, Any]:
     digest = run.network.get("weights_digest")
     source: dict[str, Any] = {}
     if start is not None:
-        source = {"init_from": Path(start).name}
+        source = {"init_from": Path(start).name, "init_iteration": run.config.get("init_iteration")}
     elif digest is not None:  # whatever the file was called
         source = {"pretraining": pretraining(run), "weights": digest[:12], "weights_match": None}
     return {

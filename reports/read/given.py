@@ -6,12 +6,10 @@ have precision, lower_ms, upper_ms (quartiles) and memory_mb.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 
-import pandas as pd
-
 from reports.read.costs import Memory
+from reports.read.csv_file import number_of, read_rows
 from reports.read.deployed import (
     FOLDER,
     PROCESS,
@@ -45,20 +43,9 @@ def read_given(path: Path) -> list[Given]:
     Raises:
         ValueError: the file is missing, no CSV, lacks a column, or a number is none.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; --given takes a CSV with {', '.join(NEEDED)}")
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable CSV file ({error})") from error
-    missing = [column for column in NEEDED if column not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{path}: has no column {', '.join(missing)}; it needs {', '.join(NEEDED)}"
-        )
     return [
-        _given(f"{path.name}, line {number}", dict(line))
-        for number, (_, line) in enumerate(frame.iterrows(), start=2)
+        _given(f"{path.name}, line {number}", line)
+        for number, line in read_rows(path, NEEDED, "--given")
     ]
 
 
@@ -70,6 +57,12 @@ def _given(source: str, line: dict[str, str]) -> Given:
     latency = numbers["latency_ms"]
     if latency is None:
         raise ValueError(f"{source}: latency_ms is empty; fill it in or remove the line")
+    ends = (numbers["lower_ms"] or latency, numbers["upper_ms"] or latency)
+    if not ends[0] <= latency <= ends[1]:
+        raise ValueError(
+            f"{source}: latency_ms {latency:g} is not between its quartiles lower_ms "
+            f"{ends[0]:g} and upper_ms {ends[1]:g}"
+        )
     return Given(
         source=source,
         model_sha256=line["model_sha256"].strip().lower(),
@@ -84,11 +77,8 @@ def _given(source: str, line: dict[str, str]) -> Given:
 def _number(source: str, column: str, text: str) -> float | None:
     if not text.strip():
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not isfinite(number) or number <= 0:
+    number = number_of(text)
+    if number is None or number <= 0:
         raise ValueError(f"{source}: {column} is {text!r}; it must be a number above 0")
     return number
 

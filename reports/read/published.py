@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.read.csv_file import number_of, read_rows
+
 SOURCE = (
     "V. Badrinarayanan, A. Kendall, R. Cipolla: SegNet: A Deep Convolutional Encoder-Decoder "
     "Architecture for Image Segmentation. IEEE TPAMI 39 (12), 2017"
@@ -22,7 +24,7 @@ TITLES = {
     "5": "per-class accuracy, indoor scenes",
     "6": "time and memory",
 }
-LITERATURE_COLUMNS = {"table", "row", "column", "value"}
+LITERATURE_COLUMNS = ("table", "row", "column", "value")
 SEGNET_IN_TABLE2 = "SegNet (3.5K dataset training - 140K)"
 # Table 4's caption gives one more row, of another class weighting and without milestones.
 IN_CAPTION = "SegNet (median frequency balancing, caption)"
@@ -59,32 +61,21 @@ def read_literature(path: Path) -> dict[tuple[str, str, str], Printed]:
     Raises:
         ValueError: the file is missing, a column is, or a table or column is not one of ours.
     """
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: no such file; --literature takes a CSV with the columns "
-            f"{', '.join(sorted(LITERATURE_COLUMNS))}"
-        )
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable CSV file ({error})") from error
-    missing = LITERATURE_COLUMNS - set(frame.columns)
-    if missing:
-        raise ValueError(
-            f"{path}: has no column {', '.join(sorted(missing))}; it needs "
-            f"{', '.join(sorted(LITERATURE_COLUMNS))}, and may have others"
-        )
-    for table, column in zip(frame["table"], frame["column"], strict=True):
+    found: dict[tuple[str, str, str], Printed] = {}
+    for number, row in read_rows(path, LITERATURE_COLUMNS, "--literature"):
+        table, column, value = row["table"], row["column"], row["value"]
         known = columns_of(table)
         if column not in known:
             raise ValueError(
                 f"{path}: Table {table!r} has no column {column!r}; it has "
                 f"{', '.join(known) or 'no such number: tables are 1 to 6'}"
             )
-    frame["number"] = frame["value"].where(
-        pd.to_numeric(frame["value"], errors="coerce").notna(), ""
-    )
-    return _cells(frame)
+        cell = Printed(value, number_of(value))
+        if found.setdefault((table, row["row"], column), cell) != cell:
+            raise ValueError(
+                f"{path}:{number}: a second value of {row['row']!r}, {column}; remove one"
+            )
+    return found
 
 
 def _cells(frame: pd.DataFrame) -> dict[tuple[str, str, str], Printed]:

@@ -36,8 +36,8 @@ def condition_notes(group: Sequence[Run], ours: Sequence[Contestant]) -> list[st
     if len(starts) > 1:
         notes.append(f"Not pretrained alike, as asked for; on {_listed(starts)}.")
     if len(iterations) > 1:
-        words = "so that no last figure is in bold"
-        notes.append(f"Not trained equally long, {words}; iterations: {_listed(iterations)}.")
+        words = "Not trained equally long, so that their last figures are not ranked"
+        notes.append(f"{words}; iterations: {_listed(iterations)}.")
     if len(codes) > 1:
         notes.append(
             "Not computed by the same numeric code of bench (rerun=true makes it so): "

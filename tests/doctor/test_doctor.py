@@ -107,6 +107,17 @@ class Softmax(Healthy):
         return super().forward(images).softmax(dim=1)
 
 
+class SoftmaxInTraining(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits.softmax(dim=1) if self.training else logits
+
+
+class Sigmoid(Healthy):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).sigmoid()
+
+
 class Dictionary(Healthy):
     def forward(self, images: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
         return {"out": super().forward(images), "aux": images}
@@ -314,6 +325,8 @@ def test_a_coarse_head_is_not_ill(tiny_config: Callable[..., Config]) -> None:
     [
         ("ChangesItsInput", "changes its input in place"),
         ("Softmax", "gives probabilities"),
+        ("SoftmaxInTraining", "in training, it gives probabilities"),
+        ("Sigmoid", "gives numbers between 0 and 1 alone"),
         ("ForgetsALayer", "no gradient reaches unused.bias, unused.weight"),
         ("Healthy", None),
     ],

@@ -223,6 +223,27 @@ def test_compare_judges_protocols_only_of_one_network(
     assert shown.splitlines()[-1].startswith("Verdict: B is worse")
 
 
+def test_no_verdict_on_networks_that_were_not_trained_equally_long(
+    call: Call, make_run: Make, make_cost: Make, tmp_path: Path
+) -> None:
+    make_cost("SegNet", [10.0])
+    for seed in range(3):
+        make_run("SegNet", 0.8, seed=seed, max_iterations=40, runs=tmp_path / "a")
+        make_run("FCN", 0.6, seed=seed, max_iterations=4, runs=tmp_path / "b")
+        make_run("SegNet", 0.6, seed=seed, max_iterations=4, runs=tmp_path / "c")
+    code, shown, _ = call("compare", tmp_path / "a", tmp_path / "b", "--fail-if-worse", 1)
+    assert code == 2
+    assert "No verdict: the networks were not trained equally long" in shown
+    code, shown, _ = call("compare", tmp_path / "a", tmp_path / "c", "--fail-if-worse", 1)
+    assert code == 1
+    assert "max_iterations: 40 -> 4" in shown
+    (tmp_path / "a").rename(tmp_path / "b" / "a")
+    for folder in (tmp_path / "b" / "a").iterdir():
+        folder.rename(tmp_path / "b" / folder.name)
+    _, shown, _ = call("choose", tmp_path / "b")
+    assert "Not trained equally long, so that their last figures are not ranked" in shown
+
+
 def test_compare_names_the_iteration_of_every_seed(
     call: Call, make_run: Make, tmp_path: Path
 ) -> None:

@@ -37,6 +37,18 @@ def page(make_run: Make, make_cost: Make, tmp_path: Path) -> Path:
     return write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
 
 
+def test_names_of_records_lead_out_of_no_folder(make_run: Make, tmp_path: Path) -> None:
+    for number, name in enumerate(("../../evil", "/evil")):
+        make_run(name, 0.8, seed=number, dataset=name, fingerprint=name)
+    before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "runs")}
+    root = tmp_path / "runs"
+    write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "a" / "out")
+    made = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "runs")}
+    assert {path.relative_to(tmp_path).parts[0] for path in made - before} == {"a"}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["out"]
+    assert not Path("/evil").exists()
+
+
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     if not is_available():

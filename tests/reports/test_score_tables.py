@@ -590,7 +590,7 @@ def test_what_rows_do_not_share_stands_below_them(make_run: MakeRun, tmp_path: P
     shown = text(filled(tmp_path / "runs", "3")[0])
     shown = " ".join(shown.split())
     assert "dataset.limit=40: only the first 40 images of each split" in shown
-    unequal = "Not trained equally long, so that no last figure is in bold; iterations: "
+    unequal = "Not trained equally long, so that their last figures are not ranked; iterations: "
     assert f"{unequal}40: SegNet; 4: FCN." in shown
     assert "Not computed by the same numeric code of bench" in shown
     assert "0.025 M of 1.425 M parameters are trainable" in shown
@@ -611,3 +611,30 @@ def test_there_is_no_bold_across_unequal_iterations(
     bold = {name: any(cell.bold for cell in row.cells) for name, row in rows.items()}
     assert bold == {"SegNet": lengths == (40, 40), "FCN": False}
     assert {rows["FCN"].details["iterations"]} == {str(lengths[1])}
+
+
+def test_seeds_that_were_not_trained_equally_long_are_never_one_mean(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("SegNet", 0.8, seed=0, max_iterations=40)
+    for seed in (1, 2):
+        make_run("SegNet", 0.6, seed=seed, max_iterations=4)
+    table = filled(tmp_path / "runs", "3")[0]
+    rows = {row.label: row for row in table.sections[0].rows if row.ours}
+    seeds = {label: row.details["seeds"] for label, row in rows.items()}
+    assert seeds == {"SegNet (max_iterations 40)": "0", "SegNet (max_iterations 4)": "1, 2"}
+    assert not any(cell.bold for row in rows.values() for cell in row.cells)
+    assert "Not trained equally long" in " ".join(table.sections[0].notes)
+
+
+def test_starts_from_two_iterations_of_one_run_are_never_one_mean(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    for seed, iteration in ((0, 10), (1, 20)):
+        folder = make_run("SegNet", 0.8, seed=seed)
+        content = records.read_json(folder / "config.json")
+        content["config"] |= {"init_from": "/runs/first", "init_iteration": iteration}
+        records.write_json(folder / "config.json", content)
+    rows = filled(tmp_path / "runs", "3")[0].sections[0].rows
+    labels = [row.label for row in rows if row.ours]
+    assert labels == ["SegNet (init_iteration 10)", "SegNet (init_iteration 20)"]

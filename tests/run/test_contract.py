@@ -12,6 +12,7 @@ from bench.config import Config
 from bench.doctor.examination import examine
 from bench.doctor.patient import admit
 from bench.run.monitor import Monitor
+from bench.run.network import OWN, describe_network
 from bench.run.run import run
 
 Compose = Callable[..., Config]
@@ -133,3 +134,18 @@ def test_the_doctor_says_it_too(tiny_config: Compose) -> None:
     config.arch = {"name": "Mine", "_target_": f"{__name__}.Pair"}
     texts = [finding.text for finding in examine(admit(config)) if finding.kind == "bad"]
     assert any("arch Mine in training gives a tuple of 2" in text for text in texts)
+
+
+@pytest.mark.parametrize("loaded", [True, ["weight"], {"weight": 1}, {1: "a.pth"}])
+def test_loaded_weights_that_say_nothing_are_a_sentence(loaded: Any) -> None:
+    network = Plain(1)
+    network.loaded_weights = loaded
+    with pytest.raises(ValueError, match=r"^Plain\.loaded_weights is a \w+; it must be"):
+        describe_network(network)
+
+
+def test_a_method_by_that_name_says_nothing_of_the_initialisation() -> None:
+    class Methodical(Plain):
+        def initialisation(self) -> None: ...
+
+    assert describe_network(Methodical(1))["initialisation"] == OWN

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bench.data.splits import DoesNotFitError
-from bench.run.failure import failure
+from bench.memory_limits import REMEDY
+from bench.run.failure import DEVICE_REMEDY, failure
 
 SIZES = (
     "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.10 GiB of "
@@ -33,14 +34,30 @@ ASYNCHRONOUS = "\nCUDA kernel errors might be asynchronously reported at some ot
             RuntimeError("NCCL error\nLast error:\nCuda failure 2 'out of memory'"),
             "Cuda failure 2 'out of memory'",
         ),
-        (MemoryError("Unable to allocate 2 GiB"), "Unable to allocate 2 GiB"),
-        (MemoryError(), "MemoryError"),
     ],
 )
 def test_every_allocator_is_understood_and_its_sizes_are_kept(
     error: Exception, reason: str
 ) -> None:
-    assert failure(error) == ("out_of_memory", reason)
+    assert failure(error) == ("out_of_memory", f"{reason}; {DEVICE_REMEDY}")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("Unable to allocate 2 GiB"), "Unable to allocate 2 GiB"),
+        (MemoryError(), "MemoryError"),
+        (
+            OSError(12, "Cannot allocate memory"),
+            "not enough memory ([Errno 12] Cannot allocate memory)",
+        ),
+        (RuntimeError("can't start new thread"), "not enough memory (can't start new thread)"),
+    ],
+)
+def test_a_machine_without_memory_is_out_of_memory_with_the_remedy(
+    error: Exception, reason: str
+) -> None:
+    assert failure(error) == ("out_of_memory", f"{reason}; {REMEDY}")
 
 
 def test_the_allocator_of_the_cpu_says_how_much_was_asked_for() -> None:
@@ -49,13 +66,14 @@ def test_the_allocator_of_the_cpu_says_how_much_was_asked_for() -> None:
     state, reason = failure(raised.value)
     assert state == "out_of_memory"
     assert reason.startswith("can't allocate memory: you tried to allocate 4611686018427387904 b")
+    assert reason.endswith(REMEDY)
 
 
 def test_a_network_too_large_to_be_built_is_out_of_memory() -> None:
     """What its constructor met is wrapped into a sentence about its arguments."""
     wrapped = ValueError("arch._target_ mynet.MyNet cannot be called")
     wrapped.__cause__ = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
-    assert failure(wrapped) == ("out_of_memory", "can't allocate memory: 9 bytes")
+    assert failure(wrapped) == ("out_of_memory", f"can't allocate memory: 9 bytes; {REMEDY}")
 
 
 def test_data_that_do_not_fit_keep_their_remedy_before_the_sizes() -> None:

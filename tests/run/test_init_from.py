@@ -13,7 +13,9 @@ import torch
 from bench import records
 from bench.config import identity
 from bench.run import checkpoints
+from bench.run.init_from import start_from_run
 from bench.run.monitor import Monitor
+from bench.run.network import build_network
 from bench.run.run import run
 from bench.selection import selected_iteration
 
@@ -102,3 +104,23 @@ def test_a_file_of_weights_is_no_run(tiny_config: Compose, tmp_path: Path) -> No
     for name in ("file.pth", "nothing"):
         with pytest.raises(ValueError, match=rf"init_from=.*{name} is no folder; give that"):
             tiny_config(f"init_from={tmp_path}/{name}")
+
+
+ODD: list[tuple[Callable[[torch.Tensor], torch.Tensor], str]] = [
+    (lambda tensor: tensor * float("nan"), r"its tensor \S+ holds values that are not finite"),
+    (lambda tensor: tensor.long(), r"its tensor \S+ is \(.*\) of torch\.int64, and here it is"),
+    (lambda tensor: tensor.to_sparse(), r"weights-last\.pt: has no tensors of a network"),
+    (lambda tensor: tensor.to("meta"), r"weights-last\.pt: has no tensors of a network"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")  # as torch loads one
+def test_odd_tensors_start_no_run(tiny_config: Compose, source: Path) -> None:
+    config: Any = tiny_config(f"init_from={source}", "init_iteration=6")
+    sound = checkpoints.load(source / checkpoints.LAST)
+    name, tensor = next(iter(sound["network"].items()))
+    for spoil, message in ODD:
+        network = sound["network"] | {name: spoil(tensor)}
+        checkpoints.save(source / checkpoints.LAST, sound | {"network": network})
+        with pytest.raises(ValueError, match=message):
+            start_from_run(build_network(config), config)

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from bench import records
-from bench.config import Config
+from bench.config import Config, run_folder
 from bench.launch.launch import launch
 from bench.launch.replay import hydra_arguments
 from bench.run import checkpoints
 from bench.run.monitor import Monitor
 from bench.run.run import run
 from bench.trust import is_harmless, require_harmless, without_places
-from bench.typed import plain
+from bench.typed import plain, typed
 
 Compose = Callable[..., Config]
 Prepare = Callable[..., tuple[Path, Monitor]]
@@ -174,6 +174,30 @@ def test_a_record_says_neither_where_to_write_nor_where_to_send(
     trusted = tool("bench", "--from", folder, "--trust", "--cfg", "job")
     assert "cache: /evil" in trusted.stdout
     assert without_places(plain(tiny_config()))["dataset"]["cache"] == "~/.cache/segbench"
+
+
+EVIL = "../../../evil"
+
+
+@pytest.mark.parametrize("key", ["dataset.name", "++arch.name", "protocol.name"])
+def test_a_name_leaves_the_folder_of_the_runs_neither_from_the_command_nor_from_a_record(
+    tiny_config: Compose, tmp_path: Path, key: str
+) -> None:
+    own = run_folder(tiny_config(f"{key}={EVIL}"))
+    assert own.parent == tmp_path / "runs"
+    section, _, name = key.lstrip("+").partition(".")
+    before = plain(tiny_config())
+    before[section][name] = EVIL
+    assert run_folder(typed(Config, before)).parent == tmp_path / "runs"
+
+
+@pytest.mark.parametrize("key", ["evaluation_splits", "validation.split"])
+def test_a_split_is_not_named_out_of_the_run(tiny_config: Compose, key: str) -> None:
+    value = f"[{EVIL}]" if key == "evaluation_splits" else EVIL
+    with pytest.raises(ValueError, match=rf"^protocol\.{key}: split '\.\./.* a plain name$"):
+        tiny_config(f"protocol.{key}={value}")
+    with pytest.raises(ValueError, match=r"a plain name$"):
+        records.evaluation_name(EVIL, 1)
 
 
 def test_with_trust_all_is_as_before(edited: Callable[..., Path], tmp_path: Path) -> None:

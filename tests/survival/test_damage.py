@@ -4,21 +4,17 @@ The damage is seeded, of bytes and, in JSON, of what it says: 150 changes of eac
 2,000 in the slow form.
 """
 
-import contextlib
-import io
-import json
 import os
-import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mutations import damaged, restructured
 from PIL import Image
+from surviving import changes, survives, words_and
 
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 from handmade import cost_record, whole_configuration, write_run
@@ -38,64 +34,16 @@ from reports.verify import verify_run
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(params=[150, pytest.param(2000, marks=pytest.mark.slow)])
-def count(request: pytest.FixtureRequest) -> int:
-    """How many changes are made."""
-    found: int = request.param
-    return found
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with one evaluation, of three classes and few images."""
     runs = tmp_path_factory.mktemp("runs")
     made = write_run(runs, whole_configuration(), {("test", 4): 0.8}, images=6, spread=3)
     records.write_json(made / "progress.json", {"time": 1.0, "phase": "training", "done": 4})
+    records.write_json(made / "origin.json", {"source": "another laboratory", "folder": "runs/a"})
     (runs / "cost").mkdir()
     records.write_json(runs / "cost" / "a.json", cost_record("SegNet-Basic", [1.0, 2.0, 3.0]))
     return made
-
-
-def words_and(read: Callable[[], Any]) -> tuple[str, Any]:
-    """Returns what a reader says, and what it returns: None where it refuses."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        try:
-            found = read()
-        except ValueError as error:
-            said.write(str(error))
-            found = None
-    return said.getvalue(), found
-
-
-def changes(path: Path, count: int, *, is_json: bool) -> Iterator[tuple[bytes, bool]]:
-    """Yields what a file becomes, and whether a changed number must be told."""
-    sound = path.read_bytes()
-    rng = random.Random(path.name)
-    for number in range(count):
-        if not is_json or number % 2:
-            yield damaged(sound, rng), True
-            continue
-        content = json.loads(sound)
-        older = number % 4 == 0  # without a digest nothing but sense can be checked
-        if older:
-            content.pop(records.DIGEST, None)
-        yield restructured(content, rng), not older
-
-
-def survives(count: int, path: Path, read: Callable[[], Any], *, is_json: bool = True) -> None:
-    """Damages a file again and again, and holds a reader of it to the promise."""
-    sound = path.read_bytes()
-    words, truth = words_and(read)
-    assert not words, "sound, the file is read in silence"
-    assert truth is not None
-    try:
-        for content, telling in changes(path, count, is_json=is_json):
-            path.write_bytes(content)
-            words, found = words_and(read)
-            assert words or not telling or found == truth, content
-    finally:
-        path.write_bytes(sound)
 
 
 def run_as_read(folder: Path) -> Any:
@@ -105,6 +53,7 @@ def run_as_read(folder: Path) -> Any:
         (
             run.name, run.config, run.fingerprint, run.state, list(run.evaluations),
             [{k: v for k, v in part.items() if k in read} for part in (run.network, run.data)],
+            run.origin,
         )
         for run in read_runs([folder])
     ]  # fmt: skip
@@ -112,7 +61,7 @@ def run_as_read(folder: Path) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    ["config.json", "network.json", "data.json", "environment.json", "end.json",
+    ["config.json", "network.json", "data.json", "environment.json", "end.json", "origin.json",
      "evaluations/test-0000004.json"],
 )  # fmt: skip
 def test_records_of_a_run(folder: Path, count: int, name: str) -> None:

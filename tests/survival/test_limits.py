@@ -10,7 +10,7 @@ import pytest
 from bench.command_line import compose_config
 from bench.launch.launch import _died
 from bench.launch.processes import worker_pool
-from bench.memory_limits import EXIT_OUT_OF_MEMORY, refused_memory, sentence
+from bench.memory_limits import EXIT_OUT_OF_MEMORY, REMEDY, refused_memory, sentence
 from bench.records import State
 from bench.sound_files import read_bytes
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
 def test_a_command_that_cannot_load_torch_says_so_in_a_sentence() -> None:
     ended = subprocess.run(
-        ["bash", "-c", 'ulimit -v 150000; exec "$0" -m bench.contestants segnet', sys.executable],
+        ["bash", "-c", 'ulimit -v 400000; exec "$0" -m bench.contestants segnet', sys.executable],
         env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert ended.returncode == EXIT_OUT_OF_MEMORY, ended.stderr
@@ -29,6 +29,17 @@ def test_a_command_that_cannot_load_torch_says_so_in_a_sentence() -> None:
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("not enough memory (")
     assert "ulimit -v" in last
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
+def test_a_report_below_what_its_libraries_map_says_so_in_a_sentence() -> None:
+    """OpenBLAS would end the process without an exception, or wait for ever."""
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -v 150000; exec "$0" -m reports nowhere', sys.executable],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert ended.returncode == EXIT_OUT_OF_MEMORY, ended.stderr
+    assert ended.stderr == f"not enough memory (a limit of 154 MB); {REMEDY}\n"
 
 
 def test_what_says_a_lack_of_memory_is_told_from_other_errors() -> None:

@@ -95,15 +95,20 @@ def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
             "the columns image,label,source"
         )
     reader = csv.DictReader(io.StringIO(read_text(manifest), newline=""))
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"{manifest}:{reader.line_num + 1}: no row of a CSV ({error})") from error
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
     if missing:
         raise ValueError(
             f"{manifest}: has no column {missing[0]!r}; the first line must name image,label,source"
         )
-    rows = [(reader.line_num, row) for row in reader]
     for number, row in rows:
         if any(not row[name] for name in COLUMNS):
             raise ValueError(f"{manifest}:{number}: the row is incomplete")
+        if len(row) > len(reader.fieldnames or []):
+            raise ValueError(f"{manifest}:{number}: the row has more cells than the first line")
         if not NAME.fullmatch(row["source"]):
             raise ValueError(
                 f"{manifest}:{number}: source {row['source']!r} is no plain name; letters, digits, "
