@@ -43,7 +43,7 @@ def boundary_region_counts(
     return np.stack(counts, axis=-1).astype(np.int32)
 
 
-def class_boundary_iou(counts: NDArray[np.integer]) -> FloatArray:
+def class_boundary_iou(counts: NDArray[np.number]) -> FloatArray:
     """Boundary IoU of each class: (..., K, 3) to (..., K); NaN if absent from both."""
     both, predicted, truth = np.moveaxis(counts, -1, 0)
     return ratio(both, predicted + truth - both)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, precision_score
 
+from bench.metrics.calibration import BINS, UNIT
 from bench.metrics.regions import (
     PEERS,
     class_dice,
@@ -15,7 +16,7 @@ from bench.metrics.regions import (
     mean_iou,
     micro_iou,
 )
-from bench.metrics.scores import Evidence, other_scores
+from bench.metrics.scores import OTHERS, Evidence, other_scores
 
 K, VOID = 4, 9
 
@@ -86,3 +87,26 @@ def test_means_over_images_by_hand() -> None:
     assert found["image mIoU, worst tenth"] == pytest.approx((1 + 1 / 3) / 2)
     assert found["image Dice"] == pytest.approx((10 + 0.5) / 11)
     assert found["micro IoU"] == pytest.approx(84 / 92)
+
+
+def test_resampled_scores_are_those_of_the_images_drawn() -> None:
+    """Every score of weighted images is that of a set in which they are repeated."""
+    rng = np.random.default_rng(1)
+    n = 23
+    confusion = rng.integers(0, 50, (n, K + 1, K + 1))
+    confusion[4] = 0  # an image of which nothing is labelled
+    confusion[5, :, 2] = confusion[5, 2] = 0
+    boundaries = np.zeros((n, K, 5), np.int32)
+    within = rng.integers(1, 40, (n, K, 1))
+    regions = np.concatenate([within, within + 5, within + 9], axis=-1).astype(np.int32)
+    surfaces = np.concatenate([within + 9, within + 5, within, within], axis=-1).astype(np.int32)
+    pixels = rng.integers(0, 30, (n, BINS))
+    calibration = np.stack([pixels, pixels // 2, UNIT * pixels * 2 // 3], axis=-1)
+    names = tuple(map(str, range(n)))
+    whole = Evidence(names, confusion, boundaries, regions, surfaces, calibration)
+    weights = np.stack([rng.multinomial(n, np.full(n, 1 / n)) for _ in range(5)])
+    found = other_scores(whole, weights)
+    assert tuple(found) == OTHERS
+    for row, times in enumerate(weights):
+        drawn = other_scores(whole.select(np.repeat(np.arange(n), times)))
+        assert {name: values[row] for name, values in found.items()} == pytest.approx(drawn)
