@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from reports.compute.deployed import highest
 from reports.figures.style import COLOURS, INK, MARKERS, MOST, plain, styled
@@ -56,9 +57,9 @@ def accuracy_against_latency(points: Sequence[Point]) -> Figure | None:
         for point in points:
             _draw(axes, point, networks.index(point.network), kinds.index(point.kind))
         axes.set(xscale="log", xlabel="latency of one image (ms)", ylabel="mIoU (%)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="x", which="both", labelsize=8)
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(0.08)
         _legends(figure, networks, kinds, beaten=any(point.is_beaten for point in points))
     return figure

@@ -69,10 +69,16 @@ def further_tables(runs: Sequence[Run], context: Context) -> list[Table]:
 
 
 def _section(group: Sequence[Run], split: str, rows: list[Row], on: str) -> Section:
+    """Gathers rows; seeds that all of them have stand in the title, since columns are many."""
     config = group[0].config
     dataset, protocol = config["dataset"]["name"], config["protocol"]["name"]
-    title = f"{dataset}, protocol {protocol}, {f'{on}, ' if on else ''}{split}, fingerprint "
-    return Section(title + group[0].fingerprint, rows, dataset=dataset, protocol=protocol, terms=on)
+    seeds = {row.details["seeds"] for row in rows}
+    if len(seeds) == 1:
+        rows = [replace(row, details={}) for row in rows]
+    words = [f"{dataset}, protocol {protocol}", on, split]
+    words += [f"seeds {one}" for one in seeds if len(seeds) == 1]
+    title = ", ".join([*filter(None, words), f"fingerprint {group[0].fingerprint}"])
+    return Section(title, rows, dataset=dataset, protocol=protocol, terms=on)
 
 
 def _row(one: Contestant, split: str, context: Context) -> Row | None:

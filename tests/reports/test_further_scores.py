@@ -61,6 +61,7 @@ def test_further_scores_by_hand(runs: Path) -> None:
         assert cell.value == pytest.approx(100 * iou.mean())
         assert cell.low == pytest.approx(100 * (iou.mean() - half), abs=0.01)
         assert not cell.bold
+    assert "test, seeds 0, 1, 2, fingerprint" in table_of(runs).sections[0].title
     for title in ("of the set precision", "of the set Dice", "mean over images Dice"):
         assert cells[title].value == pytest.approx(80)
 
@@ -75,6 +76,7 @@ def test_columns_that_no_record_counted_are_left_out_and_named(runs: Path) -> No
 def test_older_records_say_na_beside_newer_ones(runs: Path, make_run: Make) -> None:
     count_more(make_run("FCN-Basic", 0.8))
     table = table_of(runs)
+    assert [row.details["seeds"] for row in table.sections[0].rows] == ["0, 1, 2", "0"]
     found = cells_of(table)
     for title, value in (
         ("contours Boundary IoU", 50),

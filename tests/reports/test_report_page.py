@@ -202,6 +202,7 @@ def test_tables_put_scores_first_and_leave_out_what_has_no_run(
 
 def test_names_break_at_hyphens() -> None:
     assert breakable("FCN-Basic-NoAddition") == "FCN-<wbr>Basic-<wbr>No<wbr>Addition"
+    assert breakable("SegNet, PyTorch fp32") == "SegNet, <wbr>PyTorch <wbr>fp32"
 
 
 def test_the_letters_of_a_drawing_are_text(page: Path) -> None:
