@@ -327,3 +327,18 @@ def test_the_page_itself_never_scrolls_sideways(page: Path, width: int) -> None:
         )
         window.open(page)
         assert window.run("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.slow
+def test_the_shipped_page_fits_a_printed_sheet() -> None:
+    """Its widest table has 17 columns; A4 across, less its margins, is 1032 px wide."""
+    if not is_available():
+        pytest.skip("no chromium and chromedriver here")
+    with Browser() as window:
+        window.command("Emulation.setEmulatedMedia", {"media": "print"})
+        window.command(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 1032, "height": 700, "deviceScaleFactor": 1, "mobile": False},
+        )
+        window.open(Path(__file__).parents[2] / "reports/results/camvid_short/report/index.html")
+        assert window.run("return document.documentElement.scrollWidth") <= 1032
