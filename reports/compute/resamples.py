@@ -99,16 +99,17 @@ class Resamples:
         run, _ = side[0]
         pattern = run.config["dataset"].get("sequence")
         found = [of_one(run, evaluation, pattern) for run, evaluation in side]
-        images = {names for _, names in found}
+        images = [names for _, names in found]
         points = np.stack([scores[:, 0] for scores, _ in found], axis=-1)
         samples = np.mean([scores[:, 1:] for scores, _ in found], axis=0)
-        if len(images) > 1:
+        if None not in images and len({*images}) > 1:
             warn(
                 f"the intervals of {run.name}: its seeds have evidence of other images, "
                 "or in another order"
             )
             samples = np.full_like(samples, np.nan)
-        return Scored(scores, points, samples.astype(np.float32), images.pop(), pattern)
+        known = None if None in images else images[0]
+        return Scored(scores, points, samples.astype(np.float32), known, pattern)
 
     def _of_one(self, run: Run, evaluation: Evaluation, pattern: str | None) -> OfImages:
         """Scores one network.

@@ -55,12 +55,12 @@ def further_tables(runs: Sequence[Run], context: Context) -> list[Table]:
         for number in range(len(COLUMNS))
         if any(row.cells[number].value is not None for s in sections for row in s.rows)
     ]
-    missing = [column.name for n, column in enumerate(COLUMNS) if n not in filled]
+    missing = [column.title for n, column in enumerate(COLUMNS) if n not in filled]
     notes = [*NOTES]
     if missing:
         notes.append(
             "Left out, because no network here has them with all its seeds (older versions did not "
-            f"count them): {', '.join(missing)}."
+            f"count all, or evidence is missing): {'; '.join(missing)}."
         )
     for section in sections:
         section.rows = [replace(r, cells=[r.cells[n] for n in filled]) for r in section.rows]

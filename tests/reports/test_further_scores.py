@@ -70,7 +70,7 @@ def test_columns_that_no_record_counted_are_left_out_and_named(runs: Path) -> No
     table = table_of(runs)
     assert {column.group for column in table.columns} == {"of the set", "mean over images"}
     assert table.notes[-1].startswith("Left out")
-    assert table.notes[-1].endswith(": Boundary IoU, NSD, ECE.")
+    assert table.notes[-1].endswith(": contours Boundary IoU; contours NSD; calibration ECE.")
 
 
 def test_older_records_say_na_beside_newer_ones(runs: Path, make_run: Make) -> None:
@@ -143,3 +143,14 @@ def test_without_evidence_the_scores_of_the_set_stand_without_intervals(runs: Pa
         f"of the set {name}" for name in ("FWIoU", "micro IoU", "precision", "Dice")
     }
     assert cells["of the set Dice"].value == pytest.approx(80)
+
+
+def test_evidence_that_is_missing_is_not_called_another_order(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next(runs.glob("*seed1/evaluations/*.npz")).unlink()
+    cells = cells_of(table_of(runs))["SegNet-Basic"]
+    assert np.isnan(cells["of the set Dice"].low)
+    told = capsys.readouterr().err
+    assert "no such file" in told
+    assert "in another order" not in told
