@@ -12,6 +12,7 @@ from bench.metrics.regions import summed
 from bench.records import evaluation_name, names_digest, read_evaluation, read_json
 
 EVIDENCE_BYTES = 2**30  # an evaluation of 5,050 images and 37 classes has some 40 MB
+KINDS = {"U": "text", "iu": "integers"}  # numpy's letters for what arrays must hold
 SPLITS = {"splits": dict, "class_weights?": (None, [float])}
 
 
@@ -54,7 +55,7 @@ def _check_evidence(path: Path, arrays: dict[str, NDArray[Any]], told: dict[str,
         array = arrays.get(key)
         if array is not None and (array.dtype.kind not in kinds or array.shape != shape):
             raise ValueError(
-                f"{path}: {key} is {array.dtype} {array.shape} and not {shape}; "
+                f"{path}: {key} is {array.dtype} {array.shape} and not {KINDS[kinds]} {shape}; "
                 "remove the evaluation"
             )
         if array is not None and key != "names" and math.prod(shape) and array.min() < 0:

@@ -33,7 +33,7 @@ from bench import records
 from bench.metrics import regions
 from bench.metrics.boundaries import BOUNDARY_CLASSES, MATCHINGS
 from bench.metrics.regions import ABSENT_CLASSES
-from bench.metrics.scores import PAPER, Conventions, all_scores
+from bench.metrics.scores import OTHERS, PAPER, Conventions, all_scores
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
 from reports.compute.groups import CONDITION_OF_COLUMNS, contestants, groups, identity, pretraining
@@ -105,8 +105,7 @@ def _rows(runs: Sequence[Run], context: Context) -> Iterator[dict[str, Any]]:
         for deployed in deployed_of(run):
             yield from _deployed_rows(run, deployed, context, papers)
     for seeds in _reported(runs):
-        found = _by_convention(context.estimates.of(seeds), context.estimates.conventions)
-        for (metric, convention, label), interval in found.items():
+        for (metric, convention, label), interval in _intervals(seeds, context).items():
             one: Figure = {"metric": metric, "convention": convention, "class": label}
             one["value"] = 100 * interval.estimate
             yield _row(seeds, "", one, _ends(interval), papers)
@@ -117,8 +116,7 @@ def _rows(runs: Sequence[Run], context: Context) -> Iterator[dict[str, Any]]:
 def _evaluation_rows(
     run: Run, evaluation: Evaluation, context: Context, papers: dict[tuple[str, ...], float]
 ) -> Iterator[dict[str, Any]]:
-    known = context.estimates.of([(run, evaluation)])
-    intervals = _by_convention(known, context.estimates.conventions)
+    intervals = _intervals([(run, evaluation)], context)
     for one in _figures(run, evaluation):
         key = one["metric"], one["convention"], one["class"]
         yield _row([(run, evaluation)], run.folder.name, one, _ends(intervals.get(key)), papers)
@@ -228,13 +226,15 @@ def _figure(metric: str, value: float | None, convention: str = "", label: str =
     return {"metric": metric, "convention": convention, "class": label, "value": value}
 
 
-def _by_convention(
-    found: dict[str, Interval], conventions: Conventions
+def _intervals(
+    seeds: Sequence[Evaluated], context: Context
 ) -> dict[tuple[str, str, str], Interval]:
-    """Names estimates as the frame does: (metric, convention, class)."""
-    absent = f"absent_classes={conventions.absent_classes}"
-    boundary = f"matching={conventions.matching}, boundary_classes={conventions.boundary_classes}"
-    words = {"G": "", "C": absent, "mIoU": absent, "BF": boundary}
+    """Estimates scores and names them as the frame does: (metric, convention, class)."""
+    read = context.estimates.conventions
+    absent = f"absent_classes={read.absent_classes}"
+    boundary = f"matching={read.matching}, boundary_classes={read.boundary_classes}"
+    words = {"G": "", "C": absent, "mIoU": absent, "BF": boundary, **dict.fromkeys(OTHERS, "")}
+    found = context.estimates.of(seeds) | context.estimates.others(seeds)
     return {
         (name, words[name], "") if name in words else ("accuracy", "", name.partition("/")[2]): one
         for name, one in found.items()

@@ -52,7 +52,7 @@ def _add_tables(
     choose: argparse.ArgumentParser,
     formats: Collection[str],
 ) -> None:
-    tables.add_argument("--table", choices=list("123456"), help="this table of the paper only")
+    tables.add_argument("--table", choices=[*"123456", "further"], help="this table only")
     tables.add_argument("--format", choices=[*formats], default="text")
     tables.add_argument("--out", type=Path, help="a file instead of the terminal")
     for part in (tables, page):

@@ -11,7 +11,7 @@ tolerance: a boundary pixel counts as soon as any boundary pixel of the other ma
     al., BMVC 2013). Never below one_to_one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import floor, isqrt
 from typing import Literal, assert_never, get_args
@@ -131,29 +131,17 @@ def boundary_pairs(
     if void_rule == "mask_prediction":
         prediction = np.where((label >= 0) & (label < num_classes), prediction, label)
     predicted, truth = (_boundary_pixels(pixels, num_classes) for pixels in (prediction, label))
-    yield from pairs_within(predicted, truth, label.shape, tolerance)
+    width, radius = label.shape[1], radius_squared(label.shape, tolerance)
+    for one, other in zip(predicted, truth, strict=True):
+        first, last = _near_runs(one, other, width, radius)
+        yield BoundaryPair(len(one), len(other), first, last)
 
 
-def pairs_within(
-    predicted: Sequence[NDArray[np.intp]],
-    truth: Sequence[NDArray[np.intp]],
-    size: tuple[int, ...],
-    tolerance: float,
-) -> Iterator[BoundaryPair]:
-    """Yields the `BoundaryPair` of every class.
-
-    Args:
-        predicted: the flat positions of every class's pixels, ascending.
-        truth: likewise.
-        size: height and width of the image.
-        tolerance: the largest distance of near pixels, as a share of the image diagonal.
-    """
+def radius_squared(size: tuple[int, ...], tolerance: float) -> int:
+    """The largest squared distance of near pixels: a share of the diagonal of (height, width)."""
     height, width = size
     # The relative slack keeps distances that equal the tolerance, whatever the rounding.
-    radius_squared = floor(tolerance**2 * (height**2 + width**2) * (1 + 1e-12))
-    for predicted_pixels, true_pixels in zip(predicted, truth, strict=True):
-        first, last = _near_runs(predicted_pixels, true_pixels, width, radius_squared)
-        yield BoundaryPair(len(predicted_pixels), len(true_pixels), first, last)
+    return floor(tolerance**2 * (height**2 + width**2) * (1 + 1e-12))
 
 
 def class_f1(
@@ -228,15 +216,15 @@ def _boundary_pixels(pixels: NDArray[np.integer], num_classes: int) -> list[NDAr
 
 
 def _near_runs(
-    predicted: NDArray[np.intp], truth: NDArray[np.intp], width: int, radius_squared: int
+    predicted: NDArray[np.intp], truth: NDArray[np.intp], width: int, radius: int
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Finds the true pixels within the radius of each predicted one; see `BoundaryPair`."""
-    reach = isqrt(radius_squared)
+    """Finds the true pixels near each predicted one, by squared radius; see `BoundaryPair`."""
+    reach = isqrt(radius)
     rows = np.arange(-reach, reach + 1)[:, None]
     if len(predicted) == 0 or len(truth) == 0:
         none = np.zeros((len(rows), 0), np.intp)
         return none, none
-    half_width = np.array([[isqrt(radius_squared - int(row) ** 2)] for row in rows[:, 0]])
+    half_width = np.array([[isqrt(radius - int(row) ** 2)] for row in rows[:, 0]])
     stride = width + reach  # between image rows lies a gap that no run can cross
     predicted = predicted + predicted // width * reach
     truth = truth + truth // width * reach

@@ -42,18 +42,17 @@ def calibration_counts(
     return np.stack([wrong_right.sum(axis=1), wrong_right[:, 1], summed], axis=-1)
 
 
-def reliability(counts: NDArray[np.integer]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Turns counts (15, 3) into each bin's mean confidence, accuracy and share of the pixels.
+def reliability(counts: NDArray[np.number]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Turns counts (..., 15, 3) into each bin's mean confidence, accuracy and share of the pixels.
 
-    Confidence and accuracy of an empty bin are NaN.
+    Confidence and accuracy of an empty bin are NaN, shares where no pixel is counted.
     """
-    pixels, right, confidence = counts.T
-    return ratio(confidence / UNIT, pixels), ratio(right, pixels), ratio(pixels, pixels.sum())
+    pixels, right, confidence = np.moveaxis(counts, -1, 0)
+    share = ratio(pixels, pixels.sum(-1, keepdims=True))
+    return ratio(confidence / UNIT, pixels), ratio(right, pixels), share
 
 
-def expected_calibration_error(counts: NDArray[np.integer]) -> float:
-    """ECE of counts (15, 3), 0..1; NaN where nothing is counted."""
+def expected_calibration_error(counts: NDArray[np.number]) -> FloatArray:
+    """ECE of counts (..., 15, 3): (...), 0..1; NaN where nothing is counted."""
     confidence, accuracy, share = reliability(counts)
-    if np.isnan(share).all():
-        return float("nan")
-    return float(np.nansum(share * np.abs(accuracy - confidence)))
+    return np.asarray((share * np.nan_to_num(np.abs(accuracy - confidence))).sum(-1))

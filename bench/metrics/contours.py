@@ -12,14 +12,16 @@ four neighbours outside; beyond the image is outside. The tolerance is BF's, whi
 contours: those between pixels, without the image's border. As for BF, nothing is masked.
 """
 
-from math import hypot
+from math import hypot, isqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.boundaries import TOLERANCE, pairs_within
+from bench.metrics.boundaries import TOLERANCE, radius_squared
 from bench.metrics.ratios import FloatArray, ratio
 
+NEAREST = (9, 25, 45)  # offsets that are tried together: up to here, each on who is left
 DISTANCE = 0.02  # of an image's diagonal, as in that article: 12 pixels at 360x480
 
 
@@ -101,10 +103,19 @@ def surface_counts(
         int32 (K, 4): predicted surface pixels, true ones, predicted ones near a true one, true ones
         near a predicted one.
     """
-    predicted, truth = (_surfaces(pixels, num_classes) for pixels in (prediction, label))
-    pairs = pairs_within(predicted, truth, label.shape, tolerance)
-    rows = [(pair.predicted, pair.truth, *pair.near()) for pair in pairs]
-    return np.array(rows, np.int32)
+    height, width = label.shape
+    radius = radius_squared(label.shape, tolerance)
+    reach = isqrt(radius)
+    stride = width + reach  # between image rows lies a gap that no offset can cross
+    places = ((height + 2 * reach + 1) * stride, stride, reach)
+    predicted, truth = (_surface(pixels, num_classes, *places) for pixels in (prediction, label))
+    offsets = _offsets(radius, stride)
+    far = [
+        _count_far(side, other.plane, offsets, num_classes)
+        for side, other in ((predicted, truth), (truth, predicted))
+    ]
+    counts = [np.bincount(side.classes, minlength=num_classes) for side in (predicted, truth)]
+    return np.stack([*counts, *(np.subtract(counts, far))], axis=-1).astype(np.int32)
 
 
 def class_surface_distance(counts: NDArray[np.integer]) -> FloatArray:
@@ -113,8 +124,24 @@ def class_surface_distance(counts: NDArray[np.integer]) -> FloatArray:
     return ratio(predicted_near + truth_near, predicted + truth)
 
 
-def _surfaces(pixels: NDArray[np.integer], num_classes: int) -> list[NDArray[np.intp]]:
-    """The flat positions of every class's surface pixels, ascending."""
+class _Surface(NamedTuple):
+    """The surface pixels of all classes of an image.
+
+    Attributes:
+        positions: (n,) of each, in the plane.
+        classes: (n,) of each.
+        plane: flat, the class of each surface pixel, elsewhere K; with a margin about the image.
+    """
+
+    positions: NDArray[np.intp]
+    classes: NDArray[np.unsignedinteger]
+    plane: NDArray[np.unsignedinteger]
+
+
+def _surface(
+    pixels: NDArray[np.integer], num_classes: int, length: int, stride: int, reach: int
+) -> _Surface:
+    """Finds surface pixels and sets them into a plane of that length, rows a stride apart."""
     surface = np.ones(pixels.shape, bool)
     inside = pixels[1:-1, 1:-1]
     surface[1:-1, 1:-1] = (
@@ -123,6 +150,32 @@ def _surfaces(pixels: NDArray[np.integer], num_classes: int) -> list[NDArray[np.
         | (inside != pixels[1:-1, :-2])
         | (inside != pixels[1:-1, 2:])
     )
-    position = np.flatnonzero(surface)
-    classes = pixels.ravel()[position]
-    return [position[classes == index] for index in range(num_classes)]
+    surface &= (pixels >= 0) & (pixels < num_classes)
+    place = np.flatnonzero(surface)
+    positions = place + place // pixels.shape[1] * reach + reach * (stride + 1)
+    plane = np.full(length, num_classes, np.min_scalar_type(num_classes))
+    plane[positions] = pixels.ravel()[place]
+    return _Surface(positions, plane[positions], plane)
+
+
+def _offsets(radius: int, stride: int) -> NDArray[np.intp]:
+    """The offsets in a plane to all pixels within a squared radius, the nearest first."""
+    reach = isqrt(radius)
+    down, across = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
+    distance = down**2 + across**2
+    order = np.argsort(distance, kind="stable")[: np.count_nonzero(distance <= radius)]
+    return np.asarray((down * stride + across)[order])
+
+
+def _count_far(
+    side: _Surface, other: NDArray[np.unsignedinteger], offsets: NDArray[np.intp], num_classes: int
+) -> NDArray[np.intp]:
+    """Counts the pixels of every class that have none of theirs at any offset in the other plane.
+
+    Most have one at a small offset, so these are tried first, and the rest on who is left.
+    """
+    positions, classes, _ = side
+    for nearest in np.split(offsets, NEAREST):
+        far = ~(other.take(positions + nearest[:, None]) == classes).any(axis=0)
+        positions, classes = positions[far], classes[far]
+    return np.bincount(classes, minlength=num_classes)

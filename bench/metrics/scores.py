@@ -3,9 +3,9 @@
 Evidence comes from a run's evaluations, or from label maps by the command bench/score.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,10 @@ from bench.metrics.ratios import FloatArray, mean_defined, ratio
 from bench.metrics.regions import ABSENT_CLASSES, MeanRule, summed
 
 HEADLINE = ("G", "C", "mIoU", "BF")
+OTHERS = (
+    "FWIoU", "micro IoU", "precision", "Dice", "image mIoU", "image mIoU, worst tenth",
+    "image Dice", "boundary IoU", "NSD", "ECE",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Evidence:
         names: the images' file names, in the order of the data set.
         confusion: int64 or int32 (N, K+1, K+1), see `bench.metrics.regions`.
         boundaries: int32 (N, K, 5), see `bench.metrics.boundaries.boundary_counts`.
-        boundary_regions: int32 (N, K, 3), see `boundary_iou`; None: of before they were counted.
-        surfaces: int32 (N, K, 4), see `surface_distance`; likewise.
+        boundary_regions: int32 (N, K, 3), see `contours`; None: of before they were counted.
+        surfaces: int32 (N, K, 4), see `contours`; likewise.
         calibration: int64 (N, 15, 3), see `calibration`; likewise. 0 where predictions were label
             maps without a probability.
     """
@@ -115,19 +119,17 @@ def weighted_scores(
     # float64 counts exactly up to 2^53 pixels, and multiplies far faster than int64.
     weights = np.asarray(weights, np.float64)
     of_images = np.stack(regions.class_pixels(evidence.confusion), axis=1)  # (N, 3, K)
-    of_resamples = weights @ of_images.reshape(len(of_images), -1).astype(np.float64)
-    pixels = regions.ClassPixels(*np.moveaxis(of_resamples.reshape(-1, *of_images.shape[1:]), 1, 0))
+    pixels = regions.ClassPixels(*np.moveaxis(_sums(weights, of_images), 1, 0))
     per_image = image_f1(
         evidence.counted_boundaries,
         matching=conventions.matching,
         classes=conventions.boundary_classes,
     )
-    counted = (~np.isnan(per_image)).astype(np.float64)
     scores = {
         "G": regions.global_accuracy(pixels),
         "C": regions.mean_class_accuracy(pixels, conventions.absent_classes),
         "mIoU": regions.mean_iou(pixels, conventions.absent_classes),
-        "BF": ratio(weights @ np.nan_to_num(per_image), weights @ counted),
+        "BF": _mean_of_images(weights, per_image),
     }
     return scores, regions.class_accuracy(pixels)
 
@@ -175,7 +177,9 @@ def all_scores(evidence: Evidence) -> dict[str, Any]:
     return {name: _plain(value) for name, value in scores.items()}
 
 
-def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
+def other_scores(
+    evidence: Evidence, weights: NDArray[np.number] | None = None
+) -> dict[str, FloatArray]:
     """What others report of the same counts, by name; fractions of 1 or NaN.
 
     FWIoU, micro IoU: of the set. precision, Dice: means over the classes that have one. image mIoU,
@@ -183,22 +187,75 @@ def other_scores(evidence: Evidence) -> dict[str, FloatArray]:
     worst tenth: the mean over the tenth of the images (one at least) whose mIoU is lowest. boundary
     IoU: the mean over classes. NSD: the mean over images of the mean over classes. ECE: of the
     pixels of the set. These three are NaN where they were not counted.
+
+    Args:
+        evidence: N images.
+        weights: (B, N), how often each image occurs in each of B resamples; default: once.
+
+    Returns:
+        Each score as (B,), or as a number () where no weights are given.
     """
-    confusion = summed(evidence.confusion)
-    of_images = regions.mean_iou(evidence.confusion, "union")
-    defined = np.sort(of_images[~np.isnan(of_images)])
+    if weights is None:
+        found = other_scores(evidence, np.ones((1, len(evidence.names))))
+        return {name: values[0] for name, values in found.items()}
+    weights = np.asarray(weights, np.float64)  # as in `weighted_scores`
+    of_images = regions.class_pixels(evidence.confusion)
+    miou = regions.mean_iou(of_images, "union")
     return {
-        "FWIoU": regions.frequency_weighted_iou(confusion),
-        "micro IoU": regions.micro_iou(confusion),
-        "precision": mean_defined(regions.class_precision(confusion)),
-        "Dice": mean_defined(regions.class_dice(confusion)),
-        "image mIoU": mean_defined(of_images),
-        "image mIoU, worst tenth": mean_defined(defined[: -(-len(defined) // 10)]),
-        "image Dice": mean_defined(mean_defined(regions.class_dice(evidence.confusion))),
-        "boundary IoU": mean_defined(_contours_of_classes(evidence)["boundary IoU"]),
-        "NSD": mean_defined(mean_defined(_surface_distances(evidence))),
-        "ECE": np.array(_calibration_error(evidence)),
+        **scores_of_pixels(regions.ClassPixels(*(_sums(weights, part) for part in of_images))),
+        "image mIoU": _mean_of_images(weights, miou),
+        "image mIoU, worst tenth": _worst_tenth(weights, miou),
+        "image Dice": _mean_of_images(weights, mean_defined(regions.class_dice(of_images))),
+        "boundary IoU": _of_counts(
+            weights,
+            evidence.boundary_regions,
+            lambda counts: mean_defined(class_boundary_iou(counts)),
+        ),
+        "NSD": _mean_of_images(weights, mean_defined(_surface_distances(evidence))),
+        "ECE": _of_counts(weights, evidence.calibration, expected_calibration_error),
     }
+
+
+def scores_of_pixels(pixels: regions.Confusion) -> dict[str, FloatArray]:
+    """Those of `other_scores` that are of the whole set and its confusion matrix."""
+    return {
+        "FWIoU": regions.frequency_weighted_iou(pixels),
+        "micro IoU": regions.micro_iou(pixels),
+        "precision": mean_defined(regions.class_precision(pixels)),
+        "Dice": mean_defined(regions.class_dice(pixels)),
+    }
+
+
+def _sums(weights: NDArray[np.number], counts: NDArray[np.number]) -> FloatArray:
+    """Sums counts (N, ...) over resamples: (B, ...)."""
+    flat: FloatArray = np.asarray(weights, np.float64) @ counts.reshape(len(counts), -1).astype(
+        np.float64
+    )
+    return flat.reshape(len(weights), *counts.shape[1:])
+
+
+def _of_counts(
+    weights: NDArray[np.number],
+    counts: NDArray[np.integer] | None,
+    score: Callable[[FloatArray], FloatArray],
+) -> FloatArray:
+    return np.full(len(weights), np.nan) if counts is None else score(_sums(weights, counts))
+
+
+def _mean_of_images(weights: NDArray[np.number], of_images: FloatArray) -> FloatArray:
+    """Averages (N,) over the images of each resample that have a value: (B,)."""
+    counted = (~np.isnan(of_images)).astype(np.float64)
+    return ratio(weights @ np.nan_to_num(of_images), weights @ counted)
+
+
+def _worst_tenth(weights: NDArray[np.number], of_images: FloatArray) -> FloatArray:
+    """Averages the lowest tenth, rounded up, of the values of each resample: (B,)."""
+    order = np.argsort(of_images)[: np.count_nonzero(~np.isnan(of_images))]  # NaN comes last
+    occurs = weights[:, order]
+    wanted = np.ceil(occurs.sum(axis=1) / 10)
+    before = np.cumsum(occurs, axis=1) - occurs
+    taken = np.clip(wanted[:, None] - before, 0, occurs)
+    return ratio(taken @ of_images[order], wanted)
 
 
 def _contours_of_classes(evidence: Evidence) -> dict[str, FloatArray]:
@@ -218,12 +275,6 @@ def _surface_distances(evidence: Evidence) -> FloatArray:
     if evidence.surfaces is None:
         return np.full(evidence.boundaries.shape[:2], np.nan)
     return class_surface_distance(evidence.of_labelled(evidence.surfaces))
-
-
-def _calibration_error(evidence: Evidence) -> float:
-    if evidence.calibration is None:
-        return nan
-    return expected_calibration_error(evidence.calibration.sum(axis=0))
 
 
 def _plain(value: Any) -> Any:

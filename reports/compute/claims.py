@@ -223,7 +223,7 @@ def _scores_correlate(found: Sequence[Contestant], context: Context) -> ClaimRow
     points = [(e["C"].estimate, e["mIoU"].estimate) for e in map(context.estimates.of, sides)]
     return ClaimRow(
         "C and mIoU are correlated over networks",
-        *_correlated(points, sides),
+        *_correlated(points, "networks", sides),
         _own_correlation(scores_of_table_1(), "Table 1's networks"),
     )
 
@@ -245,7 +245,9 @@ def _size_correlates(found: Sequence[Contestant], context: Context) -> ClaimRow:
         (count, float(np.mean([e[f"accuracy/{name}"].estimate for e in estimates])))
         for name, count in pixels.items()
     ]
-    return ClaimRow(text, *_correlated(points, sides), _own_size_correlation(run, pixels))
+    return ClaimRow(
+        text, *_correlated(points, "classes", sides), _own_size_correlation(run, pixels)
+    )
 
 
 def _own_size_correlation(run: Run, pixels: dict[str, int]) -> str:
@@ -271,15 +273,15 @@ def _all(one: Contestant) -> list[Evaluated]:
 
 
 def _correlated(
-    points: Sequence[tuple[float, float]], sides: Sequence[Sequence[Evaluated]]
+    points: Sequence[tuple[float, float]], what: str, sides: Sequence[Sequence[Evaluated]]
 ) -> tuple[str, str]:
-    """Judges the rank correlation (Spearman) of points by its interval: (verdict, why)."""
+    """Judges the rank correlation (Spearman) over so many of what: (verdict, why)."""
     correlation = rank_correlation(points)
     if correlation is None:
-        return UNDECIDED, f"no rank correlation over {len(points)} points"
+        return UNDECIDED, f"no rank correlation over {len(points)} {what}"
     why = (
         f"rank correlation {correlation.estimate:.2f} [{correlation.low:.2f}, "
-        f"{correlation.high:.2f}] over {len(points)} points"
+        f"{correlation.high:.2f}] over {len(points)} {what}"
     )
     if min(len({run.seed for run, _ in seeds}) for seeds in sides) < ENOUGH_SEEDS:
         return TOO_FEW, why

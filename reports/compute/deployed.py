@@ -5,14 +5,15 @@ A row's difference is paired: the same weights, seed by seed, on the same images
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 from bench.metrics.uncertainty import Interval
-from reports.compute.estimates import Difference, Estimates
+from reports.compute.estimates import BETTER, Difference, Estimates, Pool
 from reports.compute.groups import contestants
 from reports.compute.kept import Evaluated
 from reports.read.deployed import PYTORCH, Deployed, Quartiles
-from reports.read.runs import Run
+from reports.read.runs import Run, warn
 
 SCORE = "mIoU"
 
@@ -92,8 +93,60 @@ def _row(network: str, rows: Sequence[tuple[Run, Deployed]], estimates: Estimate
     )
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Returns the places of those that no other one beats in both, the fastest first.
+def beaten(rows: Sequence[DeployedRow], estimates: Estimates) -> set[int]:
+    """Returns the places of rows that another one beats in latency and in mIoU.
+
+    Faster is whose upper quartile is below the other's lower one. More accurate is whose mIoU is
+    higher by a difference that holds over all pairs of the rows at once. Of two networks it holds
+    only with enough seeds; of two files of the same weights it is these files' own.
+    Residuals over seeds are pooled over one runtime and precision: files of one network are alike.
+    """
+    scored = [number for number, row in enumerate(rows) if row.latency is not None and row.miou]
+    kinds: dict[str, list[DeployedRow]] = {}
+    for number in scored:
+        kinds.setdefault(rows[number].first.title, []).append(rows[number])
+    pools = {kind: estimates.pool([row.seeds for row in some]) for kind, some in kinds.items()}
+    return {
+        slow
+        for slow, fast in permutations(scored, 2)
+        if _is_faster(rows[fast], rows[slow])
+        and _is_better(rows[fast], rows[slow], len(scored), pools, estimates)
+    }
+
+
+def _is_faster(one: DeployedRow, other: DeployedRow) -> bool:
+    assert one.latency is not None
+    assert other.latency is not None
+    (median, _, upper), (others_median, lower, _) = one.latency, other.latency
+    return (median if upper is None else upper) < (others_median if lower is None else lower)
+
+
+def _is_better(
+    one: DeployedRow, other: DeployedRow, rows: int, pools: Mapping[str, Pool], estimates: Estimates
+) -> bool:
+    alike = one.network == other.network
+    pool = None if alike else _shared(pools[one.first.title], pools[other.first.title])
+    try:
+        change = estimates.difference(one.seeds, other.seeds, pool)[SCORE]
+    except ValueError as error:  # records are incomplete
+        warn(str(error))
+        return False
+    return change.among(rows).low > 0 if alike else change.verdict(rows) == BETTER
+
+
+def _shared(*pools: Pool) -> Pool | None:
+    """Returns the larger residual of two kinds; None where a kind has none that is shared."""
+    found = [pool.get(SCORE) for pool in pools]
+    known = [one for one in found if one is not None and one.is_shared]
+    if len(known) < len(found):
+        return None
+    return {SCORE: max(known, key=lambda one: one.variance)}
+
+
+def highest(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Returns the places of those with a higher mIoU than any as fast, the fastest first.
+
+    By point estimates: that one is lower is no verdict, see `beaten`.
 
     Args:
         points: (milliseconds, mIoU) of each row.

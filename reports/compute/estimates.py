@@ -12,21 +12,24 @@ it is of these weights, and no verdict on the networks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
 
 from bench.metrics.ratios import FloatArray
-from bench.metrics.scores import PAPER, Conventions
+from bench.metrics.scores import OTHERS, PAPER, Conventions
 from bench.metrics.uncertainty import LEVEL, Interval, Source, interval
-from reports.compute.kept import FREEDOM, Evaluated, Kept
+from reports.compute.kept import FREEDOM, Evaluated, Kept, Numbers
 from reports.compute.pooling import ENOUGH_SEEDS, Residual, common_layout, residual
 from reports.compute.resamples import Resamples
 from reports.read.runs import Run
 
 BETTER, WORSE, NOT_SEPARATED, NEEDS_SEEDS = "better", "worse", "not separated", "needs seeds"
 Pool = Mapping[str, Residual]  # by score
+# By score, the error over images and the figure of each seed; the degrees of freedom.
+Parts = tuple[dict[str, float], dict[str, FloatArray], float]
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,13 @@ class Estimates:
         Args:
             seeds: the evaluations of its runs, all on the same images.
         """
-        errors, points, freedom = self._numbers(seeds)
-        found = {}
-        for name, values in points.items():
-            sources = [Source(errors[name], freedom), *_seed_source(values)]
-            found[name] = interval(float(values.mean()), sources, limits=(0.0, 1.0))
-        return found
+        return _intervals(*self._numbers(seeds))
+
+    def others(self, seeds: Sequence[Evaluated]) -> dict[str, Interval]:
+        """Estimates what others report of the same counts: `bench.metrics.scores.other_scores`."""
+        ordered = sorted(seeds, key=lambda one: one[0].seed)
+        compute = partial(self._resamples.others, ordered)
+        return _intervals(*_taken_apart(self._kept.remember([ordered], compute, OTHERS)))
 
     def points(self, seeds: Sequence[Evaluated]) -> dict[str, dict[int, float]]:
         """Returns the scores on all images: by score, and then by seed."""
@@ -147,23 +151,35 @@ class Estimates:
             )
         return found
 
-    def _numbers(
-        self, seeds: Sequence[Evaluated]
-    ) -> tuple[dict[str, float], dict[str, FloatArray], float]:
+    def _numbers(self, seeds: Sequence[Evaluated]) -> Parts:
         """Returns errors over images, figures by seed in ascending order, degrees of freedom."""
         ordered = sorted(seeds, key=lambda one: one[0].seed)
-        numbers = self._kept.remember([ordered], lambda: self._resamples.numbers(ordered))
-        scores = {name: values for name, values in numbers.items() if name != FREEDOM}
-        return (
-            {name: values[0] for name, values in scores.items()},
-            {name: np.array(values[1:]) for name, values in scores.items()},
-            numbers[FREEDOM][0],
-        )
+        compute = partial(self._resamples.numbers, ordered)
+        return _taken_apart(self._kept.remember([ordered], compute))
 
     def _table(self, side: Sequence[Evaluated]) -> dict[int, FloatArray]:
         """Returns the scores (scores,) of a side by seed."""
         points = np.array(list(self._numbers(side)[1].values()))
         return dict(zip(_seeds(side), points.T, strict=True))
+
+
+def _taken_apart(numbers: Numbers) -> Parts:
+    scores = {name: values for name, values in numbers.items() if name != FREEDOM}
+    return (
+        {name: values[0] for name, values in scores.items()},
+        {name: np.array(values[1:]) for name, values in scores.items()},
+        numbers[FREEDOM][0],
+    )
+
+
+def _intervals(
+    errors: dict[str, float], points: dict[str, FloatArray], freedom: float
+) -> dict[str, Interval]:
+    found = {}
+    for name, values in points.items():
+        sources = [Source(errors[name], freedom), *_seed_source(values)]
+        found[name] = interval(float(values.mean()), sources, limits=(0.0, 1.0))
+    return found
 
 
 def _seed_source(values: FloatArray) -> list[Source]:

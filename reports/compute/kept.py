@@ -33,13 +33,22 @@ class Kept:
         self._changed = False
 
     def remember(
-        self, sides: Sequence[Sequence[Evaluated]], compute: Callable[[], Numbers]
+        self,
+        sides: Sequence[Sequence[Evaluated]],
+        compute: Callable[[], Numbers],
+        names: Sequence[str] = (),
     ) -> Numbers:
-        """Returns the numbers of these evaluations, computed where they are not known."""
+        """Returns the numbers of these evaluations, computed where they are not known.
+
+        Args:
+            sides: one or two.
+            compute: returns an error for each score and, of one side, the figure of each seed.
+            names: of the scores, if not those of `score_names`.
+        """
         stamps = [[self._stamp(*one) for one in side] for side in sides]
-        text = json.dumps([stamps, self._conventions])
+        text = json.dumps([stamps, self._conventions, *names])
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        if not _fits(self._known.get(key, {}), sides):
+        if not _fits(self._known.get(key, {}), sides, names or score_names(sides[0][0][0])):
             found = compute()
             self._known[key] = {
                 name: [None if isnan(number) else number for number in numbers]
@@ -85,10 +94,12 @@ def score_names(run: Run) -> tuple[str, ...]:
     return (*(f"accuracy/{name}" for name in run.config["dataset"]["classes"]), *HEADLINE)
 
 
-def _fits(found: dict[str, Any], sides: Sequence[Sequence[Evaluated]]) -> bool:
+def _fits(
+    found: dict[str, Any], sides: Sequence[Sequence[Evaluated]], names: Sequence[str]
+) -> bool:
     """Whether kept numbers are those of these sides: an error, and of one side each seed's."""
     count = 1 + len(sides[0]) if len(sides) == 1 else 1
-    wanted = {**dict.fromkeys(score_names(sides[0][0][0]), count), FREEDOM: 1}
+    wanted = {**dict.fromkeys(names, count), FREEDOM: 1}
     return [(name, len(numbers)) for name, numbers in found.items()] == [*wanted.items()]
 
 

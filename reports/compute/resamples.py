@@ -1,6 +1,6 @@
 """Scores of evaluations on resamples of their images; the only place that opens evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,15 @@ import numpy as np
 from bench.evidence import read_evidence
 from bench.metrics import regions
 from bench.metrics.ratios import FloatArray
-from bench.metrics.scores import HEADLINE, Conventions, Evidence, weighted_scores
+from bench.metrics.scores import (
+    HEADLINE,
+    OTHERS,
+    Conventions,
+    Evidence,
+    other_scores,
+    scores_of_pixels,
+    weighted_scores,
+)
 from bench.metrics.uncertainty import (
     Resampling,
     image_error,
@@ -21,6 +29,9 @@ from bench.metrics.uncertainty import (
 from reports.compute.kept import FREEDOM, Evaluated, Numbers, score_names
 from reports.read.runs import Evaluation, Run, matrix, warn
 
+# Of one network: scores on all images and on every resample, (scores, 1 + resamples); the images.
+OfImages = tuple[FloatArray, tuple[str, ...] | None]
+OfOne = Callable[[Run, Evaluation, str | None], OfImages]
 SIDES_KEPT = 2048  # networks whose resamples stay in memory, some 60 kB each
 
 
@@ -51,10 +62,11 @@ class Resamples:
 
     def numbers(self, side: Sequence[Evaluated]) -> Numbers:
         """Returns, by score, its standard error over images and then the figure of each seed."""
-        scored = self._scored(side)
-        errors, freedom = _errors(scored.samples, scored)
-        rows = np.column_stack([errors, scored.points]).tolist()
-        return {**dict(zip(scored.names, rows, strict=True)), FREEDOM: [freedom]}
+        return _numbers(self._scored(side))
+
+    def others(self, side: Sequence[Evaluated]) -> Numbers:
+        """Likewise of `bench.metrics.scores.other_scores`, NaN where they were not counted."""
+        return _numbers(self._score(side, OTHERS, _others_of_one))
 
     def paired(self, first: Sequence[Evaluated], second: Sequence[Evaluated]) -> Numbers:
         """Returns the standard error over images of the difference of two sides, by score.
@@ -80,29 +92,27 @@ class Resamples:
         if key not in self._sides:
             if len(self._sides) >= SIDES_KEPT:
                 self._sides.pop(next(iter(self._sides)))
-            self._sides[key] = self._score(side)
+            self._sides[key] = self._score(side, score_names(side[0][0]), self._of_one)
         return self._sides[key]
 
-    def _score(self, side: Sequence[Evaluated]) -> Scored:
+    def _score(self, side: Sequence[Evaluated], scores: tuple[str, ...], of_one: OfOne) -> Scored:
         run, _ = side[0]
-        names = score_names(run)
         pattern = run.config["dataset"].get("sequence")
-        found = [self._of_one(run, evaluation, pattern) for run, evaluation in side]
-        images = {names for _, names in found}
+        found = [of_one(run, evaluation, pattern) for run, evaluation in side]
+        images = [names for _, names in found]
         points = np.stack([scores[:, 0] for scores, _ in found], axis=-1)
         samples = np.mean([scores[:, 1:] for scores, _ in found], axis=0)
-        if len(images) > 1:
+        if None not in images and len({*images}) > 1:
             warn(
                 f"the intervals of {run.name}: its seeds have evidence of other images, "
                 "or in another order"
             )
             samples = np.full_like(samples, np.nan)
-        return Scored(names, points, samples.astype(np.float32), images.pop(), pattern)
+        known = None if None in images else images[0]
+        return Scored(scores, points, samples.astype(np.float32), known, pattern)
 
-    def _of_one(
-        self, run: Run, evaluation: Evaluation, pattern: str | None
-    ) -> tuple[FloatArray, tuple[str, ...] | None]:
-        """Scores one network on all images and on every resample: (scores, 1 + resamples).
+    def _of_one(self, run: Run, evaluation: Evaluation, pattern: str | None) -> OfImages:
+        """Scores one network.
 
         Falls back on the set's matrix where the evidence is unreadable: no interval, no BF.
         """
@@ -120,8 +130,28 @@ class Resamples:
             regions.mean_iou(pixels, rule),
             np.nan,
         ]
-        missing = np.full((len(point), Resampling().resamples), np.nan)
-        return np.column_stack([point, missing]), None
+        return _without_resamples(point), None
+
+
+def _others_of_one(run: Run, evaluation: Evaluation, pattern: str | None) -> OfImages:
+    """As `Resamples._of_one`; without evidence, what the set's matrix holds."""
+    evidence = evidence_of(run.folder, evaluation)
+    if evidence is None:
+        known = scores_of_pixels(regions.class_pixels(matrix(evaluation)))
+        return _without_resamples([float(known.get(name, np.nan)) for name in OTHERS]), None
+    scores = other_scores(evidence, _weights(evidence.names, pattern))
+    return np.stack([scores[name] for name in OTHERS]), evidence.names
+
+
+def _without_resamples(point: Sequence[float]) -> FloatArray:
+    missing = np.full((len(point), Resampling().resamples), np.nan)
+    return np.column_stack([point, missing])
+
+
+def _numbers(scored: Scored) -> Numbers:
+    errors, freedom = _errors(scored.samples, scored)
+    rows = np.column_stack([errors, scored.points]).tolist()
+    return {**dict(zip(scored.names, rows, strict=True)), FREEDOM: [freedom]}
 
 
 def evidence_of(folder: Path, evaluation: Evaluation) -> Evidence | None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from bench.metrics.ratios import ratio
 from bench.metrics.uncertainty import Interval
 from reports.compute.context import Context
-from reports.compute.deployed import deployed_rows
+from reports.compute.deployed import beaten, deployed_rows
 from reports.compute.groups import Contestant, contestants, groups, told_apart
 from reports.compute.kept import Evaluated
+from reports.compute.pooling import ENOUGH_SEEDS
 from reports.compute.tuned import trials_by_network
 from reports.figures import charts as figures
 from reports.figures.grid import kept_predictions, qualitative
@@ -70,17 +71,23 @@ def _deployed(
     """Yields a figure of what was exported for each setting in which it was timed."""
     settings = deployed_rows(group, exported, context.estimates)
     for place, (setting, rows) in enumerate(settings.items(), start=1):
+        lost = beaten(rows, context.estimates)
         points = [
-            Point(r.network, r.first.title, r.latency, 100 * r.miou.estimate, _percent(r.miou))
-            for r in rows
+            Point(
+                r.network, r.first.title, r.latency, 100 * r.miou.estimate, _percent(r.miou),
+                number in lost,
+            )
+            for number, r in enumerate(rows)
             if r.latency is not None and r.miou is not None and not isnan(r.miou.estimate)
-        ]
+        ]  # fmt: skip
         figure = accuracy_against_latency(points)
         if figure is not None:
             yield (
                 f"deployed-{place}",
                 "mIoU through the runtime, with its 95 % interval, against the latency of one "
-                "image, with its quartiles; the line joins those that no other beats in both. "
+                "image, with its quartiles. Hollow: another is faster, quartiles apart, and more "
+                "accurate by a difference that holds over all pairs; a network with fewer than "
+                f"{ENOUGH_SEEDS} seeds is beaten by no other. The line: point estimates. "
                 f"{', '.join(setting)};",
                 figure,
             )

@@ -20,6 +20,8 @@ from reports.tables.model import (
     interval,
 )
 
+LONG_WORD, CAPITAL = 9, r"(?<=[a-z])(?=[A-Z])"
+
 
 def html(table: Table) -> str:
     """Formats a table as an HTML fragment, a `<table>` for each section.
@@ -107,8 +109,10 @@ def _row(
 
 
 def breakable(name: str) -> str:
-    """Escapes a name and lets its lines break after hyphens and before capitals."""
-    return "<wbr>".join(map(escape, re.split(r"(?<=-)|(?<=[a-z])(?=[A-Z])", name)))
+    """Escapes a name and lets its lines break after hyphens, and long words before capitals."""
+    words = re.split(r"(?<=-)|(?<= )", name)
+    parts = [re.split(CAPITAL, word) if len(word) > LONG_WORD else [word] for word in words]
+    return "<wbr>".join(escape(part) for word in parts for part in word)
 
 
 def group_start(dataset: str, protocol: str) -> str:

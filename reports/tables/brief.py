@@ -44,7 +44,8 @@ def more_words(runs: Path, tables: Sequence[Table]) -> str:
     numbers = sorted({table.number for table in tables if table.number})
     whole = " or ".join(f"--table {number}" for number in numbers)
     return (
-        f"\nWhole tables, and how to read them ({whole}; --table 2 by class):\n"
+        f"\nWhole tables, and how to read them ({whole}; --table 2 by class;\n"
+        "--table further: FWIoU, Dice, mIoU of single images, Boundary IoU, NSD, ECE):\n"
         f"  python -m reports {runs} --table ...\n"
         f"All as one page:\n  python -m reports page {runs}"
     )

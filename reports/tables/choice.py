@@ -15,6 +15,7 @@ from reports.tables.layout import natural_number
 from reports.tables.model import Table
 from reports.tables.of_costs import cost_table, cost_tables
 from reports.tables.of_deployed import deployed_tables
+from reports.tables.of_others import FURTHER, further_tables
 from reports.tables.of_ranks import rank_tables
 from reports.tables.of_scores import score_table
 
@@ -22,11 +23,15 @@ PER_CLASS = {"1": "2", "3": "2", "4": "5"}  # beside which table the classes are
 
 
 def fitting_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
-    """Fills the tables that suit runs, of ranks, of what was exported, and of measured costs."""
+    """Fills the tables that suit runs, of ranks, of what was exported, and of measured costs.
+
+    With those by class comes the one of further scores.
+    """
     costs = cost_tables(context.costs, context.rows_without_runs)
     ranks = rank_tables(runs, context.estimates)
     deployed = deployed_tables(runs, context)
-    return [*score_tables(runs, context, classes), *ranks, *deployed, *costs]
+    further = further_tables(runs, context) if classes else []
+    return [*score_tables(runs, context, classes), *further, *ranks, *deployed, *costs]
 
 
 def score_tables(runs: Sequence[Run], context: Context, classes: bool = False) -> list[Table]:
@@ -50,7 +55,19 @@ def score_tables(runs: Sequence[Run], context: Context, classes: bool = False) -
 
 
 def numbered_table(number: str, runs: Sequence[Run], context: Context) -> list[Table]:
-    """Fills one table of the paper, whatever the runs are."""
+    """Fills one table of the paper, or that of further scores, whatever the runs are.
+
+    Raises:
+        ValueError: no run has an evaluation to take further scores from.
+    """
+    if number == FURTHER:
+        found = further_tables(runs, context)
+        if not found:
+            raise ValueError(
+                f"--table {FURTHER}: none of these runs has been evaluated yet; wait for one, see "
+                "python -m reports status"
+            )
+        return found
     costs = [table for table in cost_tables(context.costs) if table.number == number]
     if number == "6":
         return costs or [cost_table(number, [])]

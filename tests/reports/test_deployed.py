@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from handmade import evidence
+from matplotlib.figure import Figure
 
 from bench import records
-from reports.compute.deployed import pareto
+from reports.compute.deployed import beaten, deployed_rows, highest
 from reports.export import frame
 from reports.figures.of_report import drawings
 from reports.figures.pareto import Point, accuracy_against_latency
+from reports.read.deployed import deployed_of
 from reports.read.given import read_given
 from reports.read.runs import read_runs
 from reports.tables.choice import context_of, fitting_tables
@@ -241,9 +243,50 @@ def test_choose_names_the_fastest_within_a_point(deployed: Path) -> None:
     ) in three
 
 
-def test_the_front_holds_those_that_none_beats_in_both() -> None:
+def test_the_line_joins_those_higher_than_any_as_fast() -> None:
     points = [(10.0, 60.0), (5.0, 50.0), (5.0, 55.0), (7.0, 54.0), (20.0, 60.0)]
-    assert pareto(points) == [2, 0]
+    assert highest(points) == [2, 0]
+
+
+def lost(root: Path) -> set[str]:
+    """The labels of the rows that another one beats."""
+    runs = read_runs(records.run_folders(root))
+    context = context_of(root)
+    found = {run.folder: deployed_of(run) for run in runs}
+    (rows,) = deployed_rows(runs, found, context.estimates).values()
+    return {rows[place].label for place in beaten(rows, context.estimates)}
+
+
+def test_a_network_is_beaten_only_where_the_difference_holds(
+    deployed: Path, make_run: Write
+) -> None:
+    """SegNet's int8, 4 ms, is above Bilinear in PyTorch, 10 ms, and in fp32, 5 ms: with 3 seeds."""
+    assert lost(deployed) == set()
+    for seed in (1, 2):
+        for name, share, int8 in (("SegNet", 0.8, 0.78), ("Bilinear", 0.7, 0.7)):
+            run = make_run(name, share + seed / 100, seed=seed)
+            write_deployed(run, "PyTorch", "fp32", None, [1.0])
+            write_deployed(run, "onnxruntime", "fp32", share + seed / 100, [1.0])
+            write_deployed(run, "onnxruntime", "int8", int8 + seed / 100, [1.0])
+    assert lost(deployed) == {"Bilinear, PyTorch fp32", "Bilinear, onnxruntime fp32"}
+    for seed, share in enumerate((0.5, 0.8, 0.95)):  # higher in the mean, and not separated
+        folder = next(deployed.glob(f"segnet-*seed{seed}"))
+        write_deployed(folder, "onnxruntime", "int8", share, [4.0])
+        write_deployed(folder, "onnxruntime", "fp32", share, [10.0])
+    assert lost(deployed) == set()
+
+
+def test_a_file_is_beaten_by_another_of_the_same_weights(deployed: Path) -> None:
+    """What costs accuracy and gains no time; the same mIoU in half the time beats nothing."""
+    run = next(deployed.glob("segnet-*"))
+    write_deployed(run, "onnxruntime", "int8", 0.78, [15.0])
+    assert lost(deployed) == {"SegNet, onnxruntime int8"}
+    write_deployed(run, "onnxruntime", "int8", 0.78, [9.0, 10.0, 11.0])  # quartiles not apart
+    assert lost(deployed) == set()
+
+
+def legends(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 def test_the_figure_joins_the_front(deployed: Path) -> None:
@@ -253,4 +296,14 @@ def test_the_figure_joins_the_front(deployed: Path) -> None:
     line = axes.get_lines()[0]
     assert [round(x) for x in line.get_xdata()] == [2, 4, 10]
     assert "Test CPU" in drawing.caption
+    assert "point estimates" in drawing.caption
+    assert "beaten in both" not in legends(drawing.figure)
+    points = [
+        Point("a", "b", (1.0, None, None), 50.0, None, True),
+        Point("c", "b", (2.0,) * 3, 60.0, None),
+    ]
+    hollow = accuracy_against_latency(points)
+    assert "beaten in both" in legends(hollow)
+    faces = [line.get_markerfacecolor() for line in hollow.axes[0].get_lines()[1:]]
+    assert [face == "none" for face in faces] == [True, False]
     assert accuracy_against_latency([Point("a", "b", (1.0, None, None), 50.0, None)]) is None

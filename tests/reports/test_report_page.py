@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, is_available
-from handmade import write_picture
+from handmade import configuration, cost_record, write_picture, write_run
 
 from bench import records
 from reports.read.runs import read_runs
@@ -25,16 +25,23 @@ FIRST_COLUMN = (
 )
 
 
-@pytest.fixture
-def page(make_run: Make, make_cost: Make, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One page for all that only look at it: drawing its figures takes seconds."""
+    place = tmp_path_factory.mktemp("page")
+    root = place / "runs"
+    (root / "cost").mkdir(parents=True)
     for name, share in (("SegNet-Basic", 0.8), ("FCN-Basic", 0.9), (NASTY, 0.7)):
-        folder = make_run(name, share, dataset="Streets", classes=["Sky", "<i>&", "Car"])
+        config = configuration(name, dataset="Streets", classes=["Sky", "<i>&", "Car"])
+        folder = write_run(root, config, {("test", 100): share})
         write_picture(folder / "predictions" / "test-0000100" / "a0001.png")
-        make_cost(name, [share * 10, share * 11])
-    make_run("SegNet", 0.6, lr=0.001, fingerprint="deep", dataset="Fields", name_of_it="x")
-    make_run("U-Net", None, state="diverged", fingerprint="deep", lr=0.001, dataset="Fields")
-    root = tmp_path / "runs"
-    return write_report(read_runs(records.run_folders(root)), context_of(root), tmp_path / "out")
+        times = json.dumps(cost_record(name, [share * 10, share * 11]))
+        (root / "cost" / f"{share}.json").write_text(times)
+    deep = configuration("SegNet", dataset="Fields", lr=0.001, name_of_it="x")
+    write_run(root, deep, {("test", 100): 0.6}, fingerprint="deep")
+    lost = configuration("U-Net", dataset="Fields", lr=0.001)
+    write_run(root, lost, {}, fingerprint="deep", state="diverged")
+    return write_report(read_runs(records.run_folders(root)), context_of(root), place / "out")
 
 
 def test_names_of_records_lead_out_of_no_folder(make_run: Make, tmp_path: Path) -> None:
@@ -57,7 +64,7 @@ def browser() -> Iterator[Browser]:
         yield window
 
 
-def test_every_figure_of_ours_leads_to_its_run(page: Path, tmp_path: Path) -> None:
+def test_every_figure_of_ours_leads_to_its_run(page: Path) -> None:
     content = page.read_text()
     targets = set(re.findall(r'href="#((?:run|cost)-[^"]+)"', content))
     assert {target.partition("-")[0] for target in targets} == {"run", "cost"}
@@ -77,8 +84,8 @@ def test_a_mean_over_seeds_leads_to_all_its_runs(make_run: Make, tmp_path: Path)
     assert all(f'id="run-segnet-none-seed{seed}"' in content for seed in range(3))
 
 
-def test_the_page_says_how_to_make_each_run_again(page: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "segnet-basic-none-seed0"
+def test_the_page_says_how_to_make_each_run_again(page: Path) -> None:
+    folder = page.parents[1] / "runs" / "segnet-basic-none-seed0"
     assert f"<code>python -m bench --from {folder}</code>" in page.read_text()
 
 
@@ -214,6 +221,7 @@ def test_tables_put_scores_first_and_leave_out_what_has_no_run(
 
 def test_names_break_at_hyphens() -> None:
     assert breakable("FCN-Basic-NoAddition") == "FCN-<wbr>Basic-<wbr>No<wbr>Addition"
+    assert breakable("SegNet, PyTorch fp32") == "SegNet, <wbr>PyTorch <wbr>fp32"
 
 
 def test_the_letters_of_a_drawing_are_text(page: Path) -> None:
@@ -338,3 +346,18 @@ def test_the_page_itself_never_scrolls_sideways(page: Path, width: int) -> None:
         )
         window.open(page)
         assert window.run("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.slow
+def test_the_shipped_page_fits_a_printed_sheet() -> None:
+    """Its widest table has 17 columns; A4 across, less its margins, is 1032 px wide."""
+    if not is_available():
+        pytest.skip("no chromium and chromedriver here")
+    with Browser() as window:
+        window.command("Emulation.setEmulatedMedia", {"media": "print"})
+        window.command(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 1032, "height": 700, "deviceScaleFactor": 1, "mobile": False},
+        )
+        window.open(Path(__file__).parents[2] / "reports/results/camvid_short/report/index.html")
+        assert window.run("return document.documentElement.scrollWidth") <= 1032

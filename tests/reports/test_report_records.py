@@ -82,11 +82,19 @@ def test_without_evidence_there_is_a_figure_and_no_interval(
 @pytest.mark.parametrize(
     ("name", "array", "words"),
     [
-        ("boundary_regions", np.zeros((120, 2, 3), np.int32), "(120, 2, 3) and not (120, 3, 3)"),
+        (
+            "boundary_regions",
+            np.zeros((120, 2, 3), np.int32),
+            "(120, 2, 3) and not integers (120, 3, 3)",
+        ),
         ("surfaces", np.full((120, 3, 4), np.nan), "surfaces is float64"),
         ("calibration", np.full((120, 15, 3), -1), "calibration has a negative count"),
-        ("names", np.array([f"a{i}" for i in range(119)]), "names is <U4 (119,) and not (120,)"),
-        ("boundaries", np.zeros((119, 3, 5), np.int32), "(119, 3, 5) and not (120, 3, 5)"),
+        (
+            "names",
+            np.array([f"a{i}" for i in range(119)]),
+            "names is <U4 (119,) and not text (120,)",
+        ),
+        ("boundaries", np.zeros((119, 3, 5), np.int32), "(119, 3, 5) and not integers (120, 3, 5)"),
     ],
 )
 def test_counts_of_another_length_or_kind_leave_the_others_their_report(

@@ -461,7 +461,7 @@ def test_the_terminal_is_a_hundred_columns_wide(make_run: MakeRun, tmp_path: Pat
     make_run("FCN-Basic", None, state="out_of_memory")
     make_run("FCN-Basic", None, state="diverged", seed=1)
     make_run("FCN-Basic", None, state="interrupted", seed=2)
-    for number in "123456":
+    for number in (*"123456", "further"):
         for table in filled(tmp_path / "runs", number):
             assert max(map(len, text(table).splitlines())) <= 100
 
@@ -472,7 +472,8 @@ def test_the_tables_that_suit_the_runs_are_chosen(make_run: MakeRun, tmp_path: P
     runs = read_runs(records.run_folders(tmp_path / "runs"))
     context = context_of(tmp_path / "runs")
     assert [t.number for t in fitting_tables(runs, context)] == ["1", "3"]
-    assert [t.number for t in fitting_tables(runs, context, classes=True)] == ["1", "3", "2"]
+    whole = [t.slug for t in fitting_tables(runs, context, classes=True)]
+    assert whole == ["table1", "table3", "table2", "table-further"]
 
 
 def test_the_csv_has_one_head_and_numbers_in_columns_of_numbers(
