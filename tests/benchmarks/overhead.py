@@ -44,6 +44,7 @@ def prepared(folder: Path, protocol: str, width: int, threads: int) -> Training:
     config = compose_config(
         ["arch=segnet_basic", f"arch.width={width}", "dataset=synthetic", f"protocol={protocol}",
          "dataset.reader.counts={train: 100, val: 4, test: 4}", "dataset.cache=null",
+         "protocol.dice_weight=0",
          f"threads={threads}", f"runs='{folder}'", "max_iterations=1000000"]
     )  # fmt: skip
     device, monitor = prepare_device(config), Monitor(folder)
