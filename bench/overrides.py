@@ -17,6 +17,8 @@ from hydra.errors import HydraException, OverrideParseException
 # Written for Hydra's grammar: quotes, a list, a mapping, a function such as range(1,5).
 GRAMMAR = re.compile(r"'.*'|\".*\"|\[.*\]|\{.*\}|[A-Za-z_]\w*\(.*\)", re.DOTALL)
 
+QUOTES = re.compile(r"'((?:\\'|[^'])*)'")  # that `quoted` set around parts of a value
+
 
 def override(key: str, value: str | Path) -> str:
     """Returns the override that gives a key this very text."""
@@ -62,7 +64,8 @@ def in_a_sentence(error: Exception, known: Callable[[], Collection[str]]) -> str
     text = " ".join(str(error).split())
     sweep = _found(r"Ambiguous value for argument '(.+)' 1\. To use", text)
     if sweep:
-        return f"{sweep}: several values make a sweep, which needs -m; {_how_to_quote(sweep)}"
+        given = QUOTES.sub(lambda quote: quote[1].replace("\\'", "'"), sweep)
+        return f"{given}: several values make a sweep, which needs -m; {_how_to_quote(given)}"
     key = _found(r"Could not (?:override|delete)[^']*'([^']+)'", text)
     if key:
         nearest = nearest_key(key, known())

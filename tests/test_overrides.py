@@ -60,6 +60,16 @@ def test_commas_stay_sweeps_of_quoted_values() -> None:
     assert list(parsed.sweep_string_iterator()) == ["'/d/a(1)'", "/d/b", "'/d/c#2'"]
 
 
+@pytest.mark.parametrize("place", ["a=b,c", "x=[1,2]", "it's (1), no=2 #x"])
+def test_a_path_with_a_comma_is_quoted_as_it_was_given(place: str, tmp_path: Path) -> None:
+    """What the message says to pass is that path, though parts of it were quoted before."""
+    with pytest.raises(ValueError, match="several values make a sweep") as told:
+        compose_config(["dataset=folder", f"dataset.root={tmp_path}/{place}"])
+    assert str(told.value).startswith(f"dataset.root={tmp_path}/{place}: several")
+    advice = str(told.value).split('"')[1]
+    assert value_of(advice) == f"{tmp_path}/{place}"
+
+
 @pytest.mark.parametrize("place", ["~/d", "'~/d'", '"~/d"'])
 def test_the_home_folder_is_expanded_once(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SUFFIXES = frozenset(
@@ -84,9 +84,14 @@ def tell_skipped(*folders: Pictures) -> None:
 def paired(first: Pictures, second: Pictures) -> dict[str, tuple[Path, Path]]:
     """Pairs the files of two folders by their paths below these, without suffix.
 
+    Where one folder has folders in it and the other has not, by their names alone.
+
     Raises:
         ValueError: a file has no partner.
     """
+    if first.paths.keys() != second.paths.keys():
+        by_name = _by_short_name(second.paths, short_names(first.paths))
+        second = replace(second, paths=by_name) if by_name else second
     for here, other in ((first, second), (second, first)):
         alone = here.paths.keys() - other.paths.keys()
         if alone:
@@ -107,6 +112,14 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     last = Counter(name.rpartition("/")[2] for name in ordered)
     unique = all(count == 1 for count in last.values())
     return {name: name.rpartition("/")[2] if unique else name for name in ordered}
+
+
+def _by_short_name(others: dict[str, Path], names: dict[str, str]) -> dict[str, Path]:
+    """Finds the partner of each file by its name alone; nothing where one is not found so."""
+    by_name = {name: others[path] for path, name in short_names(others).items()}
+    if set(by_name) != set(names.values()):
+        return {}
+    return {path: by_name[name] for path, name in names.items()}
 
 
 def composed(name: str, place: Path) -> str:

@@ -113,7 +113,9 @@ def listed_pairs(listing: Path, read: LabelReader, bands: int | None = None) -> 
         for path in (image, label):
             if not path.is_file():
                 raise ValueError(f"{where}: {path} does not exist; correct the line")
-        name = composed(image.absolute().with_suffix("").as_posix(), listing)
+        name = composed(
+            Path(os.path.normpath(image.absolute())).with_suffix("").as_posix(), listing
+        )
         if name in files:
             raise ValueError(f"{where}: the image {halves[0]} is listed twice; remove one line")
         files[name] = image, label

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from bench.data.bands import Array, UnusableError, resize_bands, stretched
 from bench.data.geotiff import FILL, nodata_pixels
 from bench.data.png import MAX_PIXELS, read_plain_png
+from bench.data.stored_form import (
+    EIGHT_BIT,
+    changed_by_decoding,
+    is_lossy,
+    lost_by_decoding,
+    unread,
+)
 from bench.records import replacing
 
 UInt8Array = NDArray[np.uint8]
@@ -51,10 +58,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Formats that keep every value; TIFF and WebP only in some of their forms.
-LOSSLESS = {"BMP", "DIB", "GIF", "PNG", "PPM", "TIFF", "WEBP"}
-LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp"}  # as Pillow names TIFF's compressions
-
 # What a label's pixels are, by Pillow's mode, where they are no indices.
 STORED_AS = {
     "1": "in black and white, one bit a pixel",
@@ -77,7 +80,7 @@ def read_image(path: Path) -> UInt8Array:
     plain = read_plain_png(path)
     if plain is not None:
         return plain
-    image, _ = _open(path)
+    image, _, lost, _ = _open(path)
     if _is_transparent(image):
         raise ValueError(
             f"{path}: the image has transparent pixels, whose colour is undefined; "
@@ -86,9 +89,10 @@ def read_image(path: Path) -> UInt8Array:
     nodata = nodata_pixels(image)
     if nodata is not None and nodata.any():
         raise ValueError(f"{path}: some pixels are no data by the tag of the file; {FILL} the tag")
-    if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA"}:
+    if lost or image.mode not in EIGHT_BIT:
+        form = lost or f"has the pixel format {image.mode!r}"
         raise ValueError(
-            f"{path}: pixel format {image.mode!r} is not 8-bit colour; convert it to 8-bit RGB, or "
+            f"{path}: the image {form}, which is not 8-bit colour; convert it to 8-bit RGB, or "
             "read TIFF as it is with dataset=folder and dataset.bands, the number of bands"
         )
     turn = UPRIGHT.get(_orientation(image))  # none for a TIFF, which Pillow has turned by now
@@ -116,11 +120,16 @@ def open_label(path: Path, *, lossy: bool = False) -> Image.Image:
         lossy: accept lossy compression too, for masks that get a threshold.
 
     Raises:
-        ValueError: the file is unreadable, its compression changes values, its EXIF orientation
-            turns it, or it has transparent pixels.
+        ValueError: the file is unreadable, its compression or form changes values, its EXIF
+            orientation turns it, or it has transparent pixels.
     """
-    image, orientation = _open(path)
-    if not lossy and _is_lossy(image, path):
+    image, orientation, lost, changed = _open(path)
+    if lost or changed:
+        raise ValueError(
+            f"{path}: the label {lost or changed}; save it as an 8-bit PNG of indices from its "
+            "source"
+        )
+    if not lossy and is_lossy(image, path):
         raise ValueError(
             f"{path}: the label is stored as {image.format}, whose compression changes class "
             "values; save it as PNG from its source (a two-valued mask can be read with "
@@ -215,8 +224,15 @@ def resize_label(label: UInt8Array, height: int, width: int) -> UInt8Array:
     return np.asarray(Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST))
 
 
-def _open(path: Path) -> tuple[Image.Image, int]:
-    """Decodes a file completely, so that a truncated one shows here; adds its EXIF orientation.
+class _Opened(NamedTuple):
+    image: Image.Image
+    orientation: int  # as EXIF counts
+    lost: str  # what `lost_by_decoding` says
+    changed: str  # what `changed_by_decoding` says
+
+
+def _open(path: Path) -> _Opened:
+    """Decodes a file completely, so that a truncated one shows here.
 
     Raises:
         ValueError: there is no such file, or it is no whole picture, several, or too large a one.
@@ -225,21 +241,18 @@ def _open(path: Path) -> tuple[Image.Image, int]:
         raise ValueError(f"{path}: not a regular file; remove it")
     try:
         with path.open("rb") as file:
-            image, orientation = _decoded(file)
+            return _decoded(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except UnusableError as error:
         raise ValueError(f"{path}: {error}") from None
     except UnidentifiedImageError:
-        raise ValueError(
-            f"{path}: not a readable image (of no known format); fetch it again"
-        ) from None
+        raise ValueError(f"{path}: not a readable image {unread(path)}") from None
     except DAMAGE as error:
         raise ValueError(f"{path}: not a readable image ({error}); fetch it again") from error
-    return image, orientation
 
 
-def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
+def _decoded(file: BinaryIO) -> _Opened:
     if os.fstat(file.fileno()).st_size == 0:
         raise UnusableError("the file is empty; fetch it again")
     image = Image.open(file)
@@ -255,33 +268,17 @@ def _decoded(file: BinaryIO) -> tuple[Image.Image, int]:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview after it
         raise UnusableError(f"the file holds {frames} pictures; save the one that is meant as PNG")
-    orientation = _orientation(image)  # before loading, on which Pillow turns TIFF
+    # Before loading, on which Pillow turns TIFF, and before EXIF, for which it loads PNG.
+    lost, changed = lost_by_decoding(image), changed_by_decoding(image)
+    opened = _Opened(image, _orientation(image), lost, changed)
     image.load()
-    return image, orientation
+    return opened
 
 
 def _orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation, 1 where there is none or it is no such number."""
     stored = image.getexif().get(ExifTags.Base.Orientation)
     return int(stored) if stored in UPRIGHT else 1
-
-
-def _is_lossy(image: Image.Image, path: Path) -> bool:
-    """Says whether the file's compression, whatever its suffix, may have changed values."""
-    if image.format == "TIFF":
-        return image.info.get("compression") in LOSSY_TIFF
-    if image.format == "WEBP":
-        return not _is_lossless_webp(path.read_bytes())
-    return image.format not in LOSSLESS
-
-
-def _is_lossless_webp(content: bytes) -> bool:
-    """Looks for the chunk that holds the pixels: after 12 bytes, (name, size, content) each."""
-    start = 12
-    while content[start : start + 4] not in {b"VP8L", b"VP8 ", b""}:
-        (size,) = struct.unpack_from("<I", content, start + 4)
-        start += 8 + size + size % 2
-    return content[start : start + 4] == b"VP8L"
 
 
 def _is_transparent(image: Image.Image) -> bool:

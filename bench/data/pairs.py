@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -80,23 +80,10 @@ def folder_pairs(
     for pictures in (files, partners):
         if pictures.skipped:
             log.warning(pictures.note())
-    names = short_names(files.paths)
-    if files.paths.keys() != partners.paths.keys() and (
-        short := _by_short_name(partners.paths, names)
-    ):  # images in folders, labels in one, or the other way round
-        partners = replace(partners, paths=short)
-    found = paired(files, partners)
+    names, found = short_names(files.paths), paired(files, partners)
     return [
         file_pair(image, label, read, names[path], bands) for path, (image, label) in found.items()
     ]
-
-
-def _by_short_name(labels: dict[str, Path], names: dict[str, str]) -> dict[str, Path]:
-    """Finds the label of each image by its name alone; nothing where one is not found so."""
-    by_name = {name: labels[path] for path, name in short_names(labels).items()}
-    if set(by_name) != set(names.values()):
-        return {}
-    return {path: by_name[name] for path, name in names.items()}
 
 
 def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:

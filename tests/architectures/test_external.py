@@ -53,6 +53,11 @@ def test_missing_extra(
         function(11, *arguments)
 
 
+def test_a_checkpoint_of_rgb_is_refused_for_other_bands() -> None:
+    with pytest.raises(ValueError, match="its first convolution is of 3 bands and the images have"):
+        segformer(11, "nvidia/mit-b0", in_channels=4)
+
+
 def test_torchvision_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights are fetched unless asked for, and then those of that name."""
     asked: list[str] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.files import picture_files, short_names
+from bench.data.files import paired, picture_files, short_names
 
 
 def touch(root: Path, *names: str) -> None:
@@ -101,3 +101,15 @@ def test_a_folder_without_pictures_is_refused(
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such folder"):
         picture_files(tmp_path / "x")
+
+
+def test_folders_on_one_side_only_do_not_keep_files_apart(tmp_path: Path) -> None:
+    """For data sets, scores and dense_crf alike; where names repeat, the path decides."""
+    touch(tmp_path / "a", "berlin/0.jpg", "bonn/1.jpg")
+    touch(tmp_path / "b", "0.png", "1.png")
+    one, other = (picture_files(tmp_path / name) for name in "ab")
+    assert paired(one, other)["berlin/0"] == (tmp_path / "a/berlin/0.jpg", tmp_path / "b/0.png")
+    assert paired(other, one)["1"] == (tmp_path / "b/1.png", tmp_path / "a/bonn/1.jpg")
+    touch(tmp_path / "a", "bonn/0.jpg")
+    with pytest.raises(ValueError, match="nothing pairs with"):
+        paired(picture_files(tmp_path / "a"), other)

@@ -68,6 +68,16 @@ def test_folders_that_keep_names_apart_do_not_show_in_them(
     assert (split.truths[1] == label(1)).all()
 
 
+def test_an_image_listed_by_two_paths_is_listed_twice(
+    tmp_path: Path, configured: Configured
+) -> None:
+    write_set(tmp_path, {"train": ["a"]})
+    line = "images/{}train/a.png labels/train/a.png\n"
+    (tmp_path / "train.txt").write_text(line.format("") + line.format("../images/"))
+    with pytest.raises(ValueError, match=r"train\.txt:2: the image images/\.\./images/train/a"):
+        loaded(configured("folder", tmp_path), "train")
+
+
 def test_what_is_no_picture_is_passed_over_and_named(
     tmp_path: Path, configured: Configured, caplog: pytest.LogCaptureFixture
 ) -> None:

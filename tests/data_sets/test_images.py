@@ -232,7 +232,7 @@ def test_a_transparent_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_16_bit_image_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "i.png", INDICES.astype(np.uint16))
-    with pytest.raises(ValueError, match=r"i\.png: pixel format 'I;16'"):
+    with pytest.raises(ValueError, match=r"i\.png: the image has the pixel format 'I;16'"):
         read_image(path)
 
 
