@@ -232,8 +232,7 @@ def read_evaluations(
         ValueError: one of them is damaged.
     """
     found = [read_evaluation(path) for path in sorted((folder / "evaluations").glob("*.json"))]
-    chosen = [e for e in found if e.get("variant", "") == variant]
-    return [e for e in chosen if split is None or e["split"] == split]
+    return [e for e in found if e.get("variant", "") == variant and split in (None, e["split"])]
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -244,8 +243,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     """
     content = read_json(path)
     sound_files.require(path, content, EVALUATION)
-    matrix = content["confusion"]
-    if not matrix or any(len(row) != len(matrix) for row in matrix):
+    if not (matrix := content["confusion"]) or any(len(row) != len(matrix) for row in matrix):
         raise ValueError(f"{path}: its confusion matrix is not square; remove the file")
     try:
         name = evaluation_name(content["split"], content["iteration"], content.get("variant", ""))
