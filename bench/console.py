@@ -2,8 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
+
+EXIT_UNWRITTEN = 2
+
+
+class OutputError(ValueError):
+    """What a program is for cannot be written."""
 
 
 class Console:
@@ -42,7 +51,7 @@ class Console:
         """Hands over what was written, likewise.
 
         Raises:
-            ValueError: essential output cannot be written.
+            OutputError: essential output cannot be written.
         """
         try:
             self._stream.flush()
@@ -55,11 +64,30 @@ class Console:
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
         if self._essential and not isinstance(error, BrokenPipeError):
-            raise ValueError(f"the output cannot be written ({error.strerror})") from error
+            raise OutputError(f"the output cannot be written ({error.strerror})") from error
 
 
 def outlive_consoles(*, essential: bool) -> None:
-    """Has the program outlive its standard streams, see `Console`."""
-    if not isinstance(sys.stdout, Console):
-        sys.stdout = Console(sys.stdout, essential=essential)
-        sys.stderr = Console(sys.stderr, essential=False)
+    """Has the program outlive its standard streams, see `Console`; a closed one is nowhere."""
+    if isinstance(sys.stdout, Console):
+        return
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end
+    sys.stdout = Console(sys.stdout, essential=essential)
+    sys.stderr = Console(sys.stderr, essential=False)
+    sys.excepthook = partial(_tell, sys.excepthook)
+
+
+def _tell(
+    otherwise: Callable[..., Any],
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """Says in a sentence that the output cannot be written, where no command has caught it."""
+    if not isinstance(error, OutputError):
+        otherwise(kind, error, trace)
+        return
+    print(error, file=sys.stderr, flush=True)
+    os._exit(EXIT_UNWRITTEN)

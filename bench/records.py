@@ -218,8 +218,11 @@ def read_evaluations(
     """
     paths = sorted((folder / "evaluations").glob("*.json"))
     evaluations = [read_evaluation(path) for path in paths]
-    chosen = [e for e in evaluations if e.get("variant", "") == variant]
-    return [e for e in chosen if split is None or e["split"] == split]
+    return [
+        evaluation
+        for evaluation in evaluations
+        if evaluation.get("variant", "") == variant and split in (None, evaluation["split"])
+    ]
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -230,8 +233,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     """
     content = read_json(path)
     sound_files.require(path, content, EVALUATION)
-    matrix = content["confusion"]
-    if not matrix or any(len(row) != len(matrix) for row in matrix):
+    if not (matrix := content["confusion"]) or any(len(row) != len(matrix) for row in matrix):
         raise ValueError(f"{path}: its confusion matrix is not square; remove the file")
     try:
         name = evaluation_name(content["split"], content["iteration"], content.get("variant", ""))

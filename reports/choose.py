@@ -96,7 +96,7 @@ def choices(
 
 
 def _costs(one: Contestant, costs: Sequence[Cost]) -> list[Cost]:
-    return costs_of(costs, one.first.config)
+    return costs_of(costs, one.first)
 
 
 def _candidate(

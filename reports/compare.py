@@ -174,7 +174,7 @@ def _cost_lines(one: Run, other: Run, context: Context) -> list[str]:
     counts = [count for run in (one, other) if (count := run.network.get("parameters"))]
     if len(counts) == 2:
         ratios.append(f"parameters {counts[1] / counts[0]:.2f}")
-    costs = [cost_of(context.costs, run.config) for run in (one, other)]
+    costs = [cost_of(context.costs, run) for run in (one, other)]
     if costs[0] and costs[1] and costs[0].setting == costs[1].setting:
         ratios += _ratios(costs[0], costs[1])
     return [f"Cost, B as a multiple of A: {', '.join(ratios) or 'n/a'}"]

@@ -42,7 +42,7 @@ def _holds(run: Run, pattern: str) -> bool:
 
 
 def _is_measured(run: Run, context: Context) -> bool:
-    return cost_of(context.costs, run.config) is not None
+    return cost_of(context.costs, run) is not None
 
 
 def _named(lacking: Sequence[Run], finished: Sequence[Run]) -> str:

@@ -171,7 +171,7 @@ def _entry(one: Contestant, context: Context, split: str) -> figures.Entry:
     run = one.first
     seeds = _evaluated(one, split)
     estimates = context.estimates.of(seeds) if seeds else {}
-    cost = cost_of(context.costs, run.config)
+    cost = cost_of(context.costs, run)
     quartiles = cost.quartiles("forward_ms") if cost else None
     parameters = run.network.get("parameters")
     known = {

@@ -14,7 +14,7 @@ import numpy as np
 from bench import records
 from bench.sound_files import require
 from reports.read.cost_settings import INFERENCE, setting_of, windows
-from reports.read.runs import warn
+from reports.read.runs import Run, warn
 from reports.read.shapes import COST
 
 # From what a driver sees down to what the allocator handed out: the first that was read is shown.
@@ -256,24 +256,24 @@ def reading(part: dict[str, Any]) -> Memory | None:
     return None
 
 
-def costs_of(costs: Iterable[Cost], config: dict[str, Any]) -> list[Cost]:
+def costs_of(costs: Iterable[Cost], run: Run) -> list[Cost]:
     """Finds the measurements of a run's network as it sees an image, one for each setting.
 
     Arguments that only mirror the protocol (dropout, epsilon) do not change what it costs. Where
     images have their own sizes, a crop is measured.
     """
-    protocol = config["protocol"]
+    protocol = run.config["protocol"]
     size = protocol["image_size"] or protocol.get("augmentation", {}).get("crop")
-    wanted = size, _structure(config["arch"]), windows(protocol)
+    wanted = size, _structure(run.config["arch"]), windows(protocol)
     return [c for c in costs if ([*c.image_size], _structure(c.arch), c.windows) == wanted]
 
 
-def cost_of(costs: Iterable[Cost], config: dict[str, Any]) -> Cost | None:
+def cost_of(costs: Iterable[Cost], run: Run) -> Cost | None:
     """Finds one measurement of a run's network, or None.
 
     One of inference first, as Table 1 has it, then by name, so that a column mixes none by chance.
     """
-    found = costs_of(costs, config)
+    found = costs_of(costs, run)
     return min(found, key=lambda one: (INFERENCE not in one.setting, one.setting), default=None)
 
 

@@ -1,7 +1,6 @@
 """Laying out tables: which columns Tables 1 to 5 have for a group of runs."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from bench.metrics.scores import HEADLINE
 from reports.read.published import (
@@ -30,11 +29,10 @@ def natural_number(group: Sequence[Run]) -> str:
 
 def columns_for(number: str, group: Sequence[Run]) -> list[Column]:
     """Lays out a table for runs of one section."""
-    config = group[0].config
     if number == "1":
         return _variant_columns(group)
     if number in {"2", "5"}:
-        return _class_columns(number, config)
+        return _class_columns(number, group[0])
     return _milestone_columns(number, group)
 
 
@@ -101,8 +99,9 @@ def _milestone_columns(number: str, group: Sequence[Run]) -> list[Column]:
     return [*columns, Column("", "Params (M)", 3, None, ("parameters",))]
 
 
-def _class_columns(number: str, config: dict[str, Any]) -> list[Column]:
+def _class_columns(number: str, run: Run) -> list[Column]:
     """Lays out the accuracy of each class, in the paper's order where it has one, and the means."""
+    config = run.config
     split = config["protocol"]["evaluation_splits"][0]
     compared = has_published(number, config["dataset"]["name"])
     order = {name.lower(): rank for rank, name in enumerate(columns_of(number))}

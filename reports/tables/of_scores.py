@@ -6,7 +6,6 @@ weightings side by side, by column, as the paper does; all else must then agree.
 
 from collections.abc import Collection, Sequence
 from math import isnan
-from typing import Any
 
 from bench.words import ranges
 from reports.compute.context import Context
@@ -95,7 +94,7 @@ def _section(
     fingerprints = dict.fromkeys(run.fingerprint for run in group)
     title = (
         f"{config['dataset']['name']}, protocol {config['protocol']['name']}, trained "
-        f"{trained_on(config['protocol'])}, fingerprint {' and '.join(fingerprints)}"
+        f"{trained_on(group[0])}, fingerprint {' and '.join(fingerprints)}"
     )
     ours = contestants(group, rows_of(number))
     rows = [_row(number, one, columns, context) for one in ours]
@@ -113,8 +112,9 @@ def _section(
     )
 
 
-def trained_on(protocol: dict[str, Any]) -> str:
+def trained_on(run: Run) -> str:
     """Says what a network is given in training: images of a size, or crops of them."""
+    protocol = run.config["protocol"]
     size, crop = protocol["image_size"], protocol.get("augmentation", {}).get("crop")
     images = "images of their own size" if size is None else f"{size[0]}x{size[1]}"
     if crop is None:
@@ -175,7 +175,7 @@ def _cost_notes(
     """Says where the times of a table were taken."""
     if not any(column.source[0] == "time" for column in columns):
         return []
-    found = [cost_of(costs, one.first.config) for one in ours]
+    found = [cost_of(costs, one.first) for one in ours]
     settings = dict.fromkeys(", ".join(cost.setting) for cost in found if cost)
     notes = [f"Storage and infer time: {setting}." for setting in settings]
     if None in found:
@@ -252,7 +252,7 @@ def _cost_cell(one: Contestant, column: Column, costs: Sequence[Cost]) -> Cell:
     if column.source[0] == "parameters":
         count = run.network.get("parameters")
         return Cell(count / 1e6, run=run.folder) if count else Cell(text="n/a")
-    cost = cost_of(costs, run.config)
+    cost = cost_of(costs, run)
     if cost is None:
         return Cell(text="n/a")
     if column.source[0] == "storage":

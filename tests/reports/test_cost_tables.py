@@ -12,6 +12,7 @@ from reports.__main__ import tables as tables_command
 from reports.after_run import print_costs
 from reports.options import parser
 from reports.read.costs import costs_of, read_costs
+from reports.read.runs import Run
 from reports.render.text import text
 from reports.tables.choice import context_of, numbered_table
 from reports.tables.model import Cell, Table
@@ -233,7 +234,8 @@ def test_a_run_has_the_costs_of_how_its_network_sees_an_image(
     make_cost("SegNet", [5.0], protocol=SLIDING)
     costs = read_costs(tmp_path / "runs")
     for protocol, forward in (({}, 1.0), ({"inference": {"mode": "whole"}}, 1.0), (SLIDING, 5.0)):
-        (found,) = costs_of(costs, configuration("SegNet", **protocol))
+        config = configuration("SegNet", **protocol)
+        (found,) = costs_of(costs, Run(tmp_path, config, "f", "finished", ""))
         assert found.samples["forward_ms"] == [forward]
 
 

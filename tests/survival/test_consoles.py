@@ -92,6 +92,28 @@ def test_scores_that_cannot_be_written_are_an_error() -> None:
     assert ended.stderr == said
 
 
+@pytest.mark.parametrize(
+    "words", [["bench.contestants", "segnet_basic"], ["bench.score", "--help"]]
+)
+def test_what_no_command_catches_is_a_sentence_too(words: list[str]) -> None:
+    stream = full()
+    ended = subprocess.run(
+        python("-m", *words), stdout=stream, stderr=subprocess.PIPE, text=True, check=False,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+    os.close(stream)
+    assert ended.returncode == 2
+    assert ended.stderr == "the output cannot be written (No space left on device)\n"
+
+
+def test_a_closed_console_is_no_failure() -> None:
+    """As a daemon or a scheduler starts commands."""
+    code = "from bench.console import outlive_consoles as o; o(essential=True); print('a')"
+    words = f'exec {sys.executable} -c "{code}" >&- 2>&-'
+    ended = subprocess.run(["bash", "-c", words], env=ENVIRONMENT, check=False)
+    assert ended.returncode == 0
+
+
 def test_an_ascii_console_shows_what_it_can() -> None:
     code = (
         "from bench.console import outlive_consoles; outlive_consoles(essential=True);"
