@@ -24,7 +24,7 @@ from reports.render import latex
 from reports.render import text as formats
 from reports.render.answer import answers
 from reports.render.cells import csv
-from reports.render.html import anchor, group_start, html
+from reports.render.html import anchor, breakable, group_start, html
 from reports.tables.choice import fitting_tables
 from reports.tables.model import Table
 
@@ -220,7 +220,7 @@ def _runs(runs: Sequence[Run], context: Context, out: Path) -> str:
     costs = sorted(context.costs, key=lambda cost: rank_of(cost.name))
     rows = [_run_row(run, out) for run in ordered]
     rows += [
-        f'<tr id="{anchor(cost.path)}"><td>{escape(cost.name)}</td><td></td>'
+        f'<tr id="{anchor(cost.path)}"><td>{breakable(cost.name)}</td><td></td>'
         f"<td>{escape(cost.state)}</td><td></td>"
         f'<td><a href="{escape(_relative(cost.path, out))}">record</a></td>'
         f'<td class="words">cost: {escape(", ".join(cost.setting))}</td></tr>'
@@ -246,7 +246,7 @@ def _run_row(run: Run, out: Path) -> str:
         if (run.folder / name).exists()
     ]
     cells = [
-        escape(run.name),
+        breakable(run.name),
         str(run.seed),
         escape(run.state.replace("_", " ")),
         str(max((e["iteration"] for e in run.evaluations), default="")),
