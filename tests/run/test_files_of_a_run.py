@@ -4,7 +4,6 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from bench.config import Config
 from bench.run.__main__ import execute
 from bench.run.monitor import Monitor
+from bench.run.network import build_network
 
 ROOT = Path(__file__).parents[2]
 # Another file is a decision, not an accident: what is off is not executed.
@@ -21,8 +21,9 @@ MOST = 49
 def test_a_tiny_run_executes_few_files(
     tiny_config: Callable[..., Config], prepared: Callable[..., tuple[Path, Monitor]]
 ) -> None:
-    folder, _ = prepared(tiny_config("max_iterations=2", "dataset.cache=null"))
-    import_module("architectures.basic")  # to import is not to execute, whichever test came first
+    config = tiny_config("max_iterations=2", "dataset.cache=null")
+    folder, _ = prepared(config)
+    build_network(config)  # to import is not to execute, whichever test came first
     executed = set()
 
     def called(frame: FrameType, event: str, _: Any) -> None:
