@@ -4,6 +4,7 @@ Both packages install this as they are imported, before torch, numpy and pandas,
 limit such as `ulimit -v` stops first.
 """
 
+import ctypes
 import os
 import resource
 import sys
@@ -13,12 +14,13 @@ EXIT_OUT_OF_MEMORY = 4
 REMEDY = "raise the limit (ulimit -v, SLURM's --mem), or use a machine with more memory"
 # Below, OpenBLAS ends a process without an exception, or waits for ever, as numpy is imported.
 LEAST_BYTES = 300 * 2**20
-# Said by the dynamic linker, by CPython where even its exception has no room, by OpenBLAS, and by
-# threads and processes that cannot be started.
+# Said by the dynamic linker, by CPython where even its exception has no room, by OpenBLAS, by
+# threads and processes that cannot be started, and by C++.
 REFUSALS = (
     "failed to map segment", "cannot allocate memory", "error return without exception set",
-    "can't start new thread",
+    "can't start new thread", "std::bad_alloc",
 )  # fmt: skip
+_kept: list[object] = []  # what C++ calls must not be collected
 
 
 def refused_memory(error: BaseException) -> bool:
@@ -45,6 +47,29 @@ def tell_refused_memory() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if limit < LEAST_BYTES:
         _end(f"not enough memory (a limit of {limit / 1e6:.0f} MB); {REMEDY}")
+    _tell_terminated()
+
+
+def _tell_terminated() -> None:
+    """Has C++ that finds no memory, where nothing catches that, say so in place of an abort."""
+    try:
+        library = ctypes.CDLL("libstdc++.so.6")
+    except OSError:  # another system than Linux with GNU's C++, whose limits are others too
+        return
+    handler = ctypes.CFUNCTYPE(None)
+    exception_type = library.__cxa_current_exception_type
+    set_terminate = library._ZSt13set_terminatePFvvE
+    exception_type.restype = ctypes.POINTER(ctypes.c_char_p)  # a type_info: its vtable, its name
+    set_terminate.argtypes, set_terminate.restype = [handler], handler
+
+    def terminated() -> None:
+        kind = exception_type()
+        if kind and kind[1] == b"St9bad_alloc":
+            _end(sentence(MemoryError("std::bad_alloc")))
+        before()
+
+    _kept.append(handler(terminated))
+    before = set_terminate(_kept[-1])
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

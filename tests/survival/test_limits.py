@@ -1,6 +1,7 @@
 """Limits of the system: memory that is refused, a full /dev/shm, an ASCII locale, no home."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,28 @@ def test_a_report_below_what_its_libraries_map_says_so_in_a_sentence() -> None:
     )  # fmt: skip
     assert ended.returncode == EXIT_OUT_OF_MEMORY, ended.stderr
     assert ended.stderr == f"not enough memory (a limit of 154 MB); {REMEDY}\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
+@pytest.mark.parametrize(
+    ("thrown", "code", "said"),
+    [
+        ("_ZSt17__throw_bad_allocv", EXIT_OUT_OF_MEMORY, f"(std::bad_alloc); {REMEDY}"),
+        ("_ZSt20__throw_length_errorPKc", -signal.SIGABRT, "too long"),
+    ],
+)
+def test_memory_that_cpp_does_not_get_is_a_sentence(thrown: str, code: int, said: str) -> None:
+    """As the constructors of torch's libraries end while they load; other errors stay aborts."""
+    program = (
+        "import ctypes, sys; sys.argv = ['-m']; import bench; "
+        f"ctypes.CDLL('libstdc++.so.6').{thrown}(b'too long')"
+    )
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -c 0 -v 2000000; exec "$0" -c "$1"', sys.executable, program],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert ended.returncode == code, ended.stderr
+    assert said in ended.stderr.splitlines()[-1]
 
 
 def test_what_says_a_lack_of_memory_is_told_from_other_errors() -> None:
