@@ -79,11 +79,17 @@ def cut_losses(folder: Path, iteration: int) -> None:
     """Drops the losses of iterations after `iteration`, which a resumed run will compute again.
 
     Raises:
-        ValueError: a line is damaged.
+        ValueError: a line is damaged, or one of those before is missing.
     """
-    kept = []
+    kept, left = [], 0
     for line in read_losses(folder, whole=False):
         count = min(len(line["losses"]), iteration + 1 - line["first"])
         if count > 0:
             kept.append(_sealed({**line, "losses": line["losses"][:count]}))
+            left += count
+    if left < iteration:  # they are on the disk before a checkpoint is
+        raise ValueError(
+            f"{folder / 'losses.jsonl'}: has {left} of the {iteration} losses before the "
+            "checkpoint; restore it, or start afresh with rerun=true"
+        )
     write_bytes(folder / "losses.jsonl", "".join(kept).encode())

@@ -47,6 +47,17 @@ def test_losses_are_cut_in_the_middle_of_a_line(tmp_path: Path) -> None:
     assert (line["first"], line["losses"]) == (1, [0.5, 0.25])
 
 
+def test_a_hole_in_the_losses_is_named_before_a_run_goes_on(tmp_path: Path) -> None:
+    append_losses(tmp_path, 1, [0.5, 0.25], 1.0)
+    append_losses(tmp_path, 5, [0.125, 0.125], 1.0)
+    before = (tmp_path / "losses.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=r"losses\.jsonl: has 4 of the 6 losses .* rerun=true"):
+        cut_losses(tmp_path, 6)
+    assert (tmp_path / "losses.jsonl").read_bytes() == before
+    cut_losses(tmp_path, 2)
+    assert len(list(read_losses(tmp_path))) == 1
+
+
 def test_losses_keep_every_digit(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random(50, np.float32).tolist()
     append_losses(tmp_path, 1, values, 1.0)
