@@ -53,16 +53,22 @@ class Children:
     Attributes:
         count: of the processes.
         failed: the number and the exit code of the first one seen to fail, or None.
+
+    Raises:
+        ValueError: the log is a link, which leads elsewhere, or a FIFO.
     """
 
     def __init__(self, folder: Path, count: int, module: str, descriptors: list[int]) -> None:
         self.count = count
         self.failed: tuple[int, int] | None = None
         self._deadline: float | None = None
+        log_file = folder / "log.txt"
+        if os.path.lexists(log_file) and (log_file.is_symlink() or not log_file.is_file()):
+            raise ValueError(f"{log_file}: not a regular file; remove it")
         place = tempfile.mkdtemp(prefix="segbench-meeting-")  # on this machine's own disk
         self._forget = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
         shared = {PARENT: str(os.getpid()), MEETING: str(Path(place, "store")), **LOOPBACK}
-        with (folder / "log.txt").open("a") as log:
+        with log_file.open("a") as log:
             self._processes = [
                 subprocess.Popen(
                     [sys.executable, "-m", module, str(folder)],

@@ -1,5 +1,6 @@
 """When a silent run is killed, and when it is only asleep."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -77,3 +78,14 @@ def test_a_stopped_process_is_seen_and_then_its_going_on(
         children.kill()
         while children.poll() is None:
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_log_that_leads_elsewhere_is_refused(tmp_path: Path, is_link: bool) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    log = tmp_path / "log.txt"
+    log.symlink_to(victim) if is_link else os.mkfifo(log)
+    with pytest.raises(ValueError, match=r"log\.txt: not a regular file; remove it"):
+        Children(tmp_path, 1, "no_such_module", [])
+    assert victim.read_text() == "precious"
