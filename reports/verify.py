@@ -2,11 +2,12 @@
 
 What a run tells twice: each JSON file and its digest, an evaluation's matrix and its evidence per
 image, the images of the evidence and those of data.json, kept predictions and the pixels counted of
-them, the iteration a finished run ended at and its losses, a configuration and its fingerprint, the
-values of a tuned run and the scores of its trials.
+them, the iteration a finished run ended at and its losses, a configuration and its fingerprint
+and the name of its folder, the values of a tuned run and the scores of its trials.
 """
 
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import records
-from bench.config import fingerprint, read_config
+from bench.config import fingerprint, identity, read_config
 from bench.data.images import read_label
 from bench.evidence import read_evidence
 from bench.records import State, read_end
@@ -146,6 +147,12 @@ def _check_fingerprint(folder: Path, content: dict[str, Any]) -> None:
             f"{folder / 'config.json'}: its fingerprint is {content['fingerprint']}, and that of "
             f"its configuration {computed}; it was edited, or is of another version"
         )
+    named = re.search(r"-seed\d+-([0-9a-f]{12})$", folder.name)
+    if named and named[1] != identity(read_config(folder)):
+        raise ValueError(
+            f"{folder / 'config.json'}: not of the run that its folder's name says "
+            f"({named[1]}); it was edited, or is another run's"
+        )
 
 
 def _check_evaluation(path: Path, classes: int | None) -> None:
@@ -153,11 +160,25 @@ def _check_evaluation(path: Path, classes: int | None) -> None:
     if classes is not None and len(evaluation["confusion"]) != classes + 1:
         raise ValueError(f"{path}: its matrix does not fit {classes} classes")
     evidence = read_evidence(path.parents[1], evaluation)
+    told = _told_of(path.parents[1], evaluation["split"]).get("images", len(evidence["names"]))
+    if told != len(evidence["names"]):
+        raise ValueError(
+            f"{path}: is of {len(evidence['names'])} images, and data.json tells of {told}"
+        )
     rows = {name: row for row, name in enumerate(evidence["names"].tolist())}
     for picture in _pictures(path.parents[1] / "predictions" / path.stem):
         if picture.stem not in rows:
             raise ValueError(f"{picture}: no image of this evaluation")
         _check_picture(picture, evidence["confusion"][rows[picture.stem]])
+
+
+def _told_of(folder: Path, split: str) -> dict[str, Any]:
+    """Returns what data.json says of a split, nothing where it is unsound, which is said apart."""
+    try:
+        entry = records.read_json(folder / "data.json")["splits"][split]
+    except (ValueError, KeyError, TypeError, OSError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _pictures(folder: Path) -> Sequence[Path]:

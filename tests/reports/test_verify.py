@@ -96,6 +96,12 @@ def other_images(first: Path, second: Path) -> None:
     records.write_json(first / "data.json", content)
 
 
+def another_count_of_images(first: Path, second: Path) -> None:
+    content = records.read_json(first / "data.json")
+    content["splits"]["test"]["images"] = 7
+    records.write_json(first / "data.json", content)
+
+
 def another_prediction(first: Path, second: Path) -> None:
     write_picture(first / "predictions" / "test-0000004" / "a0000.png")
 
@@ -118,6 +124,7 @@ def damaged_weights(first: Path, second: Path) -> None:
         (losses_that_end_early, "losses.jsonl: ends at iteration 1, the run at 4"),
         (another_learning_rate, "it was edited, or is of another version"),
         (other_images, "its images are not those that data.json names"),
+        (another_count_of_images, "images, and data.json tells of 7"),
         (another_prediction, "a0000.png: not the prediction that was evaluated"),
         (damaged_weights, "weights-last.pt: its part a.npy is damaged"),
     ],
@@ -131,6 +138,19 @@ def test_what_is_told_twice_must_agree(
     (problem,) = problems(tmp_path)
     assert words in problem
     assert not verify(tmp_path)[1]
+
+
+def test_the_name_of_a_folder_tells_which_run_is_in_it(tmp_path: Path) -> None:
+    """A network's arguments are not in the fingerprint, which those of one protocol share."""
+    source = next(SHIPPED.iterdir())
+    folder = tmp_path / source.name
+    shutil.copytree(source, folder)
+    assert not problems(tmp_path)
+    content = json.loads((folder / "config.json").read_text())
+    content["config"]["arch"]["dropout"] += 0.25
+    (folder / "config.json").write_text(json.dumps(content))
+    (problem,) = problems(tmp_path)
+    assert "config.json: not of the run that its folder's name says" in problem
 
 
 def test_a_picture_that_fits_its_evidence_is_sound(tmp_path: Path) -> None:
