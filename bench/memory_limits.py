@@ -75,6 +75,12 @@ def _tell_terminated() -> None:
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if refused_memory(error):
         _end(sentence(error))
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    # Libraries swallow a refusal, and miss later what they did not load.
+    is_half_loaded = isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
+    if is_half_loaded and limit != resource.RLIM_INFINITY:
+        why = f"{error}, under a limit of {limit / 1e6:.0f} MB"
+        _end(f"a library cannot be loaded, probably for want of memory ({why}); {REMEDY}")
     sys.__excepthook__(kind, error, trace)
 
 

@@ -65,6 +65,28 @@ def test_memory_that_cpp_does_not_get_is_a_sentence(thrown: str, code: int, said
     assert said in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
+@pytest.mark.parametrize(
+    ("limit", "error", "code", "said"),
+    [
+        ("2000000", "ImportError", EXIT_OUT_OF_MEMORY, f"under a limit of 2048 MB); {REMEDY}"),
+        ("2000000", "ModuleNotFoundError", 1, "no A"),
+        ("unlimited", "ImportError", 1, "no A"),
+    ],
+)
+def test_a_refusal_that_a_library_swallowed_is_a_sentence(
+    limit: str, error: str, code: int, said: str
+) -> None:
+    program = f"import sys; sys.argv = ['-m']; import bench; raise {error}('no A')"
+    ended = subprocess.run(
+        ["bash", "-c", f'ulimit -v {limit}; exec "$0" -c "$1"', sys.executable, program],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert ended.returncode == code, ended.stderr
+    assert said in ended.stderr.splitlines()[-1]
+    assert ("Traceback" in ended.stderr) == (code == 1)
+
+
 def test_what_says_a_lack_of_memory_is_told_from_other_errors() -> None:
     refused = ImportError("libtorch_cpu.so: failed to map segment from shared object")
     assert refused_memory(refused)
