@@ -70,6 +70,14 @@ class Global(Plain):
         return self.layer(x + self.norm(nn.functional.adaptive_avg_pool2d(x, 1)))
 
 
+class Instances(Global):
+    """Normalises each map of one pixel by itself."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.norm = nn.InstanceNorm2d(3)
+
+
 class Lazy(Plain):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
@@ -95,6 +103,8 @@ DOCTOR = r".*`python -m bench\.doctor` with this network examines it$"
         ("Larger", [], r"in training gives logits of shape \(4, 11, 64, 96\);" + DOCTOR),
         ("Global", ["protocol.batch_size=1"], r"fails in training, given 1 image \(protocol\."
          r"batch_size=1, .*more than 1 value per channel.*; raise protocol\.batch_size" + DOCTOR),
+        ("Instances", [], r"fails in evaluation, given 1 image .*protocol\.image_size=\[32, 48\]\)"
+         r".*more than 1 spatial element.*; raise protocol\.image_size" + DOCTOR),
         ("Lazy", [], r"has the lazy layer 'layer', .*protocol\.image_size; .*Conv2d for LazyConv2d"
          r".*`python -m bench\.doctor` with this network examines it$"),
     ],
