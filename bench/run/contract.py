@@ -129,6 +129,9 @@ def _remedy(shape: tuple[int, ...], expected: tuple[int, int, int, int]) -> str:
     if len(shape) != 4:
         return ""
     _, channels, rows, columns = shape
+    cells = height % max(rows, 1) == width % max(columns, 1) == 0
+    if channels == classes and rows <= height and columns <= width and not cells:
+        return f"; {MULTIPLES}, whatever protocol.image_size is"
     if channels == classes and rows < height and columns < width:
         return (
             f", logits at a stride of {height / rows:.3g}; enlarge them at the end, as "
