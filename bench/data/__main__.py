@@ -46,12 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="inspect a data set before training")
     check.add_argument("overrides", nargs="+", help="dataset=NAME, dataset.root=PATH, ...")
-    check.add_argument(
-        "--splits",
-        nargs="+",
-        default=[],
-        help="default: protocol.train_split, val and protocol.evaluation_splits",
-    )
+    used = "default: protocol.train_split, val and protocol.evaluation_splits"
+    check.add_argument("--splits", nargs="+", default=[], help=used)
     check.add_argument("--sheet", type=Path, default=Path("contact_sheet.png"))
     check.add_argument("--config-dir", type=Path, help="a folder with your own dataset/ YAML files")
     check.set_defaults(run=_check)
