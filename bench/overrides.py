@@ -28,7 +28,11 @@ def override(key: str, value: str | Path) -> str:
 def quoted(argument: str) -> str:
     """Quotes those of an override's values, separated by commas, that Hydra could not read."""
     key, equals, value = argument.partition("=")
-    if not equals or argument.startswith("-") or _is_readable(argument):
+    if not equals or argument.startswith("-"):
+        return argument
+    if value != value.strip() and _is_there(value):
+        return override(key, value)  # Hydra would drop the space at its ends
+    if _is_readable(argument):
         return argument
     if GRAMMAR.fullmatch(value):  # and wrong there
         return argument
@@ -95,6 +99,13 @@ def nearest_key(key: str, known: Collection[str]) -> str | None:
 def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     return match.group(1) if match else ""
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError):  # it is too long, or the home of nobody
+        return False
 
 
 def _is_readable(argument: str) -> bool:

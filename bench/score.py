@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.console import outlive_consoles
-from bench.data.files import OVERLAY, SUFFIXES, Pictures, paired, picture_files, tell_skipped
+from bench.data.files import OVERLAY, SUFFIXES, Pictures, paired, picture_files, some, tell_skipped
 from bench.data.stored_values import LARGEST, Coding, check_palettes, spans, value_list
 from bench.launch.processes import worker_pool
 from bench.metrics.boundaries import TOLERANCE, VOID_RULES, VoidRule, boundary_counts
@@ -63,6 +63,9 @@ def _score(options: argparse.Namespace) -> int:
         void_rule=options.void_rule,
         processes=options.processes,
     )
+    note = _unseen(evidence, codings[1])
+    if note:
+        print(f"bench.score: {note}", file=sys.stderr)
     if options.json:
         print(as_json(evidence), flush=True)
         return 0
@@ -123,6 +126,19 @@ def measure(
     folder = Path(os.path.commonpath([truth.parent for _, truth in pairs]))
     names = tuple(truth.relative_to(folder).as_posix() for _, truth in pairs)
     return Evidence(names, *counts)
+
+
+def _unseen(evidence: Evidence, labels: Coding) -> str:
+    """Names the classes without a pixel in the truth where void may have swallowed them."""
+    pixels = evidence.confusion.sum(axis=(0, 2))  # (K+1,), void last
+    absent = [str(labels.values[index]) for index in np.flatnonzero(pixels[:-1] == 0)]
+    if not absent or not pixels[-1]:
+        return ""
+    return (
+        f"no label has a pixel of class {some(absent)}, and {100 * pixels[-1] / pixels.sum():.1f} "
+        f"% of their pixels are void ({spans(labels.void_values)}); if that is a class, give "
+        "--values and --void-values"
+    )
 
 
 def _label_files(folder: Path) -> Pictures:

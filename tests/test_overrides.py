@@ -19,6 +19,7 @@ from bench.signature import parameters
 NAMES = [
     "eq=uals", "par (1)", "hash#tag", "amp&and", "tilde~", "ümlaut", "spa ce", "it's", "a;b", "x@y",
     "50%", "a!b", "per.cent", "br{a}ce", "br[a]ck", "日本", 'quo"te', "com'ma,", "back\\slash",
+    "end ",
 ]  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def test_an_override_made_of_a_path_is_that_path(name: str) -> None:
 @pytest.mark.parametrize(
     "argument",
     ["arch=a,b", "seed=range(1,5)", "x=[1,2]", "x={a: 1}", "x='a=b'", "~x", "+x=1", "--cfg", "x=",
-     "x=${y.z}", "lr=1e-3"],
+     "x=${y.z}", "lr=1e-3", "x=/not/there "],
 )  # fmt: skip
 def test_what_hydra_reads_is_left_as_it_is(argument: str) -> None:
     assert quoted(argument) == argument

@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="inspect a data set before training")
     check.add_argument("overrides", nargs="+", help="dataset=NAME, dataset.root=PATH, ...")
-    check.add_argument("--splits", nargs="+", default=["train", "val", "test"])
+    used = "default: protocol.train_split, val and protocol.evaluation_splits"
+    check.add_argument("--splits", nargs="+", default=[], help=used)
     check.add_argument("--sheet", type=Path, default=Path("contact_sheet.png"))
     check.add_argument("--config-dir", type=Path, help="a folder with your own dataset/ YAML files")
     check.set_defaults(run=_check)
@@ -96,7 +97,9 @@ def _check(options: argparse.Namespace) -> int:
     overrides = [*options.overrides, *(word for word in options.splits if "=" in word)]
     splits = [word for word in options.splits if "=" not in word]
     config = compose_config(_with_neutral(overrides), options.config_dir)
-    problems = inspect(config, splits, options.sheet)
+    protocol = config.protocol
+    used = dict.fromkeys([protocol.train_split, "val", *protocol.evaluation_splits])
+    problems = inspect(config, splits or list(used), options.sheet)
     print(f"{len(problems)} problems" if problems else "no problem found")
     return 1 if problems else 0
 

@@ -135,7 +135,8 @@ def decoded(config: Config, name: str, pairs: list[Pair], progress: Progress) ->
         except OSError as error:
             log.warning(
                 f"{path or 'temporary file'}: {error.strerror}; {name} will be decoded again "
-                f"{'next time' if path else 'for every batch'}, unless dataset.cache has room"
+                f"{'next time' if path else 'for every batch'}, unless dataset.cache can be "
+                "written and has room"
             )
     return build(None, len(pairs), fill, arrays=False)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.data.files import composed, short_names, some
 from bench.data.label_coding import LabelReader, label_coding, threshold_reader
-from bench.data.pairs import Pair, file_pair, folder_pairs
+from bench.data.pairs import Pair, file_pair, folder_pairs, instead
 from bench.data.text_file import numbered_lines, written_path
 
 
@@ -85,9 +85,7 @@ def _without_split(folder: Path, split: str) -> str:
     """Says that there is no such split, which others there are, and what to do."""
     lists = {path.stem for path in folder.glob("*.txt")} & {"train", "val", "test"}
     known = lists | {path.name for path in folder.glob("images/*") if path.is_dir()}
-    remedy = "see bench/data/folder.py"
-    if split != "train" and (others := sorted(known - {"train"}, reverse=True)):
-        remedy = f"to evaluate on {others[0]} instead, set protocol.evaluation_splits=[{others[0]}]"
+    remedy = instead(split, known) or "see bench/data/folder.py"
     there = f"; there is {some(known)}" if known else ""
     return (
         f"dataset.root={folder} has neither images/{split} nor {split}.txt{there}: the split "

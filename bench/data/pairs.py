@@ -1,7 +1,7 @@
 """What a data set's reader returns: named pairs of image and label, not yet read."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -87,9 +87,30 @@ def folder_pairs(
 
 
 def pairs_of(dataset: DatasetConfig, split: str) -> list[Pair]:
-    """Returns the unread pairs of a split, as many as `dataset.limit` allows."""
+    """Returns the unread pairs of a split, as many as `dataset.limit` allows.
+
+    Raises:
+        ValueError: there are none, or whatever else the reader refuses.
+    """
     arguments = {"split": split}
     if dataset.root is not None:
         arguments["root"] = dataset.root
     pairs: list[Pair] = build("dataset.reader", dataset.reader, **arguments)
+    if not pairs:
+        raise ValueError(
+            f"dataset.root={dataset.root}: {dataset.name} has no image in the split {split!r}; "
+            "complete its folder or list, or name another split"
+        )
     return pairs[: dataset.limit]
+
+
+def instead(split: str, known: Iterable[str]) -> str:
+    """Says what to set where a split is missing and others are there; empty where none helps."""
+    others = sorted((name for name in known if not name.startswith("train")), reverse=True)
+    if split.startswith("train") or not others:
+        return ""
+    validating = ", and protocol.validation.every=null if the protocol validates on it"
+    return (
+        f"to evaluate on {others[0]} instead, set protocol.evaluation_splits=[{others[0]}]"
+        f"{validating if split == 'val' else ''}"
+    )

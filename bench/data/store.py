@@ -107,7 +107,7 @@ def opened(path: Path) -> Store | None:
     try:
         with path.open("rb") as file:
             store = Store(file, path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # `build` says what is wrong with the folder
         return None
     except UNREADABLE as error:
         log.warning(f"{path}: damaged ({error}); the data are decoded again")

@@ -76,7 +76,8 @@ class Coding:
         for value in self.void_values:
             if value in self.values or not 0 <= value <= LARGEST:
                 raise ValueError(
-                    f"--void {value} must be a value from 0 to {LARGEST} that is not a class "
+                    f"--void {value} (or --{self.side}-void-values) must be a value from 0 to "
+                    f"{LARGEST} that is not a class "
                     f"({spans(self.values)}); {LARGEST} if no pixel is void"
                 )
 

@@ -9,7 +9,7 @@ VOC2012/SegmentationClassAug/NAME.png       of lists that end in aug, where some
 from pathlib import Path
 
 from bench.data.label_coding import label_coding
-from bench.data.pairs import Pair, file_pair
+from bench.data.pairs import Pair, file_pair, instead
 from bench.data.text_file import numbered_lines, written_path
 
 LISTS = Path("ImageSets/Segmentation")
@@ -37,8 +37,12 @@ def read(root: str, split: str, *, colours: list[list[int]], void: int) -> list[
         )
     listing = base / LISTS / f"{split}.txt"
     if not listing.is_file():
-        known = ", ".join(sorted(path.stem for path in (base / LISTS).glob("*.txt")))
-        raise ValueError(f"{listing}: no such file, so there is no split {split!r}; it has {known}")
+        known = sorted(path.stem for path in (base / LISTS).glob("*.txt"))
+        remedy = instead(split, known) or "give the name of one of them"
+        raise ValueError(
+            f"{listing}: no such file, so there is no split {split!r}; it has "
+            f"{', '.join(known) or 'none'}: {remedy}"
+        )
     coding = label_coding(colours, void, void_colours=[BORDER])
     labels = base / ("SegmentationClassAug" if split.endswith("aug") else "SegmentationClass")
     pairs: dict[str, Pair] = {}

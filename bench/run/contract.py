@@ -22,6 +22,12 @@ MULTIPLES = (
     "many networks need multiples of 32: one with an attribute size_multiple = 32 is given them"
 )
 
+# By what torch says: of one value there is no variance. A share of a batch may be a single image.
+REMEDIES = {
+    "more than 1 value per channel": "raise protocol.batch_size",
+    "more than 1 spatial element": "raise protocol.image_size, or normalise no single values",
+}
+
 
 class BrokenContractError(ValueError):
     """The network does what the harness cannot use; the message is for the user."""
@@ -44,9 +50,7 @@ def failures_explained(config: Config, images: int, mode: str) -> Iterator[None]
     except BrokenContractError:
         raise
     except Exception as error:
-        # A share of a batch may be a single image; batch norm then sees one value of a small map.
-        single = "more than 1 value per channel" in str(error)
-        remedy = "raise protocol.batch_size" if single else MULTIPLES
+        remedy = next((text for said, text in REMEDIES.items() if said in str(error)), MULTIPLES)
         reason = " ".join(str(error).split())
         raise BrokenContractError(
             f"arch {config.arch['name']} fails in {mode}, given {_given(config, images)}: "
@@ -125,6 +129,9 @@ def _remedy(shape: tuple[int, ...], expected: tuple[int, int, int, int]) -> str:
     if len(shape) != 4:
         return ""
     _, channels, rows, columns = shape
+    cells = height % max(rows, 1) == width % max(columns, 1) == 0
+    if channels == classes and rows <= height and columns <= width and not cells:
+        return f"; {MULTIPLES}, whatever protocol.image_size is"
     if channels == classes and rows < height and columns < width:
         return (
             f", logits at a stride of {height / rows:.3g}; enlarge them at the end, as "

@@ -113,6 +113,18 @@ def test_masks_whose_white_is_taken_for_void(
     assert float(row[1]) == pytest.approx(100 * share, abs=0.001)
 
 
+def test_only_the_splits_that_are_evaluated_are_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the message of a missing split says to set helps where it was said."""
+    write_set(tmp_path, {"train": ["a"], "val": ["b"]})
+    sheet = str(tmp_path / "sheet.png")
+    command = ["check", "--sheet", sheet, "dataset=folder", f"dataset.root={tmp_path}"]
+    assert main(command) == 1
+    assert "set protocol.evaluation_splits=[val]" in capsys.readouterr().out
+    assert main([*command, "protocol.evaluation_splits=[val]"]) == 0
+
+
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_a_split_without_a_labelled_pixel_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str

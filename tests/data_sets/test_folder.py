@@ -133,6 +133,13 @@ def test_a_missing_split_is_told_with_those_there_are(
     )
     with pytest.raises(ValueError, match=message):
         pairs_of(configured("folder", tmp_path).dataset, "test")
+    message = (
+        r"there is test, train: .* set protocol\.evaluation_splits=\[test\], and "
+        r"protocol\.validation\.every=null if"
+    )
+    (tmp_path / "images/val").rename(tmp_path / "images/test")
+    with pytest.raises(ValueError, match=message):
+        pairs_of(configured("folder", tmp_path).dataset, "val")
 
 
 @pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2], [0, 2, 1]])

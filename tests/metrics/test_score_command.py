@@ -252,7 +252,7 @@ def test_masks_of_0_and_255_are_scored_by_their_values(folders, capsys):
         (["--values", "0,1"], "--label-values 0..1 must be 3 different values"),
         (["--values", "0,1,1"], "must be 3 different values"),
         (["--label-values", "0,1,300"], "--label-values 300: label files hold 0..255"),
-        (["--label-void-values", "2"], "--void 2 must be a value"),
+        (["--label-void-values", "2"], "--void 2 (or --label-void-values) must be a value"),
     ],
 )
 def test_values_that_contradict_are_refused(folders, capsys, options, words):
@@ -323,3 +323,20 @@ def test_what_is_no_label_picture_is_said(folders, capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert "predictions: passed over notes.txt (" in first
     assert "labels: passed over ._0.png, notes.txt (" in second
+
+
+def test_a_class_that_void_swallowed_is_named(tmp_path, capsys):
+    """Masks of 0 and 255 with void 255: the score is said to leave a class out, and the remedy."""
+    folders = [tmp_path / "predictions", tmp_path / "labels"]
+    for folder in folders:
+        folder.mkdir()
+        save(folder / "a.png", np.repeat([[0], [255]], [3, 1], axis=0))
+    command = [*map(str, folders), "--classes", "2"]
+    assert main([*command, "--void", "255"]) == 0
+    note = (
+        "bench.score: no label has a pixel of class 1, and 25.0 % of their pixels are void (255); "
+        "if that is a class, give --values and --void-values\n"
+    )
+    assert capsys.readouterr().err == note
+    assert main([*command, "--values", "0,255", "--void-values", "128"]) == 0
+    assert capsys.readouterr().err == ""

@@ -38,6 +38,14 @@ class Halves(Plain):
         return self.layer(x + nn.functional.interpolate(small, scale_factor=32))
 
 
+class Rounds(Plain):
+    """Gives the logits of as many whole cells of 32 as there are, which may be fewer."""
+
+    def forward(self, x: Tensor) -> Any:
+        small = nn.functional.max_pool2d(x, 32)
+        return self.layer(nn.functional.interpolate(small, scale_factor=32))
+
+
 class Pair(Plain):
     """Adds an auxiliary output in training, as torchvision's networks do."""
 
@@ -70,6 +78,14 @@ class Global(Plain):
         return self.layer(x + self.norm(nn.functional.adaptive_avg_pool2d(x, 1)))
 
 
+class Instances(Global):
+    """Normalises each map of one pixel by itself."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.norm = nn.InstanceNorm2d(3)
+
+
 class Lazy(Plain):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
@@ -89,12 +105,16 @@ DOCTOR = r".*`python -m bench\.doctor` with this network examines it$"
     [
         ("Halves", ["protocol.image_size=[40,48]"], r"fails in evaluation, given 1 image \("
          r".*protocol\.image_size=\[40, 48\]\): RuntimeError: .*multiples of 32" + DOCTOR),
+        ("Rounds", ["protocol.image_size=[40,56]"], r"gives, .* of 40x56, \(1, 11, 32, 32\) instead"
+         r".*; many networks need multiples of 32.*, whatever protocol\.image_size is;" + DOCTOR),
         ("Pair", [], r"in training gives a tuple of 2; return the part that is the logits; given 4 "
          r"images \(protocol\.batch_size=4, .*logits \(4, 11, h, w\) alone" + DOCTOR),
         ("Named", [], r"in training gives a dictionary of out; return the logits" + DOCTOR),
         ("Larger", [], r"in training gives logits of shape \(4, 11, 64, 96\);" + DOCTOR),
         ("Global", ["protocol.batch_size=1"], r"fails in training, given 1 image \(protocol\."
          r"batch_size=1, .*more than 1 value per channel.*; raise protocol\.batch_size" + DOCTOR),
+        ("Instances", [], r"fails in evaluation, given 1 image .*protocol\.image_size=\[32, 48\]\)"
+         r".*more than 1 spatial element.*; raise protocol\.image_size" + DOCTOR),
         ("Lazy", [], r"has the lazy layer 'layer', .*protocol\.image_size; .*Conv2d for LazyConv2d"
          r".*`python -m bench\.doctor` with this network examines it$"),
     ],
