@@ -138,6 +138,7 @@ def write_config(folder: Path, config: Config) -> None:
     """Writes what a run is to do, before it begins."""
     content = {
         "fingerprint": fingerprint(config),
+        "identity": identity(config),
         "config": plain(config),
     }
     records.write_json(folder / "config.json", content)

@@ -200,6 +200,7 @@ def write_evaluation(
     write_bytes(folder / "evaluations" / f"{name}.npz", buffer.getvalue())
     content = {
         **summary,
+        **_identity(folder),
         "confusion": summed(evidence["confusion"]).tolist(),
         "evidence_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
     }
@@ -241,7 +242,16 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from error
     if name != path.stem:
         raise ValueError(f"{path}: is the evaluation {name} by its content; restore its own")
+    if "identity" in content and content["identity"] != _identity(path.parents[1]).get("identity"):
+        raise ValueError(f"{path}: is of another run than config.json beside it; restore its own")
     return content
+
+
+def _identity(folder: Path) -> dict[str, str]:
+    """Returns the identity that a run's config.json tells; nothing of a run of before it did."""
+    path = folder / "config.json"
+    content = read_json(path) if path.is_file() else {}
+    return {key: content[key] for key in ("identity",) if key in content}
 
 
 def run_folders(root: Path) -> list[Path]:

@@ -147,8 +147,11 @@ def _check_fingerprint(folder: Path, content: dict[str, Any]) -> None:
             f"{folder / 'config.json'}: its fingerprint is {content['fingerprint']}, and that of "
             f"its configuration {computed}; it was edited, or is of another version"
         )
+    own = identity(read_config(folder))
+    if content.get("identity", own) != own:
+        raise ValueError(f"{folder / 'config.json'}: its identity is not that of its configuration")
     named = re.search(r"-seed\d+-([0-9a-f]{12})$", folder.name)
-    if named and named[1] != identity(read_config(folder)):
+    if named and named[1] != own:
         raise ValueError(
             f"{folder / 'config.json'}: not of the run that its folder's name says "
             f"({named[1]}); it was edited, or is another run's"

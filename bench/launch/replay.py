@@ -26,6 +26,7 @@ FOLLOWING = {
     "arch.dropout": "protocol.dropout",
     "arch.batch_norm_eps": "protocol.batch_norm.eps",
     "arch.input_size": "protocol.image_size",
+    "dataset.reader.bands": "dataset.bands",
     "dataset.reader.classes": "dataset.classes",
     "dataset.reader.colours": "dataset.colours",
     "dataset.reader.void": "dataset.void",

@@ -9,6 +9,7 @@ from bench.sound_files import Name
 
 CONFIG: dict[str, Any] = {
     "fingerprint": Name,
+    "identity?": Name,
     "config": {
         "arch": {"name": Name, "pretraining?": {"data": Name, "labels": Name, "source": Name}},
         "dataset": {"name": Name, "classes": [Name], "note?": str, "sequence?": (None, str)},

@@ -189,7 +189,7 @@ def test_the_worker_imports_nothing_that_only_training_needs() -> None:
     modules = done.stdout.split()
     needed = [
         "contract", "device", "distributed", "environment", "failure", "inference", "loss",
-        "network", "optimiser", "padding", "schedule", "views",
+        "network", "optimiser", "schedule", "views",
     ]  # fmt: skip
     assert {name for name in modules if name.startswith("bench.run.")} == {
         f"bench.run.{name}" for name in needed

@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import cost_record, evidence, whole_configuration, write_picture, write_run
+from handmade import (
+    IMAGES,
+    cost_record,
+    evidence,
+    whole_configuration,
+    write_picture,
+    write_run,
+)
 from PIL import Image
 
 from bench import records
-from bench.config import Config, fingerprint
+from bench.config import Config, fingerprint, write_config
 from bench.losses import append_losses
 from bench.typed import typed
 from reports.compute.estimates import Estimates
@@ -138,6 +145,27 @@ def test_what_is_told_twice_must_agree(
     (problem,) = problems(tmp_path)
     assert words in problem
     assert not verify(tmp_path)[1]
+
+
+def test_the_whole_evaluation_of_another_seed_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """JSON and evidence fit each other, and yet are of another run."""
+    first, second = folders = [run_of(seed, tmp_path) for seed in (0, 1)]
+    for seed, folder in enumerate(folders):
+        config = typed(Config, whole_configuration(seed))
+        write_config(folder, config)
+        summary = {"split": "test", "iteration": 4, "images": IMAGES}
+        arrays = evidence(0.8 - 0.1 * seed, len(config.dataset.classes), IMAGES, 0)
+        records.write_evaluation(folder, summary, arrays)
+    assert not problems(tmp_path)
+    for path in (second / "evaluations").iterdir():
+        shutil.copy(path, first / "evaluations")
+    (problem,) = problems(tmp_path)
+    assert "test-0000004.json: is of another run than config.json beside it" in problem
+    (run,) = read_runs([first])
+    assert not run.evaluations
+    assert "is of another run" in capsys.readouterr().err
 
 
 def test_the_name_of_a_folder_tells_which_run_is_in_it(tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def _live(folder: Path, fault: Fault | None) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     from bench.run.__main__ import execute
+    from bench.temporary_files import remove_leftovers
 
+    remove_leftovers(folder)  # as whoever starts a run does, once it holds the lock
     if fault is not None:
         fault(folder)
     sys.exit(execute(folder))
