@@ -24,7 +24,7 @@ MULTIPLES = (
 
 # By what torch says: of one value there is no variance. A share of a batch may be a single image.
 REMEDIES = {
-    "more than 1 value per channel": "raise protocol.batch_size",
+    "more than 1 value per channel": "raise protocol.batch_size or protocol.image_size",
     "more than 1 spatial element": "raise protocol.image_size, or normalise no single values",
 }
 

@@ -190,7 +190,7 @@ def test_a_choice_that_the_trials_do_not_bear_out_is_a_problem(
     write_config(run_folder(config), forged)
     lines, sound = verify(root)
     assert not sound
-    assert "but its trials choose {'lr': 0.1}; a record was changed" in lines[0]
+    assert any("but its trials choose {'lr': 0.1}; a record was changed" in line for line in lines)
 
 
 def test_records_without_their_trials_still_make_tables(

@@ -112,7 +112,8 @@ DOCTOR = r".*`python -m bench\.doctor` with this network examines it$"
         ("Named", [], r"in training gives a dictionary of out; return the logits" + DOCTOR),
         ("Larger", [], r"in training gives logits of shape \(4, 11, 64, 96\);" + DOCTOR),
         ("Global", ["protocol.batch_size=1"], r"fails in training, given 1 image \(protocol\."
-         r"batch_size=1, .*more than 1 value per channel.*; raise protocol\.batch_size" + DOCTOR),
+         r"batch_size=1, .*more than 1 value per channel.*; raise protocol\.batch_size or "
+         r"protocol\.image_size" + DOCTOR),
         ("Instances", [], r"fails in evaluation, given 1 image .*protocol\.image_size=\[32, 48\]\)"
          r".*more than 1 spatial element.*; raise protocol\.image_size" + DOCTOR),
         ("Lazy", [], r"has the lazy layer 'layer', .*protocol\.image_size; .*Conv2d for LazyConv2d"
