@@ -19,12 +19,17 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
-def test_a_command_that_cannot_load_torch_says_so_in_a_sentence() -> None:
-    ended = subprocess.run(
-        ["bash", "-c", 'ulimit -v 400000; exec "$0" -m bench.contestants segnet', sys.executable],
+def limited(kilobytes: int, command: str) -> subprocess.CompletedProcess[str]:
+    """Calls a command of ours under a limit of its address space."""
+    return subprocess.run(
+        ["bash", "-c", f'ulimit -v {kilobytes}; exec "$0" -m {command}', sys.executable],
         env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
+def test_a_command_that_cannot_load_torch_says_so_in_a_sentence() -> None:
+    ended = limited(400_000, "bench.contestants segnet")
     assert ended.returncode == EXIT_OUT_OF_MEMORY, ended.stderr
     assert "Traceback" not in ended.stderr
     last = ended.stderr.splitlines()[-1]
@@ -35,10 +40,7 @@ def test_a_command_that_cannot_load_torch_says_so_in_a_sentence() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to RLIMIT_AS")
 def test_a_report_below_what_its_libraries_map_says_so_in_a_sentence() -> None:
     """OpenBLAS would end the process without an exception, or wait for ever."""
-    ended = subprocess.run(
-        ["bash", "-c", 'ulimit -v 150000; exec "$0" -m reports nowhere', sys.executable],
-        env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+    ended = limited(150_000, "reports nowhere")
     assert ended.returncode == EXIT_OUT_OF_MEMORY, ended.stderr
     assert ended.stderr == f"not enough memory (a limit of 154 MB); {REMEDY}\n"
 
